@@ -1,0 +1,1 @@
+"""What a deep Q-network is: networks, heads, bootstrap targets, loss, optimisers, exploration."""

@@ -1,0 +1,121 @@
+"""Exploration: how epsilon goes over a run, and the actions it chooses between."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_cli.agent.clock import Clock, Unit
+from dqn_cli.ranges import Positive, Probability, Real
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Exploration:
+    """What every schedule answers."""
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """Chance of a random action, `elapsed` after learning started in a run of `horizon`."""
+        raise NotImplementedError
+
+
+@dataclass
+class Constant(Exploration):
+    """Epsilon stays at `start`."""
+
+    start: Probability
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """Always `start`."""
+        return self.start
+
+
+@dataclass
+class Linear(Exploration):
+    """Epsilon goes from `start` to `end` in a straight line and stays there (Mnih et al. 2015).
+
+    A `duration` of at most 1 is a fraction of the run, above it a number of units.
+    """
+
+    unit: Unit
+    start: Probability
+    end: Probability
+    duration: Positive
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """Start + (end - start) * min(t / duration, 1)."""
+        duration = self.duration
+        if duration <= 1:
+            duration *= horizon.reading(self.unit)
+        return self.start + (self.end - self.start) * min(elapsed.reading(self.unit) / duration, 1)
+
+
+@dataclass
+class Exponential(Exploration):
+    """Epsilon falls from `start` to `end`; `decay` is the time constant, in units."""
+
+    unit: Unit
+    start: Probability
+    end: Probability
+    decay: Positive
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """End + (start - end) * exp(-t / decay)."""
+        fall = math.exp(-elapsed.reading(self.unit) / self.decay)
+        return self.end + (self.start - self.end) * fall
+
+
+@dataclass
+class Multiplicative(Exploration):
+    """Epsilon is multiplied by `decay` each unit, down to `end`."""
+
+    unit: Unit
+    start: Probability
+    end: Probability
+    decay: Probability
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """max(end, start * decay^t)."""
+        return max(self.end, self.start * self.decay ** elapsed.reading(self.unit))
+
+
+@dataclass
+class Piecewise(Exploration):
+    """Epsilon goes in straight lines through `points`, each [when, epsilon]."""
+
+    unit: Unit
+    points: list[list[Real]]
+
+    def __post_init__(self) -> None:
+        """ValueError unless the points are pairs in order of time, each epsilon from 0 to 1."""
+        if not self.points or any(len(point) != 2 for point in self.points):
+            raise ValueError("exploration.points must be a list of [when, epsilon] pairs")
+        if any(not 0 <= epsilon <= 1 for _, epsilon in self.points):
+            raise ValueError("exploration.points: each epsilon must be at least 0 and at most 1")
+        times = [when for when, _ in self.points]
+        if any(later <= earlier for earlier, later in pairwise(times)):
+            raise ValueError(
+                "exploration.points must be in order of time, each later than the last"
+            )
+
+    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+        """Linear interpolation, constant before the first point and after the last."""
+        times, values = zip(*self.points, strict=True)
+        return float(np.interp(elapsed.reading(self.unit), times, values))
+
+
+def best_action(q: Array, mask: Array) -> Array:
+    """The legal action [...] with the highest value in q [..., actions]; mask [..., actions]."""
+    return np.asarray(np.where(mask, q, -np.inf).argmax(-1))
+
+
+def explore(mask: Array, uniform: Array) -> Array:
+    """A legal action [...] of mask [..., actions], all equally likely, picked by uniform [...]."""
+    nth = (uniform * mask.sum(-1)).astype(np.int64)
+    return np.asarray((mask.cumsum(-1) <= nth[..., None]).sum(-1))

@@ -1,0 +1,131 @@
+"""Optimisers as pure functions of one flat parameter vector, its gradient and their own moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from dqn_cli.ranges import NonNegative, Positive, Probability
+
+
+class Schedule(Enum):
+    """How the learning rate goes over a run."""
+
+    constant = "constant"
+    linear = "linear"
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied with at this fraction of the run."""
+        return 1.0 if self is Schedule.constant else max(1.0 - progress, 0.0)
+
+
+@dataclass
+class Optimizer:
+    """What every optimiser has; `moments` vectors of its own are carried from step to step."""
+
+    lr: Positive
+    schedule: Schedule
+
+    @property
+    def moments(self) -> int:
+        """How many vectors as long as the parameters it remembers."""
+        raise NotImplementedError
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """New parameters [size] and moments [moments, size]; `count` is 1 at the first step.
+
+        `factor` is what the schedule multiplies the learning rate with.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1)."""
+
+    beta1: Probability
+    beta2: Probability
+    eps: Positive
+
+    @property
+    def moments(self) -> int:
+        """Running means of the gradient and of its square."""
+        return 2
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step against the bias-corrected mean, divided by the root of the mean square."""
+        mean = moments[0] + (1 - self.beta1) * (gradient - moments[0])
+        square = moments[1] + (1 - self.beta2) * (gradient * gradient - moments[1])
+        # Powers of the betas need float64: in float32, 1 - beta2 alone is off by 1e-5.
+        step_size = (factor * self.lr / (1 - self.beta1**count)).to(parameters.dtype)
+        correction = (1 - self.beta2**count).sqrt().to(parameters.dtype)
+        direction = mean / (square.sqrt() / correction + self.eps)
+        return parameters - step_size * direction, torch.stack([mean, square])
+
+
+@dataclass
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019, algorithm 2)."""
+
+    weight_decay: NonNegative
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The parameters shrink first, then Adam's step."""
+        shrink = (1 - factor * self.lr * self.weight_decay).to(parameters.dtype)
+        return super().step(parameters * shrink, gradient, moments, count, factor)
+
+
+@dataclass
+class RmsProp(Optimizer):
+    """RMSProp (Hinton 2012), centred as in Mnih et al. 2015 or not, with momentum."""
+
+    decay: Probability
+    eps: Positive
+    momentum: Probability
+    centered: bool
+
+    @property
+    def moments(self) -> int:
+        """Running means of the square and of the gradient, and the momentum."""
+        return 3
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step against the gradient divided by its running deviation."""
+        square = moments[0] + (1 - self.decay) * (gradient * gradient - moments[0])
+        mean = moments[1] + (1 - self.decay) * (gradient - moments[1])
+        variance = square - mean * mean if self.centered else square
+        direction = gradient / (variance.clamp(min=0).sqrt() + self.eps)
+        velocity = self.momentum * moments[2] + direction
+        step_size = (factor * self.lr).to(parameters.dtype)
+        return parameters - step_size * velocity, torch.stack([square, mean, velocity])
+
+
+@dataclass
+class Sgd(Optimizer):
+    """Stochastic gradient descent with momentum (Polyak 1964)."""
+
+    momentum: Probability
+
+    @property
+    def moments(self) -> int:
+        """The momentum."""
+        return 1
+
+    def step(
+        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step against the running sum of gradients."""
+        velocity = self.momentum * moments[0] + gradient
+        step_size = (factor * self.lr).to(parameters.dtype)
+        return parameters - step_size * velocity, velocity.unsqueeze(0)  # [1, size]

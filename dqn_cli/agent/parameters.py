@@ -1,0 +1,50 @@
+"""All parameters of a network as one flat vector, and the named views a network computes with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Parameter(NamedTuple):
+    """Shape of one parameter and the interval its initial values are drawn from, uniformly."""
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+
+
+Layout = Mapping[str, Parameter]
+
+
+def size(layout: Layout) -> int:
+    """Number of scalars in the flat vector."""
+    return sum(math.prod(parameter.shape) for parameter in layout.values())
+
+
+def initial(layout: Layout, random: np.random.Generator) -> Tensor:
+    """A flat float64 vector of initial values, [size]."""
+    draws = [random.uniform(p.low, p.high, math.prod(p.shape)) for p in layout.values()]
+    return torch.from_numpy(np.concatenate(draws))
+
+
+def views(flat: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """The named parameters as views of the flat vector [size]; gradients flow through them."""
+    # One split has one backward, which concatenates; a slice for each name would add zeros instead.
+    pieces = torch.split(flat, [math.prod(parameter.shape) for parameter in layout.values()])
+    named = zip(layout.items(), pieces, strict=True)
+    return {name: piece.view(parameter.shape) for (name, parameter), piece in named}
+
+
+def linear(name: str, inputs: int, outputs: int) -> dict[str, Parameter]:
+    """Weight [inputs, outputs] and bias [outputs], drawn as PyTorch's own Linear draws them."""
+    bound = 1 / math.sqrt(inputs)
+    return {
+        f"{name}.weight": Parameter((inputs, outputs), -bound, bound),
+        f"{name}.bias": Parameter((outputs,), -bound, bound),
+    }

@@ -1,0 +1,66 @@
+"""What all commands share: how they end, and how words of the form key=value are read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Runs a command; an error becomes one last line on stderr and exit code 1."""
+    wants_traceback = os.environ.get(FULL_ERROR) == "1"
+    # Hydra then raises what it would print over several lines, and the one line below says it.
+    os.environ[FULL_ERROR] = "1"
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever reads the output has seen enough: `dqn-train --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as ended:
+        if ended.code == 2:
+            print("error: unknown flag; --help lists what there is", file=sys.stderr)
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException as error:
+        from dqn_cli.config.errors import explain
+        from dqn_cli.config.folders import Refused
+
+        shown = error.__cause__ if isinstance(error, Refused) and error.__cause__ else error
+        if wants_traceback:
+            traceback.print_exception(shown)
+        print(f"error: {explain(shown)}", file=sys.stderr)
+        return 1
+
+
+def unknown_flag(arguments: Sequence[str]) -> str | None:
+    """The first argument that looks like a flag; these commands have none but --help."""
+    return next((argument for argument in arguments if argument.startswith("-")), None)
+
+
+def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The modules named by `import=[a,b]`, and all other arguments."""
+    named = [a for a in arguments if a.startswith("import=")]
+    modules = [
+        module.strip(" '\"")
+        for argument in named
+        for module in argument.removeprefix("import=").strip("[]").split(",")
+    ]
+    return [module for module in modules if module], [a for a in arguments if a not in named]
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Imports the user's own packages, which register environments or parts."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a console script would not find a package in the working folder
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ImportError(f"import={module}: {error}") from error

@@ -1,0 +1,108 @@
+"""dqn-eval: judges trained agents greedily, on episodes they have never seen."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dqn_cli.commands.doors import exit_code_of, import_all, split_imports, unknown_flag
+from dqn_cli.commands.help import EVALUATE
+
+
+@dataclass
+class EvaluationRequest:
+    """What the command line asks for."""
+
+    checkpoint: Any
+    episodes: int = 100
+    seed: int = 0
+    video: bool = False
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(exit_code_of(lambda: dispatch(sys.argv[1:])))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Help, or an evaluation of each checkpoint named."""
+    if "--help" in arguments or "-h" in arguments or not arguments:
+        print(EVALUATE)
+        return 0
+    if unknown_flag(arguments):
+        sys.exit(2)
+    modules, arguments = split_imports(arguments)
+    import_all(modules)
+    request = parse(arguments)
+    evaluate(checkpoints_named(request.checkpoint), request, modules)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> EvaluationRequest:
+    """The request in words of the form key=value; ConfigError names what is wrong."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from dqn_cli.config.validation import ConfigError, near
+
+    values: dict[str, str] = {}
+    keys = list(EvaluationRequest.__dataclass_fields__)
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if not separator or key not in keys:
+            raise ConfigError(
+                f"unknown word {argument}: dqn-eval takes {', '.join(keys)}{near(key, keys)}"
+            )
+        values[key] = value
+    if not values.get("checkpoint"):
+        raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")
+    path = values.pop("checkpoint")
+    try:
+        typed = OmegaConf.merge(
+            OmegaConf.structured(EvaluationRequest(checkpoint=None)),
+            OmegaConf.from_dotlist([f"{key}={value}" for key, value in values.items()]),
+        )
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    request = OmegaConf.to_object(typed)
+    assert isinstance(request, EvaluationRequest)
+    if request.episodes < 1 or request.seed < 0:
+        raise ConfigError("episodes must be at least 1, and seed at least 0")
+    return replace(request, checkpoint=path)
+
+
+def checkpoints_named(text: str) -> list[Path]:
+    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`."""
+    from dqn_cli.policies import checkpoint_at
+    from dqn_cli.storage import CheckpointError
+
+    if Path(text).exists():
+        return [checkpoint_at(Path(text))]
+    is_list = text.startswith("[") and text.endswith("]")
+    names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
+    found: list[Path] = []
+    for name in names:
+        matches = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207
+        # A pattern over a sweep also meets its table: only what can be a checkpoint is meant.
+        matches = [m for m in matches if m == name or Path(m).is_dir() or _is_checkpoint(Path(m))]
+        if not matches:
+            raise CheckpointError(f"nothing matches {name}")
+        found += [checkpoint_at(Path(match)) for match in matches]
+    return found
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.parent.name == "checkpoints" and path.suffix == ""
+
+
+def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
+    """Plays, prints one table and writes evaluation.json beside each checkpoint."""
+    from dqn_cli.evaluation.report import print_table
+    from dqn_cli.policies import judge
+
+    reports = [judge(path, request.episodes, request.seed, modules) for path in paths]
+    print_table(reports)

@@ -1,0 +1,74 @@
+"""What --help prints; nothing is imported here, so that it is there at once."""
+
+TRAIN = """\
+dqn-train trains a deep Q-network.
+
+  dqn-train [env=ID] [GROUP=CHOICE ...] [KEY=VALUE ...]
+
+Ten commands people type
+  dqn-train                                        CartPole-v1, ready in a minute
+  dqn-train env=LunarLander-v3 agent=d3qn          another environment, another agent
+  dqn-train env=Blackjack-v1 steps=1e5             any Gymnasium id
+  dqn-train env=my_package:MyEnv-v0                your own
+  dqn-train network.widths=[256,256] optimizer.lr=3e-4
+  dqn-train target=soft target.tau=0.01 exploration=exponential
+  dqn-train -m seed=0,1,2 update=dqn,double        every combination, and a table at the end
+  dqn-train +experiment=soft_huber                 a recipe from a tutorial
+  dqn-train resume=outputs/RUN                     go on with an interrupted run
+  dqn-train --cfg job                              the whole configuration, without running
+Then
+  dqn-eval checkpoint=outputs/RUN                  judge the best checkpoint on 100 episodes
+  dqn-plot outputs/RUN                             draw learning curves
+  tensorboard --logdir outputs                     look at everything
+
+Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
+  env          CartPole-v1 Acrobot-v1 MountainCar-v0 LunarLander-v3 are tuned; any id works
+               env.num_envs=N  env.vectorization=sync|async  +env.kwargs.KEY=VALUE
+  agent        dqn double dueling d3qn                 what the published name stands for
+  network      mlp dueling table                       .widths .layer_norm | .bins .low .high
+  head         scalar
+  update       dqn double                              .loss=huber|squared .max_grad_norm
+  target       hard soft none                          .every .unit | .tau
+  exploration  constant linear exponential multiplicative piecewise
+                                                       .start .end .duration .decay .unit
+  replay       uniform                                 .capacity .batch_size .n_step
+  optimizer    adam adamw rmsprop sgd                  .lr .schedule=constant|linear .eps
+  +experiment  line_world soft_huber hard_mse_exponential width_study episode_decay clip_one
+               linear_steps tabular no_replay no_target_network
+
+Keys without a group
+  steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads
+  eval.every eval.episodes eval.max_episode_steps
+  checkpoint.every checkpoint.keep checkpoint.replay   log.every
+  import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER
+
+What wins: command line > +experiment > agent > env > the parts' own files.
+Flags: -m sweeps; --cfg job prints; -sc install=bash completes words (with eval "$(...)").
+Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+EVALUATE = """\
+dqn-eval judges trained agents: greedily, without learning, on fresh episodes.
+
+  dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [import=[my_package]]
+
+PATH is a run's folder (its best checkpoint, else its last), a checkpoint, a list [A,B], or a
+pattern with * for several. It prints a table and writes evaluation.json beside each checkpoint.
+video=true also writes a film of the first episode (pip install 'dqn-train[video]').
+
+  dqn-eval checkpoint=outputs/RUN
+  dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20
+  dqn-eval 'checkpoint=outputs/SWEEP/*'
+"""
+
+PLOT = """\
+dqn-plot draws learning curves of runs and sweeps on one chart.
+
+  dqn-plot RUN... [out=plot.png] [x=steps|seconds] [by=KEY]
+
+A RUN is the folder of a run or of a sweep. Runs that differ only in their seed share a line: the
+mean over seeds, with its 95 % interval as a band. by=KEY gives each value of one key a line.
+
+  dqn-plot outputs/SWEEP by=update
+  dqn-plot outputs/RUN_1 outputs/RUN_2 out=curves.png x=seconds
+"""

@@ -1,0 +1,64 @@
+"""One training job: a run of its own, or one of a sweep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from dqn_cli.commands.doors import import_all
+from dqn_cli.config.errors import explain
+from dqn_cli.config.folders import Refused
+from dqn_cli.config.validation import settings_from
+from dqn_cli.training.session import Interrupted, Session
+
+
+def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
+    """Trains and returns the best mean return, which sweepers maximise."""
+    import_all(modules)  # a launcher may have started this process anew
+    hydra = HydraConfig.get()
+    in_sweep = hydra.mode is RunMode.MULTIRUN
+    folder = Path(hydra.runtime.output_dir)
+    overrides = list(hydra.overrides.task)
+    if in_sweep:
+        print(f"job {hydra.job.num}: {' '.join(overrides)}", flush=True)
+    try:
+        result = Session(settings_from(config), shown(folder), overrides)()
+    except Interrupted as interrupted:
+        print(interrupted, flush=True)
+        sys.exit(interrupted.exit_code)
+    except Exception as error:
+        if in_sweep:
+            # Hydra tells of a failed job only when all others are done.
+            print(f"job {hydra.job.num} failed: {explain(error)}", file=sys.stderr, flush=True)
+            raise
+        raise Refused from error
+    print(closing_words(result, shown(folder)), flush=True)
+    best = result["best"]
+    return best["mean"] if best else None
+
+
+def shown(folder: Path) -> Path:
+    """A folder as the user would type it: relative to where the command was given, if inside."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def closing_words(result: dict[str, Any], folder: Path) -> str:
+    """What a finished run came to, and what to type next."""
+    lines = [f"finished {result['steps']:,} steps in {result['seconds']['total']:,.0f} s"]
+    for name in ("best", "final"):
+        if summary := result[name]:
+            low, high = summary["mean_ci95"]
+            lines.append(
+                f"{name}: mean return {summary['mean']:.1f} [{low:.1f}, {high:.1f}] over"
+                f" {summary['episodes']} greedy episodes at step {summary['step']:,}"
+            )
+    lines.append(f"look at it:  tensorboard --logdir {folder}")
+    lines.append(f"judge it:    dqn-eval checkpoint={folder}")
+    return "\n".join(lines)

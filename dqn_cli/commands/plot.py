@@ -1,0 +1,97 @@
+"""dqn-plot: draws the learning curves of runs and sweeps on one chart."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dqn_cli.commands.doors import exit_code_of, unknown_flag
+from dqn_cli.commands.help import PLOT
+
+KEYS = ("out", "x", "by")
+
+
+class Found(NamedTuple):
+    """A run's folder, its environment and the overrides it was started with."""
+
+    folder: Path
+    env: str
+    overrides: dict[str, str]
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(exit_code_of(lambda: dispatch(sys.argv[1:])))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Help, or a chart."""
+    if "--help" in arguments or "-h" in arguments or not arguments:
+        print(PLOT)
+        return 0
+    if unknown_flag(arguments):
+        sys.exit(2)
+    options, paths = parse(arguments)
+    plot(paths, Path(options.get("out", "plot.png")), options.get("x", "steps"), options.get("by"))
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
+    """Options of the form key=value, and the paths of runs."""
+    options: dict[str, str] = {}
+    paths: list[Path] = []
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if separator and key in KEYS and not Path(argument).exists():
+            options[key] = value
+        else:
+            paths.append(Path(argument))
+    return options, paths
+
+
+def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
+    """Draws every run found at the paths; ConfigError or ValueError says what is missing."""
+    from dqn_cli.config.validation import ConfigError
+    from dqn_cli.evaluation.curves import bands, draw, label_of, read_curve
+
+    if x not in ("steps", "seconds"):
+        raise ConfigError(f"x={x} is not valid: it must be steps or seconds")
+    found = [run for path in paths for run in runs_at(path)]
+    envs = sorted({run.env for run in found})
+    varied = [by] if by else varied_keys(found)
+    curves = [
+        read_curve(run.folder, label_of({"env": run.env} | run.overrides, varied) or run.env)
+        for run in found
+    ]
+    draw(bands(curves, x), x, ", ".join(envs), out)
+    print(f"{len(found)} runs drawn in {out}")
+
+
+def runs_at(path: Path) -> list[Found]:
+    """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
+    from omegaconf import OmegaConf
+
+    from dqn_cli.config.validation import ConfigError
+
+    if not path.is_dir():
+        raise ConfigError(f"no run at {path}")
+    folders = [path] if (path / ".hydra").is_dir() else sorted(path.glob("*/"))
+    runs = [folder for folder in folders if (folder / ".hydra" / "config.yaml").is_file()]
+    if not runs:
+        raise ConfigError(f"no run in {path}")
+    found = []
+    for folder in runs:
+        overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        assert isinstance(overrides, list)
+        pairs = (str(override).lstrip("+").partition("=") for override in overrides)
+        env = str(OmegaConf.load(folder / ".hydra" / "config.yaml").env.id)
+        found.append(Found(folder, env, {key: value for key, _, value in pairs}))
+    return found
+
+
+def varied_keys(runs: Sequence[Found]) -> list[str]:
+    """The overrides in which these runs differ, the seed left out."""
+    keys = sorted({key for run in runs for key in run.overrides} - {"seed"})
+    return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]

@@ -1,0 +1,74 @@
+"""The end of a sweep: one table of all its jobs, best first, and the same as sweep.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from dqn_cli.storage import write_atomically
+
+COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
+
+
+def report_sweep(folder: Path) -> None:
+    """Prints the table and writes the file, whatever became of the jobs."""
+    rows = [_row(job, folder) for job in folder.iterdir() if (job / ".hydra").is_dir()]
+    if not rows:
+        return
+    rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0), row["job"]))
+    overridden = sorted({key for row in rows for key in row} - set(COLUMNS))
+    _write(rows, overridden, folder / "sweep.csv")
+    varied = [key for key in overridden if len({row.get(key) for row in rows}) > 1]
+    _print(rows, varied or overridden)
+    print(f"also in {folder / 'sweep.csv'}", flush=True)
+
+
+def _row(job: Path, folder: Path) -> dict[str, Any]:
+    overrides = OmegaConf.to_container(OmegaConf.load(job / ".hydra" / "overrides.yaml"))
+    assert isinstance(overrides, list)
+    pairs = (str(override).partition("=") for override in overrides)
+    row: dict[str, Any] = {key.lstrip("+"): value for key, _, value in pairs}
+    number = OmegaConf.load(job / ".hydra" / "hydra.yaml").hydra.job.num
+    row |= dict.fromkeys(COLUMNS) | {"job": number, "folder": job.name, "status": "failed"}
+    result_file = job / "result.json"
+    if result_file.is_file():
+        result = json.loads(result_file.read_text())
+        row |= {"status": result["status"], "seconds": round(result["seconds"]["total"], 3)}
+        if best := result["best"]:
+            low, high = best["mean_ci95"]
+            row |= {"score": best["mean"], "score_ci_low": low, "score_ci_high": high}
+    return row
+
+
+def _print(rows: list[dict[str, Any]], swept: list[str]) -> None:
+    table = Table(caption="score: mean of the best greedy evaluation, with its 95 % interval")
+    for heading in ("job", *swept, "score", "interval", "status", "seconds"):
+        table.add_column(heading, justify="right" if heading in ("score", "seconds") else "left")
+    for row in rows:
+        known = row["score"] is not None
+        interval = f"[{row['score_ci_low']:.1f}, {row['score_ci_high']:.1f}]" if known else "-"
+        table.add_row(
+            str(row["job"]),
+            *(str(row.get(key, "-")) for key in swept),
+            f"{row['score']:.1f}" if known else "-",
+            interval.replace("[", r"\["),
+            row["status"],
+            f"{row['seconds']:.0f}" if row["seconds"] is not None else "-",
+        )
+    Console().print(table)
+
+
+def _write(rows: list[dict[str, Any]], overridden: list[str], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *overridden], restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = text.getvalue().encode()
+    write_atomically(path, lambda file: file.write(content))

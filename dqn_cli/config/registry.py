@@ -1,0 +1,78 @@
+"""The choices of each configuration group, and the dataclass that each one is.
+
+A choice's values live in configs/GROUP/CHOICE.yaml, which names its dataclass as `base_CHOICE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+
+# Names, not classes: --help and completion must answer before torch is imported.
+SCHEMAS = {
+    "base_config": "dqn_cli.training.settings:Settings",
+    "network/base_mlp": "dqn_cli.agent.networks:Mlp",
+    "network/base_table": "dqn_cli.agent.networks:Table",
+    "head/base_scalar": "dqn_cli.agent.heads:Scalar",
+    "update/base_dqn": "dqn_cli.agent.updates:Dqn",
+    "update/base_double": "dqn_cli.agent.updates:Double",
+    "target/base_hard": "dqn_cli.agent.targets:Hard",
+    "target/base_soft": "dqn_cli.agent.targets:Soft",
+    "target/base_none": "dqn_cli.agent.targets:NoTarget",
+    "exploration/base_constant": "dqn_cli.agent.exploration:Constant",
+    "exploration/base_linear": "dqn_cli.agent.exploration:Linear",
+    "exploration/base_exponential": "dqn_cli.agent.exploration:Exponential",
+    "exploration/base_multiplicative": "dqn_cli.agent.exploration:Multiplicative",
+    "exploration/base_piecewise": "dqn_cli.agent.exploration:Piecewise",
+    "replay/base_uniform": "dqn_cli.replay.samplers:Uniform",
+    "optimizer/base_adam": "dqn_cli.agent.optimizers:Adam",
+    "optimizer/base_adamw": "dqn_cli.agent.optimizers:AdamW",
+    "optimizer/base_rmsprop": "dqn_cli.agent.optimizers:RmsProp",
+    "optimizer/base_sgd": "dqn_cli.agent.optimizers:Sgd",
+}
+
+_parts: dict[str, type[Any]] = {}
+
+
+def register_schemas() -> None:
+    """Stores every dataclass under its schema's name, so that compositions are typed."""
+    for name, location in SCHEMAS.items():
+        module, attribute = location.split(":")
+        part = getattr(import_module(module), attribute)
+        _parts[part.__name__] = part
+        _store(name, part)
+    for kind in get_type_hints(_parts["Settings"]).values():
+        if is_dataclass(kind) and isinstance(kind, type):
+            _parts[kind.__name__] = kind
+
+
+def register_untyped() -> None:
+    """Stores an empty node under each schema's name: enough to complete words, and fast."""
+    for name in SCHEMAS:
+        _store(name, {})
+
+
+def register(group: str, choice: str, part: type[Any]) -> None:
+    """Adds a choice of your own: a dataclass with defaults, from a package named in `import=`."""
+    _parts[part.__name__] = part
+    _store(f"{group}/{choice}", part)
+
+
+def part_named(name: str) -> type[Any]:
+    """The registered dataclass of this name; KeyError if there is none."""
+    if "Settings" not in _parts:
+        register_schemas()
+    return _parts[name]
+
+
+def is_part(name: str) -> bool:
+    """Whether a dataclass of this name is registered."""
+    return name in _parts
+
+
+def _store(path: str, node: Any) -> None:
+    group, _, name = path.rpartition("/")
+    ConfigStore.instance().store(name=name, node=node, group=group or None)

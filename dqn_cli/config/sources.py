@@ -1,0 +1,77 @@
+"""A source of configuration that knows every registered Gymnasium id, without a file for each."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+
+class GymnasiumSource(ConfigSource):
+    """Answers for group `env`, after the folder of YAML files, which therefore wins."""
+
+    @staticmethod
+    def scheme() -> str:
+        """What `hydra.searchpath` calls this source."""
+        return "gymnasium"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """A configuration that names the environment and leaves all else as it is by default."""
+        config = OmegaConf.create({"env": {"id": _env_id(config_path)}})
+        header: dict[str, str | None] = {"package": "_global_"}
+        return ConfigResult(self.provider, f"{self.scheme()}://", config, header)
+
+    def available(self) -> bool:
+        """Always."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Only `env` is known here."""
+        return config_path in ("", "env")
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether Gymnasium knows an environment of this id; a `module:` before it is imported."""
+        group, _, name = config_path.partition("/")
+        return group == "env" and bool(name) and _is_registered(_env_id(config_path))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Every registered id."""
+        if config_path == "":
+            return ["env"] if results_filter is not ObjectType.CONFIG else []
+        if config_path != "env" or results_filter is ObjectType.GROUP:
+            return []
+        return sorted(_registered())
+
+
+def register_source() -> None:
+    """Makes the source known to Hydra in this process."""
+    Plugins.instance().register(GymnasiumSource)
+
+
+def _env_id(config_path: str) -> str:
+    return config_path.removeprefix("env/").removesuffix(".yaml")
+
+
+@cache
+def _is_registered(env_id: str) -> bool:
+    module, separator, name = env_id.rpartition(":")
+    if separator:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ConfigCompositionException(f"env={env_id}: {error}") from error
+    return name in _registered()
+
+
+def _registered() -> Any:
+    import gymnasium
+
+    import dqn_cli.envs  # noqa: F401  (registers ours)
+
+    return gymnasium.registry

@@ -1,0 +1,105 @@
+"""Checking a composed configuration once, before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from dqn_cli.agent.clock import Unit
+from dqn_cli.agent.exploration import Linear
+from dqn_cli.ranges import Range
+from dqn_cli.training.settings import Settings
+
+
+class ConfigError(ValueError):
+    """A configuration that can't run; the message is one line that says what would be right."""
+
+
+def settings_from(config: DictConfig) -> Settings:
+    """The settings that a composed configuration describes; ConfigError if they make no sense."""
+    settings = _built(config, "")
+    assert isinstance(settings, Settings)
+    _check_together(settings)
+    return settings
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """A question that names the words most like `word`, or nothing."""
+    matches = difflib.get_close_matches(word, list(dict.fromkeys(words)), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(matches)}?" if matches else ""
+
+
+def unknown_key(key: str, part: type[Any]) -> str:
+    """What to say of a key that the part in its place does not have."""
+    prefix, _, name = key.rpartition(".")
+    names = [field.name for field in fields(part)]
+    where = f"{prefix} is {part.__name__} and" if prefix else "a run"
+    return f"unknown key {key}: {where} has {', '.join(names) or 'no keys'}{near(name, names)}"
+
+
+def _built(config: DictConfig, prefix: str) -> Any:
+    """The dataclass that a node stands for, made of checked values."""
+    part = OmegaConf.get_type(config)
+    assert part is not None
+    hints = get_type_hints(part, include_extras=True)
+    names = [field.name for field in fields(part)]
+    for name in map(str, config):
+        if name not in names:
+            raise ConfigError(unknown_key(f"{prefix}{name}", part))
+    values: dict[str, Any] = {}
+    for name in names:
+        key = f"{prefix}{name}"
+        if OmegaConf.is_missing(config, name):
+            raise ConfigError(f"{key} is not set: give it a value, {key}=...")
+        value = config[name]
+        if isinstance(value, DictConfig) and is_dataclass(OmegaConf.get_type(value)):
+            values[name] = _built(value, f"{key}.")
+        elif OmegaConf.is_config(value):
+            values[name] = _checked(key, OmegaConf.to_container(value), hints[name])
+        else:
+            values[name] = _checked(key, value, hints[name])
+    try:
+        return part(**values)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    """The value as the number its hint asks for; ConfigError if it is none or out of range."""
+    options = [hint, *get_args(hint)]
+    if value is None and type(None) in options:
+        return None
+    if isinstance(value, list):
+        items = next((get_args(each)[0] for each in options if get_origin(each) is list), None)
+        return [_checked(f"{key}[{i}]", item, items) for i, item in enumerate(value)]
+    annotated = next((each for each in options if get_origin(each) is Annotated), None)
+    if annotated is None:
+        return value
+    allowed: Range = get_args(annotated)[1]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not allowed.admits(value):
+        shown = "null" if value is None else value
+        raise ConfigError(f"{key}={shown} is not valid: it must be {allowed}")
+    return int(value) if allowed.whole else float(value)
+
+
+def _check_together(settings: Settings) -> None:
+    exploration = settings.exploration
+    if (
+        isinstance(exploration, Linear)
+        and exploration.unit is Unit.episodes
+        and exploration.duration <= 1
+        and settings.episodes is None
+    ):
+        raise ConfigError(
+            "exploration.duration is a fraction of the run's episodes, and episodes is null:"
+            " set episodes=N, or a duration above 1"
+        )
+    if settings.threads != "auto" and not (
+        isinstance(settings.threads, int) and settings.threads >= 1
+    ):
+        raise ConfigError(f"threads={settings.threads} must be auto or a number of at least 1")

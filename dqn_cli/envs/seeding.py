@@ -1,0 +1,63 @@
+"""Episodes with seeds of their own, so that a state is an episode's number and its actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, SupportsFloat
+
+import gymnasium
+import numpy as np
+
+AnyEnv = gymnasium.Env[Any, Any]
+SeedOf = Callable[[int], int]
+
+
+class Place(NamedTuple):
+    """Where an environment stands: the number of its episode and the actions taken in it."""
+
+    episode: int = 0
+    actions: tuple[int, ...] = ()
+
+
+def episode_seeds(seed: int, purpose: str, env: int) -> SeedOf:
+    """The seed of each episode, by its number, of environment `env` for one purpose of a run."""
+    words = [seed, int.from_bytes(purpose.encode(), "little"), env]
+
+    def seed_of(episode: int) -> int:
+        return int(np.random.SeedSequence([*words, episode]).generate_state(1)[0])
+
+    return seed_of
+
+
+class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Resets each episode with a seed of its own; the first one may start in its middle.
+
+    A vector environment resets its parts without a seed, which is why they need this. Replaying an
+    episode's actions puts an environment where a run left it, without pickling anything.
+    """
+
+    def __init__(self, env: AnyEnv, seed_of: SeedOf, place: Place = Place()) -> None:
+        super().__init__(env)
+        self._seed_of, self._episode, self._replay = seed_of, place.episode, place.actions
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The next episode, whatever `seed` says."""
+        obs, info = self.env.reset(seed=self._seed_of(self._episode), options=options)
+        for action in self._replay:
+            obs, _, _, _, info = self.env.step(action)
+        self._episode, self._replay = self._episode + 1, ()
+        return obs, _mask_only(info)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The environment's own step; of its info only the action mask is passed on."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            # The reset that follows may write into the very array that was handed out here.
+            obs = np.copy(obs)
+        return obs, reward, terminated, truncated, _mask_only(info)
+
+
+def _mask_only(info: dict[str, Any]) -> dict[str, Any]:
+    return {"action_mask": info["action_mask"]} if "action_mask" in info else {}

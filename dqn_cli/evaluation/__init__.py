@@ -1,0 +1,1 @@
+"""Evaluation: greedy rollouts, statistics that say how sure they are, tables and pictures."""

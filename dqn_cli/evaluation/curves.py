@@ -1,0 +1,112 @@
+"""Learning curves: the greedy evaluations that runs wrote down, over seeds, on one chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_cli.evaluation.statistics import bootstrap_interval
+
+Array = NDArray[Any]
+
+TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
+POINTS = 200
+
+
+class Curve(NamedTuple):
+    """One run: what it was, and its return against steps and against seconds."""
+
+    label: str
+    steps: Array
+    seconds: Array
+    returns: Array
+
+
+class Band(NamedTuple):
+    """Several runs that differ in their seed alone, at common points x."""
+
+    label: str
+    runs: int
+    x: Array
+    mean: Array
+    low: Array
+    high: Array
+
+
+def read_curve(folder: Path, label: str) -> Curve:
+    """The greedy evaluations in a run's event files, or its training returns if it has none.
+
+    Raises ValueError if there is neither.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    for tag in TAGS:
+        if tag in events.Tags()["scalars"]:
+            # A resumed run writes a second file; its rows replace those of the same steps.
+            rows = {event.step: event for event in events.Scalars(tag)}
+            ordered = [rows[step] for step in sorted(rows)]
+            times = np.array([event.wall_time for event in ordered])
+            return Curve(
+                label,
+                np.array([event.step for event in ordered], float),
+                times - events.FirstEventTimestamp(),
+                np.array([event.value for event in ordered]),
+            )
+    raise ValueError(f"{folder} has no returns to draw yet: no evaluation and no finished episode")
+
+
+def bands(curves: Sequence[Curve], x: str) -> list[Band]:
+    """Mean and 95 % bootstrap interval of each label's curves, where all of them have values."""
+    grouped: dict[str, list[Curve]] = {}
+    for curve in curves:
+        grouped.setdefault(curve.label, []).append(curve)
+    return [_band(label, group, x) for label, group in grouped.items()]
+
+
+def draw(found: Sequence[Band], x: str, title: str, out: Path) -> None:
+    """Writes the chart as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for band in found:
+        seeds = f" ({band.runs} seeds)" if band.runs > 1 else ""
+        (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{seeds}")
+        if band.runs > 1:
+            axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, lw=0)
+    axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel="greedy return")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
+
+
+def _band(label: str, curves: Sequence[Curve], x: str) -> Band:
+    xs = [getattr(curve, x) for curve in curves]
+    low, high = max(each[0] for each in xs), min(each[-1] for each in xs)
+    same = all(len(each) == len(xs[0]) and (each == xs[0]).all() for each in xs)
+    points = xs[0] if same else np.linspace(low, max(low, high), POINTS)
+    values = np.stack(
+        [np.interp(points, each, curve.returns) for each, curve in zip(xs, curves, strict=True)]
+    )  # [runs, points]
+    intervals = np.array([bootstrap_interval(column, _mean) for column in values.T])
+    return Band(label, len(curves), points, values.mean(0), intervals[:, 0], intervals[:, 1])
+
+
+def _mean(sample: Array) -> Array:
+    return np.asarray(sample.mean(-1))
+
+
+def label_of(overrides: Mapping[str, str], varied: Sequence[str]) -> str:
+    """What sets a run apart from the others on the chart."""
+    return ", ".join(f"{key}={overrides.get(key, 'default')}" for key in varied)

@@ -1,0 +1,50 @@
+"""What an evaluation found, as a table for people and a file for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dqn_cli.evaluation.rollout import Episodes
+from dqn_cli.evaluation.statistics import summarize
+
+SCHEMA = 1
+
+
+def report_of(episodes: Episodes) -> dict[str, Any]:
+    """Every return and length, and what they come to."""
+    summary = summarize(episodes.returns)
+    return {
+        "episodes": len(episodes.returns),
+        "returns": episodes.returns.tolist(),
+        "lengths": episodes.lengths.tolist(),
+        "mean": summary.mean,
+        "std": summary.std,
+        "iqm": summary.iqm,
+        "iqm_ci95": list(summary.iqm_ci95),
+        "min": summary.min,
+        "max": summary.max,
+    }
+
+
+def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
+    """One row for each report; the checkpoints are named above, where there is room for a path."""
+    console = Console(soft_wrap=True, highlight=False)
+    table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
+    for heading in ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, report in enumerate(reports, start=1):
+        console.print(f"{number}: {report['checkpoint']} ({report['env']})", markup=False)
+        low, high = report["iqm_ci95"]
+        table.add_row(
+            str(number),
+            *(f"{report[name]:.1f}" for name in ("mean", "std", "iqm")),
+            rf"\[{low:.1f}, {high:.1f}]",
+            *(f"{report[name]:.1f}" for name in ("min", "max")),
+            f"{sum(report['lengths']) / len(report['lengths']):.1f}",
+            str(report["episodes"]),
+        )
+    Console().print(table)

@@ -1,0 +1,146 @@
+"""Trained policies, opened from the checkpoints that runs leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.parameters import size
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.config.stored import stored_settings
+from dqn_cli.config.validation import ConfigError
+from dqn_cli.envs.building import Vectorization, make
+from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.evaluation.policy import GreedyPolicy
+from dqn_cli.evaluation.report import SCHEMA, report_of
+from dqn_cli.evaluation.rollout import play
+from dqn_cli.storage import CheckpointError, load_checkpoint, sha256, write_json
+from dqn_cli.training.checkpoints import FOLDER
+from dqn_cli.training.provenance import versions
+from dqn_cli.training.settings import Settings
+
+PURPOSE = "judgement"  # the seeds of these episodes; periodic evaluation has others
+
+
+def checkpoint_at(path: Path) -> Path:
+    """The checkpoint meant by a path: itself, or a run folder's `best`, or else its `last`."""
+    if path.is_file():
+        return path
+    for folder in (path / FOLDER, path):
+        for name in ("best", "last"):
+            if (folder / name).is_file():
+                return folder / name
+    if path.is_dir():
+        raise CheckpointError(f"{path} holds no checkpoint yet ({FOLDER}/best or {FOLDER}/last)")
+    raise CheckpointError(f"no checkpoint or run at {path}")
+
+
+def open_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
+    """The settings and the greedy policy of a checkpoint; CheckpointError if it has none."""
+    return policy_in(load_checkpoint(path), path)
+
+
+def policy_in(data: Mapping[str, Any], path: Path) -> tuple[Settings, GreedyPolicy]:
+    """The settings and the greedy policy in a checkpoint's content."""
+    try:
+        settings = stored_settings(data["settings"])
+        spaces = Spaces(*data["spaces"])
+        parameters = data["parameters"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of a run: {error} is missing") from error
+    agent = Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
+    if parameters.shape != (size(agent.layout),):
+        raise CheckpointError(f"{path} does not fit its own network: it may be of another version")
+    return settings, GreedyPolicy(agent, parameters)
+
+
+class Policy:
+    """What `load_policy` returns: the greedy policy, from one observation to one action.
+
+    Tuple and Dict observations are given flattened, as `gymnasium.spaces.flatten` does it.
+    """
+
+    def __init__(self, policy: GreedyPolicy) -> None:
+        self._policy = policy
+
+    def __call__(self, observation: Any, action_mask: Any = None) -> int | NDArray[np.int64]:
+        """The best legal action, as the environment takes it."""
+        spaces = self._policy.agent.spaces
+        obs = np.asarray(observation, np.float32)
+        if spaces.one_hot and obs.ndim == 0:
+            obs = np.eye(spaces.observation_size, dtype=np.float32)[int(observation)]
+        mask = np.ones((1, spaces.actions), bool)
+        if action_mask is not None:
+            mask = np.asarray(action_mask, bool).reshape(mask.shape)
+        index = self._policy(obs.reshape(1, *spaces.observation_shape), mask)[0]
+        return spaces.action(int(index))
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The greedy policy of a run folder or checkpoint; CheckpointError if there is none."""
+    _, policy = open_policy(checkpoint_at(Path(path)))
+    return Policy(policy)
+
+
+def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[str, Any]:
+    """Plays fresh episodes greedily and writes evaluation.json beside the checkpoint.
+
+    The environment is the checkpoint's own; one of a `module:Id` is only made if `modules` names
+    that module, since a file must not choose what code runs.
+    """
+    settings, policy = open_policy(path)
+    check_imported(settings, modules)
+    check_spaces(settings, policy, path)
+    played = play(
+        policy,
+        replace(settings.env, vectorization=Vectorization["sync"]),
+        episode_seeds(seed, PURPOSE, 0),
+        episodes,
+        settings.eval.max_episode_steps,
+        settings.dtype.name,
+    )
+    assert played is not None
+    report = {
+        "schema": SCHEMA,
+        "checkpoint": str(path),
+        "checkpoint_sha256": sha256(path),
+        "env": settings.env.id,
+        "env_kwargs": settings.env.kwargs,
+        "protocol": {
+            "policy": "greedy",
+            "epsilon": 0.0,
+            "max_episode_steps": settings.eval.max_episode_steps,
+        },
+        "seed": seed,
+        "versions": versions(),
+    } | report_of(played)
+    write_json(path.with_name("evaluation.json"), report)
+    return report
+
+
+def check_imported(settings: Settings, modules: Sequence[str]) -> None:
+    """ConfigError if the environment's id names a module that the user did not."""
+    module, separator, _ = settings.env.id.rpartition(":")
+    if separator and module not in modules:
+        raise ConfigError(
+            f"the environment {settings.env.id} imports {module}, which a checkpoint may not do by"
+            f" itself: add import={module}"
+        )
+
+
+def check_spaces(settings: Settings, policy: GreedyPolicy, path: Path) -> None:
+    """CheckpointError if the environment is not the one that the agent was trained in."""
+    env, found = make(settings.env)
+    env.close()
+    trained = policy.agent.spaces
+    if (found.observation_shape, found.actions) != (trained.observation_shape, trained.actions):
+        raise CheckpointError(
+            f"{path} was trained on observations {trained.observation_shape} and {trained.actions}"
+            f" actions; {settings.env.id} has {found.observation_shape} and {found.actions}"
+        )

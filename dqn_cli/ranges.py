@@ -1,0 +1,51 @@
+"""Types of configuration values, each with the range of values it may take."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """The numbers a value may be, written so that an error line can say it in words."""
+
+    low: float
+    high: float = math.inf
+    low_included: bool = True
+    whole: bool = False
+
+    def admits(self, value: float) -> bool:
+        """Whether `value` lies in the range; NaN never does."""
+        above = value >= self.low if self.low_included else value > self.low
+        return above and value <= self.high and (not self.whole or value % 1 == 0)
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        if self.low == -math.inf:
+            return kind
+        low = (
+            f"{kind} of at least {self.low:g}"
+            if self.low_included
+            else f"{kind} above {self.low:g}"
+        )
+        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Count: TypeAlias = int
+    Natural: TypeAlias = int
+    Real: TypeAlias = float
+    Positive: TypeAlias = float
+    NonNegative: TypeAlias = float
+    Probability: TypeAlias = float
+else:
+    # Any, because a number's type is checked together with its range: people type steps=1e6, which
+    # YAML reads as a float, and lr=1, which it reads as an int.
+    Count = Annotated[Any, Range(1, whole=True)]
+    Natural = Annotated[Any, Range(0, whole=True)]
+    Real = Annotated[Any, Range(-math.inf)]
+    Positive = Annotated[Any, Range(0, low_included=False)]
+    NonNegative = Annotated[Any, Range(0)]
+    Probability = Annotated[Any, Range(0, 1)]

@@ -1,0 +1,108 @@
+"""Files that are written whole or not at all, and checkpoints that hold data only.
+
+A checkpoint is one line of text, `dqn-train checkpoint SCHEMA SHA256`, followed by what torch.save
+wrote; the checksum finds a flipped byte, which torch.load would take for a weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+SCHEMA = 1
+_HEADER = re.compile(rb"dqn-train checkpoint (\d{4}) ([0-9a-f]{64})\n")
+_HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
+
+
+class CheckpointError(Exception):
+    """A file is no checkpoint that can be used; the message says why."""
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Fills a temporary file beside `path`, then renames it; on failure the old file stays."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes plain data as indented JSON."""
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes tensors, numbers, strings and containers of them; OSError if it can't be written."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(_header("0" * 64))
+        try:
+            torch.save(dict(data), file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"could not write {path}: {_first_line(error)}") from error
+        header = _header(_checksum(file))
+        file.seek(0)
+        file.write(header)
+
+    write_atomically(path, write)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads what `save_checkpoint` wrote; nothing in the file can run code.
+
+    Raises CheckpointError if it is missing, torn, altered, or of a newer version.
+    """
+    try:
+        with path.open("rb") as file:
+            match = _HEADER.fullmatch(file.read(_HEADER_SIZE))
+            if match is None:
+                raise CheckpointError(f"{path} is not a dqn-train checkpoint")
+            if int(match[1]) > SCHEMA:
+                raise CheckpointError(
+                    f"{path} was written by a newer dqn-train (checkpoint version {int(match[1])},"
+                    f" this one reads up to {SCHEMA}): upgrade dqn-train"
+                )
+            file.seek(0)
+            if _checksum(file) != match[2].decode():
+                raise CheckpointError(f"{path} is damaged: its checksum does not match")
+            file.seek(_HEADER_SIZE)
+            data: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            return data
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no checkpoint at {path}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch.load raises half a dozen types on a file made by hand
+        raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from error
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _header(checksum: str) -> bytes:
+    return f"dqn-train checkpoint {SCHEMA:04d} {checksum}\n".encode()
+
+
+def _checksum(file: IO[bytes]) -> str:
+    file.seek(_HEADER_SIZE)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

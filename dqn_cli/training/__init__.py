@@ -1,0 +1,1 @@
+"""Training: the learner, the loop, and what a run writes down."""

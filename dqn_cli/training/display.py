@@ -1,0 +1,81 @@
+"""What a run says: a live bar in a terminal, or a plain line every so often in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dqn_cli.agent.clock import Clock
+
+SECONDS_BETWEEN_LINES = 10.0
+_WORDS = {
+    "rollout/ep_rew_mean": ("return", ".1f"),
+    "eval/mean_reward": ("greedy", ".1f"),
+    "rollout/exploration_rate": ("epsilon", ".3f"),
+    "train/loss": ("loss", ".3g"),
+    "time/fps": ("steps/s", ",.0f"),
+}
+
+
+class Display:
+    """Shows how far a run is, of `steps` and perhaps `episodes`, and its latest metrics."""
+
+    def __init__(self, steps: int, episodes: int | None, done: float) -> None:
+        self._steps, self._episodes = steps, episodes
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._latest: dict[str, float] = {}
+        self._printed = time.monotonic()
+        self._started = (time.monotonic(), done)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stdout.isatty():
+            columns = (BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=1.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, markup=False)
+
+    def show(self, now: Clock, done: float, row: Mapping[str, float]) -> None:
+        """The newest metrics, with the share of the run that is done."""
+        self._latest |= row
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, description=self._text(now))
+        elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            self.say(f"{self._text(now)}  eta {self._eta(done)}")
+
+    def _text(self, now: Clock) -> str:
+        parts = [f"step {now.steps:,}/{self._steps:,}"]
+        if self._episodes:
+            parts.append(f"episode {now.episodes:,}/{self._episodes:,}")
+        for tag, (word, form) in _WORDS.items():
+            if tag in self._latest:
+                parts.append(f"{word} {self._latest[tag]:{form}}")
+        return "  ".join(parts)
+
+    def _eta(self, done: float) -> str:
+        since, at = self._started
+        left = (time.monotonic() - since) * (1 - done) / max(done - at, 1e-9)
+        minutes, seconds = divmod(int(left), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

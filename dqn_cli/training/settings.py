@@ -1,0 +1,97 @@
+"""Everything that one run is made of, as the user chose it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from dqn_cli.agent.exploration import Exploration
+from dqn_cli.agent.heads import Head
+from dqn_cli.agent.networks import Network
+from dqn_cli.agent.optimizers import Optimizer
+from dqn_cli.agent.targets import Target
+from dqn_cli.agent.updates import Update
+from dqn_cli.envs.building import EnvConfig
+from dqn_cli.ranges import Count, Natural, Probability
+from dqn_cli.replay.samplers import Replay
+
+
+class Precision(Enum):
+    """What parameters and stored observations are computed in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Device(Enum):
+    """Where the network is computed."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+@dataclass
+class EvaluationConfig:
+    """How often, and how, a run judges its own greedy policy."""
+
+    every: Count
+    episodes: Count
+    max_episode_steps: Count
+
+
+@dataclass
+class CheckpointConfig:
+    """How often a run can be gone on with from, and what is kept."""
+
+    every: Count
+    keep: Natural
+    replay: bool
+
+
+@dataclass
+class LogConfig:
+    """How often a run writes down its metrics."""
+
+    every: Count
+
+
+@dataclass
+class Settings:
+    """One run."""
+
+    env: EnvConfig
+    network: Network
+    head: Head
+    update: Update
+    target: Target
+    exploration: Exploration
+    replay: Replay
+    optimizer: Optimizer
+    eval: EvaluationConfig
+    checkpoint: CheckpointConfig
+    log: LogConfig
+    steps: Count
+    episodes: Count | None
+    learning_starts: Natural
+    train_every: Count
+    updates_per_train: Count
+    gamma: Probability
+    seed: Natural
+    dtype: Precision
+    device: Device
+    threads: int | str
+
+
+def plain(part: Any) -> Any:
+    """Settings as plain data: each part a dict with its type's name, each choice its word."""
+    if is_dataclass(part):
+        values = {field.name: plain(getattr(part, field.name)) for field in fields(part)}
+        return {"type": type(part).__name__} | values
+    if isinstance(part, Enum):
+        return part.name
+    if isinstance(part, dict):
+        return {key: plain(value) for key, value in part.items()}
+    return [plain(item) for item in part] if isinstance(part, (list, tuple)) else part

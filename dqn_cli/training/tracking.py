@@ -1,0 +1,100 @@
+"""What a run has shown so far: episodes, losses, evaluations and where its time went."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from dqn_cli.agent.clock import Clock
+from dqn_cli.training.loop import Tick
+
+RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
+
+
+class Tracker:
+    """Consumes ticks; rows of metrics come out, named as Stable-Baselines3 names them."""
+
+    def __init__(self, envs: int) -> None:
+        self.best: dict[str, Any] | None = None
+        self.final: dict[str, Any] | None = None
+        self.seconds = {"start": 0.0, "train": 0.0, "eval": 0.0}
+        self._lap = time.perf_counter()
+        self._return, self._length = np.zeros(envs), np.zeros(envs)
+        self._returns: deque[float] = deque(maxlen=RECENT)
+        self._lengths: deque[float] = deque(maxlen=RECENT)
+        self._sums = torch.zeros(4, dtype=torch.float64)
+        self._updates = 0
+        self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
+
+    def see(self, tick: Tick) -> None:
+        """Takes in one step of the environments."""
+        self._return += tick.step.reward[0]
+        self._length += 1
+        for env in np.flatnonzero(tick.step.ended[0]):
+            self._returns.append(float(self._return[env]))
+            self._lengths.append(float(self._length[env]))
+            self._return[env] = self._length[env] = 0
+        for metrics in tick.metrics:
+            self._sums += torch.cat(metrics).cpu()
+            self._updates += 1
+
+    def row(self, now: Clock, epsilon: float, learning_rate: float) -> dict[str, float]:
+        """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
+        row = {
+            "rollout/exploration_rate": epsilon,
+            "train/learning_rate": learning_rate,
+            "train/n_updates": float(now.updates),
+            "time/episodes": float(now.episodes),
+            "time/fps": self._steps_per_second(now),
+        }
+        if self._returns:
+            row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
+            row["rollout/ep_len_mean"] = float(np.mean(self._lengths))
+        if self._updates:
+            names = ("loss", "q_mean", "td_error", "gradient_norm")
+            means = (self._sums / self._updates).tolist()
+            row |= {f"train/{name}": mean for name, mean in zip(names, means, strict=True)}
+            self._sums.zero_()
+            self._updates = 0
+        return row
+
+    def lap(self, what: str) -> None:
+        """Books the time since the last lap under `what`: start, train or eval."""
+        now = time.perf_counter()
+        self.seconds[what] += now - self._lap
+        self._lap = now
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain numbers, for a checkpoint."""
+        return {
+            "best": self.best,
+            "seconds": self.seconds,
+            "return": self._return.tolist(),
+            "length": self._length.tolist(),
+            "returns": list(self._returns),
+            "lengths": list(self._lengths),
+            "sums": self._sums.tolist(),
+            "updates": self._updates,
+        }
+
+    def load(self, state: Mapping[str, Any], now: Clock) -> None:
+        """Goes on from a `state()`."""
+        self.best = state["best"]
+        self.seconds = {what: self.seconds[what] + state["seconds"][what] for what in self.seconds}
+        self._return[:], self._length[:] = state["return"], state["length"]
+        self._returns.extend(state["returns"])
+        self._lengths.extend(state["lengths"])
+        self._sums[:] = torch.tensor(state["sums"])
+        self._updates = state["updates"]
+        self._mark = (self.seconds["train"], now.steps)
+
+    def _steps_per_second(self, now: Clock) -> float:
+        self.lap("train")
+        then, steps = self._mark
+        self._mark = (self.seconds["train"], now.steps)
+        return (now.steps - steps) / max(self.seconds["train"] - then, 1e-9)
