@@ -20,6 +20,7 @@ from dqn_cli.envs.seeding import episode_seeds
 from dqn_cli.evaluation.policy import GreedyPolicy
 from dqn_cli.evaluation.report import SCHEMA, report_of
 from dqn_cli.evaluation.rollout import play
+from dqn_cli.evaluation.video import film
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256, write_json
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.provenance import versions
@@ -122,6 +123,13 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
     } | report_of(played)
     write_json(path.with_name("evaluation.json"), report)
     return report
+
+
+def record(path: Path, seed: int) -> Path:
+    """Films the first of the episodes that `judge` plays, beside the checkpoint."""
+    settings, policy = open_policy(path)
+    seed_of = episode_seeds(seed, PURPOSE, 0)
+    return film(policy, settings.env, seed_of, settings.eval.max_episode_steps, path.parent)
 
 
 def check_imported(settings: Settings, modules: Sequence[str]) -> None:

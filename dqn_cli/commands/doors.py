@@ -58,7 +58,7 @@ def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def import_all(modules: Sequence[str]) -> None:
     """Imports the user's own packages, which register environments or parts."""
     if "" not in sys.path:
-        sys.path.insert(0, "")  # a console script would not find a package in the working folder
+        sys.path.append("")  # a console script would not find a package in the working folder
     for module in modules:
         try:
             import_module(module)

@@ -102,7 +102,14 @@ def _is_checkpoint(path: Path) -> bool:
 def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
     """Plays, prints one table and writes evaluation.json beside each checkpoint."""
     from dqn_cli.evaluation.report import print_table
-    from dqn_cli.policies import judge
+    from dqn_cli.policies import judge, record
 
     reports = [judge(path, request.episodes, request.seed, modules) for path in paths]
     print_table(reports)
+    if request.video:
+        for path in paths:
+            print(f"film: {record(path, request.seed)}")
+
+
+if __name__ == "__main__":
+    main()

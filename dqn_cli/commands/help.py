@@ -13,7 +13,7 @@ Ten commands people type
   dqn-train network.widths=[256,256] optimizer.lr=3e-4
   dqn-train target=soft target.tau=0.01 exploration=exponential
   dqn-train -m seed=0,1,2 update=dqn,double        every combination, and a table at the end
-  dqn-train +experiment=soft_huber                 a recipe from a tutorial
+  dqn-train +experiment=soft-huber                 a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run
   dqn-train --cfg job                              the whole configuration, without running
 Then
@@ -33,8 +33,8 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
                                                        .start .end .duration .decay .unit
   replay       uniform                                 .capacity .batch_size .n_step
   optimizer    adam adamw rmsprop sgd                  .lr .schedule=constant|linear .eps
-  +experiment  line_world soft_huber hard_mse_exponential width_study episode_decay clip_one
-               linear_steps tabular no_replay no_target_network
+  +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
+               tabular no_replay no_target_network
 
 Keys without a group
   steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads

@@ -95,3 +95,7 @@ def varied_keys(runs: Sequence[Found]) -> list[str]:
     """The overrides in which these runs differ, the seed left out."""
     keys = sorted({key for run in runs for key in run.overrides} - {"seed"})
     return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+
+
+if __name__ == "__main__":
+    main()

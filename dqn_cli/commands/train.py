@@ -13,6 +13,7 @@ from dqn_cli.commands.help import TRAIN
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+SWEEP_FLAGS = ("-m", "--multirun")
 COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 
@@ -71,6 +72,12 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Any], Any]) -> int:
 
     from dqn_cli.config.paths import config_folder
 
-    sys.argv[1:] = arguments
+    # Hydra's parser wants flags in one place; people type -m anywhere.
+    sweeps = [argument for argument in arguments if argument in SWEEP_FLAGS]
+    sys.argv[1:] = [*sweeps, *(a for a in arguments if a not in SWEEP_FLAGS)]
     hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
     return 0
+
+
+if __name__ == "__main__":
+    main()

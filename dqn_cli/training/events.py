@@ -13,6 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from dqn_cli.training.settings import Settings, plain
 
 METRIC = "eval/mean_reward"
+BOOKKEEPING = ("eval", "checkpoint", "log")
 
 
 class EventFile:
@@ -22,7 +23,7 @@ class EventFile:
         """Opens a new file; after a resume, TensorBoard hides older rows from `purge_step` on."""
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
         self._works = True
-        summaries = hparams(_flat(plain(settings), ""), {METRIC: 0.0})  # type: ignore[no-untyped-call]
+        summaries = hparams(_hyperparameters(settings), {METRIC: 0.0})  # type: ignore[no-untyped-call]
         experiment, start, self._end = summaries
         file = self._writer.file_writer
         assert file is not None
@@ -50,14 +51,13 @@ class EventFile:
             warnings.warn(f"TensorBoard rows may be incomplete: {error}", stacklevel=2)
 
 
-def _flat(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Nested settings as `optimizer.lr: 0.001`; lists and null become text."""
+def _hyperparameters(settings: Settings) -> dict[str, Any]:
+    """What may explain a result, as `optimizer.lr: 0.001`; lists and null become text."""
     flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = (
-                value if isinstance(value, (bool, int, float, str)) else str(value)
-            )
-    return flat
+    for key, value in plain(settings).items():
+        if not isinstance(value, Mapping):
+            flat[key] = value
+        elif key not in BOOKKEEPING:
+            flat |= {f"{key}.{name}": setting for name, setting in value.items()}
+    plain_types = (bool, int, float, str)
+    return {k: v if isinstance(v, plain_types) else str(v) for k, v in flat.items() if k != "type"}

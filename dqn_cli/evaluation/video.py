@@ -1,0 +1,34 @@
+"""A film of one greedy episode."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from gymnasium.wrappers import RecordVideo
+
+from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, make
+from dqn_cli.envs.seeding import SeededEpisodes, SeedOf
+from dqn_cli.evaluation.rollout import Policy
+
+
+def film(
+    policy: Policy, config: EnvConfig, seed_of: SeedOf, max_episode_steps: int, folder: Path
+) -> Path:
+    """Writes the first episode as an mp4 into `folder`; EnvironmentFailure if it can't be filmed."""
+    if find_spec("moviepy") is None:
+        raise EnvironmentFailure("video=true needs an extra: pip install 'dqn-train[video]'")
+    env, spaces = make(config, render_mode="rgb_array")
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        raise EnvironmentFailure(f"env={config.id} can't be filmed: it renders no pictures")
+    recorded = SeededEpisodes(RecordVideo(env, str(folder), name_prefix="greedy"), seed_of)
+    obs, info = recorded.reset()
+    for _ in range(max_episode_steps):
+        mask = np.asarray(info.get("action_mask", np.ones(spaces.actions)), bool)
+        action = policy(np.asarray(obs, np.float32)[None], mask[None])[0]
+        obs, _, terminated, truncated, info = recorded.step(int(action))
+        if terminated or truncated:
+            break
+    recorded.close()
+    return folder / "greedy-episode-0.mp4"

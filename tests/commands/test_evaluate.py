@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.commands.evaluate import parse
+from dqn_cli.storage import load_checkpoint, save_checkpoint
+
+Typed = Callable[..., int]
+
+
+@pytest.fixture
+def run(type_train: Typed, in_folder: Path) -> Path:
+    words = ("steps=200", "network.widths=[8]", "eval.episodes=2", "eval.every=100")
+    assert type_train(*words, "hydra.run.dir=run") == 0
+    return in_folder / "run"
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_evaluation_is_shown_and_written(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_eval("checkpoint=run", "episodes=7", "seed=3") == 0
+    found = json.loads((run / "checkpoints" / "evaluation.json").read_text())
+    assert found["schema"] == 1
+    assert len(found["returns"]) == len(found["lengths"]) == found["episodes"] == 7
+    assert found["iqm_ci95"][0] <= found["iqm"] <= found["iqm_ci95"][1]
+    assert found["env"] == "CartPole-v1"
+    assert found["checkpoint"].endswith("checkpoints/best")
+    assert f"{found['mean']:.1f}" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_episodes_and_another_others(
+    run: Path, type_eval: Typed
+) -> None:
+    def returns(*words: str) -> Sequence[float]:
+        assert type_eval("checkpoint=run", *words) == 0
+        found: Sequence[float] = json.loads((run / "checkpoints/evaluation.json").read_text())[
+            "lengths"
+        ]
+        return found
+
+    first = returns("episodes=30")
+    assert returns("episodes=30") == first
+    assert returns("episodes=10") == first[:10]
+    assert returns("episodes=30", "seed=1") != first
+
+
+def test_a_list_and_a_pattern_name_several(run: Path, type_eval: Typed) -> None:
+    paths = "run/checkpoints/best,run/checkpoints/last"
+    assert type_eval(f"checkpoint=[{paths}]", "episodes=2") == 0
+    assert type_eval("checkpoint=ru*", "episodes=2") == 0
+
+
+def test_a_path_may_have_spaces_and_equals(run: Path, type_eval: Typed) -> None:
+    run.rename(run.with_name("a b=c"))
+    assert type_eval("checkpoint=a b=c", "episodes=2") == 0
+
+
+def test_a_checkpoint_of_another_environment_is_refused(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run / "checkpoints" / "best"
+    data = load_checkpoint(best)
+    data["settings"]["env"]["id"] = "Acrobot-v1"
+    save_checkpoint(best, data)
+    assert type_eval("checkpoint=run") == 1
+    assert "Acrobot-v1" in last_line(capsys)
+
+
+def test_a_checkpoint_may_not_import_by_itself(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run / "checkpoints" / "best"
+    data = load_checkpoint(best)
+    (run.parent / "evil_module.py").write_text("raise SystemExit('code ran')\n")
+    data["settings"]["env"]["id"] = "evil_module:CartPole-v1"
+    save_checkpoint(best, data)
+    assert type_eval("checkpoint=run") == 1
+    assert "import=evil_module" in last_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["checkpoint=nowhere"], "nowhere"),
+        (["checkpoint=no*where"], "nothing matches"),
+        (["episodes=3"], "checkpoint=PATH is missing"),
+        (["checkpoint=run", "episods=3"], "did you mean episodes"),
+        (["checkpoint=run", "episodes=many"], "episodes"),
+        (["checkpoint=run", "episodes=0"], "at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert type_eval(*words) == 1
+    line = last_line(capsys)
+    assert line.startswith("error: ")
+    assert told in line
+
+
+def test_words_are_parsed_with_their_defaults() -> None:
+    request = parse(["checkpoint=a=b", "episodes=5"])
+    assert (request.checkpoint, request.episodes, request.seed) == ("a=b", 5, 0)
+    assert request.video is False

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.commands.plot import parse, runs_at, varied_keys
+
+Typed = Callable[..., int]
+PNG = b"\x89PNG"
+
+
+@pytest.fixture
+def sweep(type_train: Typed, in_folder: Path) -> Path:
+    words = ("-m", "seed=0,1", "update=dqn,double", "steps=200", "network.widths=[8]")
+    assert type_train(*words, "eval.every=50", "eval.episodes=2", "hydra.sweep.dir=sweep") == 0
+    return in_folder / "sweep"
+
+
+def test_a_sweep_becomes_a_picture(sweep: Path, type_plot: Typed, in_folder: Path) -> None:
+    assert type_plot("sweep", "out=curves.png", "by=update", "x=seconds") == 0
+    assert (in_folder / "curves.png").read_bytes().startswith(PNG)
+
+
+def test_lines_are_told_apart_by_what_differs_but_the_seed(sweep: Path) -> None:
+    assert varied_keys(runs_at(sweep)) == ["update"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["nowhere"], "no run at nowhere"), (["sweep", "x=hours"], "x=hours")]
+)
+def test_bad_input_is_one_line(
+    sweep: Path, type_plot: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert type_plot(*words) == 1
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_path_with_an_equals_sign_is_a_path(in_folder: Path) -> None:
+    (in_folder / "by=me").mkdir()
+    options, paths = parse(["by=me", "out=a.png"])
+    assert options == {"out": "a.png"}
+    assert paths == [Path("by=me")]

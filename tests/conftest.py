@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dqn_cli.commands.doors import exit_code_of
+from dqn_cli.config.folders import Sweep
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def type_train(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Types a dqn-train command in an empty folder and gives its exit code."""
+    from dqn_cli.commands.train import dispatch
+
+    monkeypatch.setattr("sys.argv", ["dqn-train"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def typed(*words: str) -> int:
+        Sweep.folder = None
+        code = exit_code_of(lambda: dispatch(list(words)))
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        return code
+
+    yield typed
+    Sweep.folder = None
+
+
+@pytest.fixture
+def type_eval(in_folder: Path) -> Callable[..., int]:
+    """Types a dqn-eval command and gives its exit code."""
+    from dqn_cli.commands.evaluate import dispatch
+
+    return lambda *words: exit_code_of(lambda: dispatch(list(words)))
+
+
+@pytest.fixture
+def type_plot(in_folder: Path) -> Callable[..., int]:
+    """Types a dqn-plot command and gives its exit code."""
+    from dqn_cli.commands.plot import dispatch
+
+    return lambda *words: exit_code_of(lambda: dispatch(list(words)))
