@@ -1,14 +1,19 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from dqn_cli.commands.doors import exit_code_of
-from dqn_cli.config.folders import Sweep
+from dqn_cli.config import registry
+from dqn_cli.config.folders import Sweep, register_resolvers
+from dqn_cli.config.paths import config_folder
+from dqn_cli.config.sources import register_source
+from dqn_cli.config.validation import settings_from
+from dqn_cli.training.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +37,7 @@ def type_train(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 
     def typed(*words: str) -> int:
         Sweep.folder = None
-        code = exit_code_of(lambda: dispatch(list(words)))
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        return code
+        return exit_code_of(lambda: dispatch(list(words)))
 
     yield typed
     Sweep.folder = None
@@ -54,3 +57,17 @@ def type_plot(in_folder: Path) -> Callable[..., int]:
     from dqn_cli.commands.plot import dispatch
 
     return lambda *words: exit_code_of(lambda: dispatch(list(words)))
+
+
+@pytest.fixture
+def settings_of() -> Callable[..., Settings]:
+    """Composes settings from words as a user types them."""
+    registry.register_schemas()
+    register_source()
+    register_resolvers()
+
+    def composed(*words: str) -> Settings:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return settings_from(compose("config", overrides=list(words)))
+
+    return composed

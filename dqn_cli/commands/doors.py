@@ -13,7 +13,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command; an error becomes one last line on stderr and exit code 1."""
-    wants_traceback = os.environ.get(FULL_ERROR) == "1"
+    wanted = os.environ.get(FULL_ERROR)
     # Hydra then raises what it would print over several lines, and the one line below says it.
     os.environ[FULL_ERROR] = "1"
     try:
@@ -33,10 +33,12 @@ def exit_code_of(command: Callable[[], int]) -> int:
         from dqn_cli.config.folders import Refused
 
         shown = error.__cause__ if isinstance(error, Refused) and error.__cause__ else error
-        if wants_traceback:
+        if wanted == "1":
             traceback.print_exception(shown)
         print(f"error: {explain(shown)}", file=sys.stderr)
         return 1
+    finally:
+        os.environ[FULL_ERROR] = wanted or "0"
 
 
 def unknown_flag(arguments: Sequence[str]) -> str | None:

@@ -9,6 +9,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.config.validation import near, unknown_key
+from dqn_cli.envs.building import EnvironmentFailure
+from dqn_cli.storage import CheckpointError
+from dqn_cli.training.session import TrainingFailure
+
+EXPECTED = (
+    CheckpointError,
+    EnvironmentFailure,
+    ImportError,
+    OSError,
+    TrainingFailure,
+    ValueError,
+)
 
 
 def explain(error: BaseException) -> str:
@@ -19,7 +31,11 @@ def explain(error: BaseException) -> str:
         return f"'{error.override}' is not of the form key=value"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
-    return " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split())
+    if isinstance(error, EXPECTED) and message:
+        return message
+    # Nobody foresaw this one: its type and place are what a report of it needs.
+    return f"{type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)"
 
 
 def _missing_choice(error: MissingConfigException) -> str:

@@ -16,7 +16,7 @@ from dqn_cli.evaluation.rollout import Policy
 def film(
     policy: Policy, config: EnvConfig, seed_of: SeedOf, max_episode_steps: int, folder: Path
 ) -> Path:
-    """Writes the first episode as an mp4 into `folder`; EnvironmentFailure if it can't be filmed."""
+    """Writes the first episode as an mp4; EnvironmentFailure if it can't be filmed."""
     if find_spec("moviepy") is None:
         raise EnvironmentFailure("video=true needs an extra: pip install 'dqn-train[video]'")
     env, spaces = make(config, render_mode="rgb_array")

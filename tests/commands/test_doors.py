@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.commands.doors import exit_code_of, import_all, split_imports, unknown_flag
+
+
+def fail(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("two\nlines"), 1, "error: two lines"),
+        (KeyError("a"), 1, "error: KeyError: 'a' (HYDRA_FULL_ERROR=1 shows where)"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+        (SystemExit(2), 2, "error: unknown flag; --help lists what there is"),
+    ],
+)
+def test_every_error_is_one_last_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    assert exit_code_of(lambda: fail(error)) == code
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("code", [0, 130, 143])
+def test_exit_codes_pass_through(code: int) -> None:
+    assert exit_code_of(lambda: fail(SystemExit(code))) == code
+
+
+@pytest.mark.parametrize(
+    ("argument", "modules"),
+    [("import=[a,b.c]", ["a", "b.c"]), ("import=a", ["a"]), ("import=['a', 'b']", ["a", "b"])],
+)
+def test_imports_are_told_from_other_words(argument: str, modules: list[str]) -> None:
+    assert split_imports(["steps=3", argument]) == (modules, ["steps=3"])
+
+
+def test_a_package_in_the_working_folder_is_found(in_folder: Path) -> None:
+    (in_folder / "package_of_a_test.py").write_text("")
+    import_all(["package_of_a_test"])
+    assert "package_of_a_test" in sys.modules
+
+
+def test_flags_are_found() -> None:
+    assert unknown_flag(["a=b", "--fast"]) == "--fast"
+    assert unknown_flag(["a=-1"]) is None

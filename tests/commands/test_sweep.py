@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.commands.sweep import report_sweep
+
+
+def job(sweep: Path, number: int, overrides: list[str], mean: float | None) -> None:
+    folder = sweep / f"{number}_job"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {o}\n" for o in overrides))
+    (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{job: {{num: {number}}}}}\n")
+    if mean is not None:
+        best = {"mean": mean, "mean_ci95": [mean - 1, mean + 1]}
+        result = {"status": "finished", "seconds": {"total": 2.0}, "best": best}
+        (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path, 0, ["steps=5", "seed=0"], 10.0)
+    job(tmp_path, 1, ["steps=5", "seed=1"], None)
+    job(tmp_path, 2, ["steps=5", "seed=2"], 30.0)
+    report_sweep(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
+    assert [row["job"] for row in rows] == ["2", "0", "1"]
+    assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
+    assert (rows[0]["score"], rows[0]["score_ci_low"], rows[0]["score_ci_high"]) == (
+        "30.0",
+        "29.0",
+        "31.0",
+    )
+    assert rows[0]["steps"] == "5"
+    shown = capsys.readouterr().out
+    assert "seed" in shown
+    assert "steps" not in shown.split("score")[0]  # what all jobs share sets none apart
+
+
+def test_a_sweep_without_jobs_says_nothing(tmp_path: Path) -> None:
+    report_sweep(tmp_path)
+    assert not (tmp_path / "sweep.csv").exists()
