@@ -1,6 +1,6 @@
 """Judges every seed of finished sweeps on fresh episodes and prints the tables of docs/results.md.
 
-    python benchmarks/results.py outputs/SWEEP [outputs/SWEEP ...]
+python benchmarks/results.py outputs/SWEEP [outputs/SWEEP ...]
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def table(sweep: Path) -> str:
     )
     results = [json.loads((run / "result.json").read_text()) for _, run in runs]
     means = {
-        name: np.array([judge(run / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"] for _, run in runs])
+        name: np.array(
+            [judge(run / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"] for _, run in runs]
+        )
         for name in ("best", "last")
     }
     lines = [

@@ -15,7 +15,9 @@ class Range(NamedTuple):
     whole: bool = False
 
     def admits(self, value: float) -> bool:
-        """Whether `value` lies in the range; NaN never does."""
+        """Whether `value` lies in the range; NaN and infinity never do."""
+        if not math.isfinite(value):
+            return False
         above = value >= self.low if self.low_included else value > self.low
         return above and value <= self.high and (not self.whole or value % 1 == 0)
 

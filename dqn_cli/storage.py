@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             match = _HEADER.fullmatch(file.read(_HEADER_SIZE))
-            if match is None:
+            if match is None or int(match[1]) < 1:
                 raise CheckpointError(f"{path} is not a dqn-train checkpoint")
             if int(match[1]) > SCHEMA:
                 raise CheckpointError(

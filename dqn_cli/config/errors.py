@@ -32,6 +32,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
     message = " ".join(str(error).split())
+    if message.startswith("Config group override must be a string"):  # Hydra does not say which
+        return "a group takes the name of one of its choices, as in network=mlp"
     if isinstance(error, EXPECTED) and message:
         return message
     # Nobody foresaw this one: its type and place are what a report of it needs.
@@ -51,14 +53,28 @@ def _missing_choice(error: MissingConfigException) -> str:
 def _composition(error: Exception) -> str:
     text = str(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    details = f"{cause}\n{text}"
-    key, part = re.search(r"full_key: (\S+)", details), re.search(r"object_type=(\w+)", details)
     if unknown := re.match(r"Could not override '([^']*)'", text):
-        if part and is_part(part[1]):
-            # At the top level the whole group is unknown, whatever stands behind its dot.
-            name = unknown[1].split(".")[0] if part[1] == "Settings" else unknown[1]
-            return unknown_key(name, part_named(part[1]))
-        return f"unknown key {unknown[1]}"
-    reason = str(cause) if cause is not error else text.partition("\n")[2] or text
-    first_line = (reason.strip().splitlines() or [type(error).__name__])[0]
-    return f"{key[1]}: {first_line}" if key else first_line
+        return _unknown(unknown[1], f"{cause}\n{text}")
+    if several := re.match(r"Ambiguous value for argument '([^']*)'", text):
+        return f"{several[1]} has several values: add -m to sweep over them, or [] around a list"
+    if merged := re.match(r"Error merging override (.*)", text):
+        return f"{merged[1]}: {_reason(cause)}"
+    key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
+    return f"{key[1]}: {_reason(cause)}" if key else _reason(error)
+
+
+def _unknown(key: str, details: str) -> str:
+    if key.startswith("env.kwargs."):
+        return f"unknown key {key}: what gymnasium.make is to get is added with +{key}=..."
+    part = re.search(r"object_type=(\w+)", details)
+    if part is None or not is_part(part[1]):
+        return f"unknown key {key}"
+    # At the top level the whole group is unknown, whatever stands behind its dot.
+    return unknown_key(key.split(".")[0] if part[1] == "Settings" else key, part_named(part[1]))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says in its first line; Hydra's wrappers say where, and then what."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    wrapped = "raised while composing config" in lines[0] and len(lines) > 1
+    return lines[1] if wrapped else lines[0]

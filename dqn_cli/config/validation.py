@@ -73,8 +73,8 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     options = [hint, *get_args(hint)]
     if value is None and type(None) in options:
         return None
-    if isinstance(value, list):
-        items = next((get_args(each)[0] for each in options if get_origin(each) is list), None)
+    items = next((get_args(each)[0] for each in options if get_origin(each) is list), None)
+    if isinstance(value, list) and items is not None:
         return [_checked(f"{key}[{i}]", item, items) for i, item in enumerate(value)]
     annotated = next((each for each in options if get_origin(each) is Annotated), None)
     if annotated is None:

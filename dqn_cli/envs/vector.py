@@ -63,6 +63,7 @@ class Environments:
         self.masked = "action_mask" in info
         self.obs = self._observations(obs)
         self.mask = self._masks(info)
+        self._check_finite("observation", self.obs)
 
     @property
     def places(self) -> list[Place]:
@@ -80,6 +81,8 @@ class Environments:
             final_obs, final_mask = self._final(info)
         self._check_finite("reward", reward)
         self._check_finite("observation", final_obs)
+        if final_obs is not self.obs:
+            self._check_finite("observation", self.obs)
         shape = self._shape
         return Step(
             reward=reward.reshape(shape),

@@ -12,6 +12,7 @@ from dqn_cli.evaluation.rollout import Episodes
 from dqn_cli.evaluation.statistics import summarize
 
 SCHEMA = 1
+WIDTH = 110
 
 
 def report_of(episodes: Episodes) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def report_of(episodes: Episodes) -> dict[str, Any]:
 
 def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
     """One row for each report; the checkpoints are named above, where there is room for a path."""
-    console = Console(soft_wrap=True, highlight=False)
+    # Cut figures are worse than wrapped lines: the table may be wider than the terminal.
+    console = Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
     table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
     for heading in ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -47,4 +49,4 @@ def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
             f"{sum(report['lengths']) / len(report['lengths']):.1f}",
             str(report["episodes"]),
         )
-    Console().print(table)
+    console.print(table)

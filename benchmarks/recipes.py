@@ -1,0 +1,60 @@
+"""Sums up finished sweeps of recipes as the table of docs/recipes.md.
+
+python benchmarks/recipes.py outputs/SWEEP [outputs/SWEEP ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dqn_cli.commands.plot import Found, runs_at, varied_keys
+from dqn_cli.evaluation.curves import label_of
+from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
+
+LAST_EPISODES = "rollout/ep_rew_mean"
+
+
+def main() -> None:
+    print("| runs | best greedy return | greedy in the end | training return in the end | steps |")
+    print("| --- | --- | --- | --- | --- |")
+    for sweep in map(Path, sys.argv[1:]):
+        runs = runs_at(sweep)
+        varied = varied_keys(runs)
+        labels = [label_of(run.overrides, varied) for run in runs]
+        for label in dict.fromkeys(labels):
+            group = [run for run, each in zip(runs, labels, strict=True) if each == label]
+            print(row(f"{sweep.name} {label}".strip(), group))
+
+
+def row(name: str, runs: list[Found]) -> str:
+    results = [json.loads((run.folder / "result.json").read_text()) for run in runs]
+    best = [result["best"]["mean"] for result in results]
+    final = [result["final"]["mean"] for result in results]
+    rolling = [last_rolling_return(run.folder) for run in runs]
+    steps = int(np.mean([result["steps"] for result in results]))
+    cells = (interval(values) for values in (best, final, rolling))
+    return f"| {name} | {' | '.join(cells)} | {steps:,} |"
+
+
+def interval(values: list[float]) -> str:
+    low, high = bootstrap_interval(values, interquartile_mean)
+    digits = 2 if max(map(abs, values)) < 10 else 0
+    middle = float(interquartile_mean(np.array(values)))
+    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def last_rolling_return(folder: Path) -> float:
+    """Mean return of the last 100 training episodes, as TensorBoard shows it."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return float(events.Scalars(LAST_EPISODES)[-1].value)
+
+
+if __name__ == "__main__":
+    main()

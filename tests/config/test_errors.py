@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import hydra
+import pytest
+from hydra import initialize_config_dir
+
+from dqn_cli.config import registry
+from dqn_cli.config.errors import explain
+from dqn_cli.config.folders import register_resolvers
+from dqn_cli.config.paths import config_folder
+from dqn_cli.config.sources import register_source
+from dqn_cli.config.validation import settings_from
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+
+KEYS = "a run has env, network, head, update, target, exploration"
+WHOLE = "a whole number of at least 1"
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[Compose]:
+    registry.register_schemas()
+    register_source()
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
+
+
+UNKNOWN = [
+    ("stepps=1", ["unknown key stepps:", "did you mean steps?"]),
+    ("foo=1", ["unknown key foo:", KEYS]),
+    ("+foo=1", ["unknown key foo:", KEYS]),
+    ("++foo=1", ["unknown key foo:", KEYS]),
+    ("+stepps=1", ["unknown key stepps:", "did you mean steps?"]),
+    ("evall.every=1", ["unknown key evall:", "did you mean eval"]),
+    ("eval.evry=1", ["unknown key eval.evry:", "did you mean every?"]),
+    ("env.num_env=2", ["unknown key env.num_env:", "did you mean num_envs?"]),
+    ("network.widht=[1]", ["unknown key network.widht:", "Mlp", "did you mean widths?"]),
+    ("+network.depth=3", ["unknown key network.depth:", "Mlp", "widths, layer_norm, dueling"]),
+    ("optimizer.momentum=0.5", ["unknown key optimizer.momentum:", "Adam", "beta1"]),
+    ("env.kwargs.gravity=1", ["env.kwargs.gravity", "+env.kwargs.gravity"]),
+    ("env=CartPol-v1", ["unknown environment CartPol-v1", "did you mean CartPole-v1"]),
+    ("env=Nothing", ["unknown environment Nothing", "not registered with Gymnasium"]),
+    ("network=cnn", ["network=cnn", "network is one of dueling, mlp, table"]),
+    ("optimizer=adma", ["optimizer=adma", "did you mean adam"]),
+    ("agent=d4qn", ["agent=d4qn", "did you mean", "d3qn"]),
+    ("networks=mlp", ["unknown key networks:", "did you mean network?"]),
+]
+
+VALUES = [
+    ("steps=many", ["steps=many", WHOLE]),
+    ("steps=1.5", ["steps=1.5", WHOLE]),
+    ("steps=0", ["steps=0", WHOLE]),
+    ("steps=-3", ["steps=-3", WHOLE]),
+    ("steps=nan", ["steps=nan", WHOLE]),
+    ("steps=inf", ["steps=inf", WHOLE]),
+    ("steps=true", ["steps=True", WHOLE]),
+    ("steps=", ["steps=", WHOLE]),
+    ("steps={a: 1}", ["steps=", WHOLE]),
+    ("steps=???", ["steps is not set", "steps=..."]),
+    ("episodes=0", ["episodes=0", WHOLE]),
+    ("seed=null", ["seed=null", "a whole number of at least 0"]),
+    ("seed=-1", ["seed=-1", "a whole number of at least 0"]),
+    ("gamma=1.1", ["gamma=1.1", "at least 0 and at most 1"]),
+    ("gamma=nan", ["gamma=nan", "at least 0 and at most 1"]),
+    ("env.num_envs=0", ["env.num_envs=0", WHOLE]),
+    ("replay.capacity=0", ["replay.capacity=0", WHOLE]),
+    ("replay.batch_size=-1", ["replay.batch_size=-1", WHOLE]),
+    ("replay.n_step=0", ["replay.n_step=0", WHOLE]),
+    ("eval.every=0", ["eval.every=0", WHOLE]),
+    ("checkpoint.keep=-1", ["checkpoint.keep=-1", "at least 0"]),
+    ("optimizer.lr=0", ["optimizer.lr=0", "above 0"]),
+    ("optimizer.lr=fast", ["optimizer.lr=fast", "above 0"]),
+    ("update.max_grad_norm=0", ["update.max_grad_norm=0", "above 0"]),
+    ("exploration.start=2", ["exploration.start=2", "at most 1"]),
+    ("network.widths=[0]", ["network.widths[0]=0", WHOLE]),
+    ("network.widths=[8,a]", ["network.widths[1]=a", WHOLE]),
+    ("network.widths=[null]", ["network.widths[0]=null", WHOLE]),
+    ("network.widths=8", ["network.widths", "list"]),
+    ("network.dueling=maybe", ["network.dueling", "maybe", "bool"]),
+    ("dtype=float16", ["dtype", "float16", "[float32, float64]"]),
+    ("device=tpu", ["device", "tpu", "[auto, cpu, cuda, mps]"]),
+    ("target.unit=days", ["target.unit", "days", "[steps, updates, episodes]"]),
+    ("env.vectorization=fork", ["env.vectorization", "fork", "[sync, async]"]),
+    ("threads=0", ["threads=0", "auto or a number of at least 1"]),
+    ("threads=all", ["threads=all", "auto or a number of at least 1"]),
+    ("eval=off", ["eval"]),
+    ("env.kwargs=3", ["env.kwargs", "Dict"]),
+    ("steps=${nowhere}", ["steps", "nowhere"]),
+]
+
+TOGETHER = [
+    (
+        "replay.batch_size=10 replay.capacity=9",
+        ["replay.batch_size=10", "replay.capacity=9", "must fit"],
+    ),
+    ("exploration.unit=episodes", ["exploration.duration", "episodes=N", "above 1"]),
+    (
+        "exploration=piecewise exploration.points=[]",
+        ["exploration.points", "[when, epsilon] pairs"],
+    ),
+    (
+        "exploration=piecewise exploration.points=[[0,1,2]]",
+        ["exploration.points", "[when, epsilon] pairs"],
+    ),
+    (
+        "exploration=piecewise exploration.points=[[0,2]]",
+        ["exploration.points", "at least 0 and at most 1"],
+    ),
+    (
+        "exploration=piecewise exploration.points=[[5,1],[5,0]]",
+        ["exploration.points", "order of time"],
+    ),
+    ("exploration=piecewise exploration.points=[1,2]", ["exploration.points", "list"]),
+]
+
+GRAMMAR = [
+    ("steps", ["'steps'", "key=value"]),
+    ("steps=[1", ["steps=[1", "key=value"]),
+    ("steps=1,2", ["steps", "1,2"]),
+    ("network=null", ["network"]),
+    ("~network", ["network is not set", "network=..."]),
+    ("~steps", ["steps"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), UNKNOWN + VALUES + TOGETHER + GRAMMAR)
+def test_what_is_wrong_and_what_would_be_right_is_said_in_one_line(
+    composed: Compose, overrides: str, words: list[str]
+) -> None:
+    split = [overrides] if "{" in overrides else overrides.split()
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        composed(*split)
+    line = explain(caught.value)
+    assert [word for word in words if word not in line] == []
+    assert "\n" not in line
+    assert "full_key" not in line
+    assert "object_type" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("first\n  second\tthird"), "first second third"),
+        (ValueError(), "ValueError:  (HYDRA_FULL_ERROR=1 shows where)"),
+        (KeyError("a"), "KeyError: 'a' (HYDRA_FULL_ERROR=1 shows where)"),
+    ],
+)
+def test_any_other_error_is_one_line_too(error: BaseException, line: str) -> None:
+    assert explain(error) == line

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import hydra
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+
+from dqn_cli.agent.exploration import Constant
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.config import registry
+from dqn_cli.config.folders import register_resolvers
+from dqn_cli.config.paths import config_folder
+from dqn_cli.config.sources import register_source
+from dqn_cli.config.validation import settings_from
+from dqn_cli.training.settings import Settings, plain
+
+Compose = Callable[..., Settings]
+
+FILES = sorted(config_folder().glob("*/*.yaml"))
+CHOICES = [f"{file.parent.name}={file.stem}".replace("exper", "+exper") for file in FILES]
+CODE = "\n".join(f.read_text() for f in Path(registry.__file__).parents[1].rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[Compose]:
+    registry.register_schemas()
+    register_source()
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
+
+
+def test_there_are_choices() -> None:
+    assert len(CHOICES) >= 25
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_file_is_a_valid_choice(composed: Compose, choice: str) -> None:
+    group, _, name = choice.partition("=")
+    settings = composed(choice)
+    if group == "env":
+        assert settings.env.id == name
+    elif f"{group}/base_{name}" in registry.SCHEMAS:
+        location = registry.SCHEMAS[f"{group}/base_{name}"]
+        assert type(getattr(settings, group)).__name__ == location.partition(":")[2]
+
+
+@pytest.mark.parametrize("schema", [name for name in registry.SCHEMAS if "/" in name])
+def test_every_schema_has_a_file(schema: str) -> None:
+    assert schema.replace("base_", "") in [f"{f.parent.name}/{f.stem}" for f in FILES]
+
+
+@pytest.mark.parametrize("group", ["exploration", "replay", "optimizer", "network", "target"])
+def test_a_choice_has_every_field_of_its_dataclass_in_its_file(group: str) -> None:
+    registry.register_schemas()
+    for schema, location in registry.SCHEMAS.items():
+        if schema.startswith(f"{group}/"):
+            file = config_folder() / f"{schema.replace('base_', '')}.yaml"
+            part = registry.part_named(location.partition(":")[2])
+            written = set(re.findall(r"^(\w+):", file.read_text(), re.M)) - {"defaults"}
+            assert written == {field.name for field in fields(part)}
+
+
+def documented_lines(file: Path) -> Iterator[str]:
+    """Lines that give a key of a run its value; lists of defaults and Hydra's own are none."""
+    section = ""
+    for line in file.read_text().splitlines():
+        key = re.match(r"(\s*)([\w.]+):(.*)", line)
+        if key is None:
+            continue
+        if not key[1]:
+            section = key[2]
+        value = key[3].partition("#")[0].strip()
+        if section not in ("defaults", "hydra") and value:
+            yield line
+
+
+def introduces_keys(file: Path) -> bool:
+    """Files of environments, agents and experiments only change what others have explained."""
+    return not file.read_text().startswith("# @package _global_")
+
+
+INTRODUCING = [config_folder() / "config.yaml", *filter(introduces_keys, FILES)]
+
+
+@pytest.mark.parametrize("file", INTRODUCING, ids=lambda f: f"{f.parent.name}-{f.stem}")
+def test_every_key_says_on_its_line_what_it_means(file: Path) -> None:
+    assert [line for line in documented_lines(file) if not re.search(r" # \S{2}", line)] == []
+
+
+def test_keys_are_found_where_there_are_some() -> None:
+    assert len(list(documented_lines(config_folder() / "config.yaml"))) >= 20
+    assert len(list(documented_lines(config_folder() / "replay" / "uniform.yaml"))) == 3
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}-{f.stem}")
+def test_every_file_begins_with_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @")]
+    assert re.match(r"# [A-Z]", lines[0])
+
+
+def reachable(part: type[Any]) -> Iterator[type[Any]]:
+    yield part
+    for kind in get_type_hints(part).values():
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from reachable(kind)
+
+
+def settings_fields() -> list[tuple[str, str]]:
+    registry.register_schemas()
+    named = [location.partition(":")[2] for location in registry.SCHEMAS.values()]
+    parts = [part for name in named for part in reachable(registry.part_named(name))]
+    return sorted({(part.__name__, field.name) for part in parts for field in fields(part)})
+
+
+@pytest.mark.parametrize(("part", "field"), settings_fields())
+def test_every_field_is_read_somewhere(part: str, field: str) -> None:
+    assert re.search(rf"\.{field}\b(?! =)", CODE)
+
+
+@dataclass
+class Mine(Constant):
+    """A choice from somebody else's package."""
+
+    strength: float = 0.5
+    extra: str = "yes"
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    registry.register("exploration", "mine", Mine)
+    yield
+    del registry._parts["Mine"], ConfigStore.instance().repo["exploration"]["mine.yaml"]
+
+
+def test_a_choice_of_ones_own_is_like_any_other(registered: None, composed: Compose) -> None:
+    settings = composed("exploration=mine", "exploration.start=0.2", "exploration.extra=no")
+    assert settings.exploration == Mine(0.2, 0.5, "no")
+    assert registry.is_part("Mine")
+    assert registry.part_named("Mine") is Mine
+    assert plain(settings)["exploration"]["type"] == "Mine"
+
+
+def test_parts_are_known_by_the_name_of_their_dataclass() -> None:
+    assert registry.part_named("Mlp") is Mlp
+    assert registry.is_part("EnvConfig")
+    assert not registry.is_part("Cnn")
+    with pytest.raises(KeyError):
+        registry.part_named("Cnn")

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from hydra import initialize_config_dir
+
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.optimizers import Schedule, Sgd
+from dqn_cli.agent.updates import Double, Dqn
+from dqn_cli.config import registry
+from dqn_cli.config.folders import register_resolvers
+from dqn_cli.config.paths import config_folder
+from dqn_cli.config.sources import register_source
+from dqn_cli.config.validation import ConfigError, near, settings_from, unknown_key
+from dqn_cli.envs.building import EnvConfig, Vectorization
+from dqn_cli.training.settings import Device, Precision, Settings
+
+Compose = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[Compose]:
+    registry.register_schemas()
+    register_source()
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
+
+
+def in_file(name: str) -> Any:
+    return yaml.safe_load((config_folder() / f"{name}.yaml").read_text())
+
+
+def test_without_overrides_the_defaults_are_those_of_the_files(composed: Compose) -> None:
+    settings, written, mlp = composed("env=Blackjack-v1"), in_file("config"), in_file("network/mlp")
+    assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"])
+    assert settings.network == Mlp(mlp["widths"], mlp["layer_norm"], mlp["dueling"])
+    for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
+        assert getattr(settings, key) == written[key]
+    assert (settings.dtype, settings.device) == (Precision.float32, Device.auto)
+    assert (settings.threads, settings.log.every) == ("auto", written["log"]["every"])
+
+
+@pytest.mark.parametrize("choice", ["MountainCar-v0", "Acrobot-v1", "LunarLander-v3"])
+def test_the_command_line_wins_over_the_environments_file_and_that_over_the_rest(
+    composed: Compose, choice: str
+) -> None:
+    assert composed("env=Blackjack-v1").train_every == in_file("config")["train_every"]
+    assert composed(f"env={choice}").train_every == in_file(f"env/{choice}")["train_every"]
+    assert composed(f"env={choice}", "train_every=7").train_every == 7
+    assert composed("train_every=7", f"env={choice}").train_every == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "update", "dueling"),
+    [
+        ([], Dqn, False),
+        (["agent=double"], Double, False),
+        (["agent=dueling"], Dqn, True),
+        (["agent=d3qn"], Double, True),
+        (["agent=d3qn", "update=dqn"], Dqn, True),
+        (["network=mlp", "agent=d3qn"], Double, False),
+        (["agent=d3qn", "network.dueling=false"], Double, False),
+    ],
+)
+def test_an_agent_is_a_choice_of_parts_and_the_command_line_wins_over_it(
+    composed: Compose, overrides: list[str], update: type[Any], dueling: bool
+) -> None:
+    settings = composed(*overrides)
+    assert type(settings.update) is update
+    assert isinstance(settings.network, Mlp)
+    assert settings.network.dueling is dueling
+
+
+@pytest.mark.parametrize(
+    ("overrides", "batch_size"),
+    [
+        (["env=mine"], 7),
+        (["env=mine", "agent=mine"], 8),
+        (["env=mine", "agent=mine", "+experiment=mine"], 9),
+        (["+experiment=mine", "agent=mine", "env=mine"], 9),
+        (["env=mine", "agent=mine", "+experiment=mine", "replay.batch_size=10"], 10),
+    ],
+)
+def test_files_win_over_each_other_in_the_order_that_is_documented(
+    tmp_path: Path, composed: Compose, overrides: list[str], batch_size: int
+) -> None:
+    for group, size in (("env", 7), ("agent", 8), ("experiment", 9)):
+        env = "env:\n  id: CartPole-v1\n" if group == "env" else ""
+        file = tmp_path / group / "mine.yaml"
+        file.parent.mkdir()
+        file.write_text(f"# @package _global_\n{env}replay:\n  batch_size: {size}\n")
+    folder = f"hydra.searchpath=[gymnasium://,file://{tmp_path}]"
+    assert composed(folder, *overrides).replay.batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("steps=1e6", "steps", 1_000_000),
+        ("steps=3.0", "steps", 3),
+        ("episodes=2e2", "episodes", 200),
+        ("episodes=null", "episodes", None),
+        ("gamma=1", "gamma", 1.0),
+        ("optimizer.lr=1", "optimizer.lr", 1.0),
+        ("update.max_grad_norm=null", "update.max_grad_norm", None),
+        ("update.max_grad_norm=5", "update.max_grad_norm", 5.0),
+        ("network.widths=[]", "network.widths", []),
+        ("network.widths=[1e2,3]", "network.widths", [100, 3]),
+        ("threads=3", "threads", 3),
+        ("device=cpu", "device", Device.cpu),
+        ("+env.kwargs.gravity=2", "env.kwargs", {"gravity": 2}),
+        ("+env.kwargs.sizes=[1,{a: 2}]", "env.kwargs", {"sizes": [1, {"a": 2}]}),
+    ],
+)
+def test_values_arrive_as_the_type_that_they_are_used_as(
+    composed: Compose, override: str, key: str, value: Any
+) -> None:
+    found: Any = composed(override)
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+    if isinstance(value, list):
+        assert [type(item) for item in found] == [type(item) for item in value]
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr=[1,2]", "steps=[1]"])
+def test_a_list_is_no_number(composed: Compose, override: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{key}=.*must be a"):
+        composed(override)
+
+
+@pytest.mark.parametrize(
+    ("points", "found"),
+    [
+        ("[[0,1],[1e3,0.5]]", [[0.0, 1.0], [1000.0, 0.5]]),
+        ("[[5,0.1]]", [[5.0, 0.1]]),
+    ],
+)
+def test_lists_of_lists_are_checked_to_the_bottom(
+    composed: Compose, points: str, found: list[list[float]]
+) -> None:
+    exploration: Any = composed("exploration=piecewise", f"exploration.points={points}").exploration
+    assert exploration.points == found
+    assert {type(number) for point in exploration.points for number in point} == {float}
+
+
+def test_a_part_is_its_dataclass(composed: Compose) -> None:
+    settings = composed("optimizer=sgd", "optimizer.lr=2", "optimizer.schedule=linear")
+    assert settings.optimizer == Sgd(2.0, Schedule.linear, 0.0)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["exploration.unit=episodes", "episodes=10"],
+        ["exploration.unit=episodes", "exploration.duration=20"],
+        ["exploration.unit=updates"],
+    ],
+)
+def test_a_fraction_needs_a_length_only_where_that_is_not_known(
+    composed: Compose, overrides: list[str]
+) -> None:
+    assert composed(*overrides).exploration
+
+
+def test_what_is_like_a_word_is_asked_for() -> None:
+    assert near("widht", ["width", "depth"]) == "; did you mean width?"
+    assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
+    assert near("zzz", ["width"]) == ""
+
+
+def test_an_unknown_key_is_told_what_keys_there_are() -> None:
+    assert unknown_key("network.dualing", Mlp) == (
+        "unknown key network.dualing: network is Mlp and has widths, layer_norm, dueling;"
+        " did you mean dueling?"
+    )

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from dqn_cli.evaluation.curves import Curve, bands, draw, label_of, read_curve
+from dqn_cli.evaluation.statistics import bootstrap_interval
+
+GREEDY, TRAINED = "eval/mean_reward", "rollout/ep_rew_mean"
+
+Row = tuple[str, int, float, float]
+
+
+def write(folder: Path, rows: Sequence[Row], purge_step: int | None = None) -> None:
+    start = time.time()
+    writer = SummaryWriter(str(folder), purge_step=purge_step)
+    for tag, step, value, seconds in rows:
+        writer.add_scalar(tag, value, step, walltime=start + seconds)
+    writer.close()
+
+
+def curve(label: str, returns: Sequence[float], steps: Sequence[float] | None = None) -> Curve:
+    x = np.arange(len(returns), dtype=float) * 100 if steps is None else np.array(steps, float)
+    return Curve(label, x, x / 10, np.array(returns, float))
+
+
+def test_a_curve_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, [(GREEDY, step, step / 4, step / 10) for step in (100, 200, 500)])
+    found = read_curve(tmp_path, "mine")
+    assert found.label == "mine"
+    assert found.steps.tolist() == [100, 200, 500]
+    assert found.returns.tolist() == [25, 50, 125]
+    assert np.diff(found.seconds).tolist() == pytest.approx([10, 30], abs=1e-3)
+    assert found.seconds[0] == pytest.approx(10, abs=2)
+
+
+def test_every_row_is_read(tmp_path: Path) -> None:
+    write(tmp_path, [(GREEDY, step, 1, 0) for step in range(1, 12_000)])
+    assert len(read_curve(tmp_path, "").steps) == 11_999
+
+
+def test_greedy_returns_are_preferred_to_those_of_training(tmp_path: Path) -> None:
+    write(tmp_path, [(TRAINED, 10, 1.0, 0), (GREEDY, 20, 2.0, 1), (TRAINED, 30, 3.0, 2)])
+    assert read_curve(tmp_path, "").returns.tolist() == [2]
+
+
+def test_without_an_evaluation_returns_of_training_are_read(tmp_path: Path) -> None:
+    write(tmp_path, [(TRAINED, 10, 1.0, 0), ("train/loss", 10, 9.0, 0), (TRAINED, 30, 3.0, 2)])
+    assert read_curve(tmp_path, "").returns.tolist() == [1, 3]
+
+
+def test_rows_of_a_resumed_run_replace_the_older_ones(tmp_path: Path) -> None:
+    write(tmp_path, [(GREEDY, step, 1.0, 0) for step in (10, 20, 30)])
+    write(tmp_path, [(GREEDY, step, 2.0, 5) for step in (20, 25, 40)], purge_step=20)
+    found = read_curve(tmp_path, "")
+    assert found.steps.tolist() == [10, 20, 25, 40]
+    assert found.returns.tolist() == [1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("rows", [[], [("train/loss", 10, 1.0, 0.0)]])
+def test_a_run_without_returns_is_refused(tmp_path: Path, rows: list[Row]) -> None:
+    write(tmp_path, rows)
+    with pytest.raises(ValueError, match="no returns to draw yet") as caught:
+        read_curve(tmp_path, "")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_without_event_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no returns to draw yet"):
+        read_curve(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("varied", "label"),
+    [
+        (["gamma"], "gamma=0.9"),
+        (["env", "gamma"], "env=A, gamma=0.9"),
+        (["update"], "update=default"),
+        ([], ""),
+    ],
+)
+def test_a_label_names_what_is_varied(varied: list[str], label: str) -> None:
+    assert label_of({"gamma": "0.9", "env": "A", "seed": "3"}, varied) == label
+
+
+def test_runs_of_one_label_share_a_band() -> None:
+    found = bands([curve("a", [0, 10]), curve("b", [5, 5]), curve("a", [2, 30])], "steps")
+    assert [(band.label, band.runs) for band in found] == [("a", 2), ("b", 1)]
+    assert found[0].x.tolist() == [0, 100]
+    assert found[0].mean.tolist() == [1, 20]
+    assert (found[0].low.tolist(), found[0].high.tolist()) == ([0, 10], [2, 30])
+    assert found[1].low.tolist() == found[1].mean.tolist() == found[1].high.tolist() == [5, 5]
+
+
+def test_a_band_is_the_bootstrap_interval_at_each_point() -> None:
+    values = np.random.default_rng(0).normal(size=(6, 4))
+    (band,) = bands([curve("a", row) for row in values.tolist()], "steps")
+    for point in range(4):
+        expected = bootstrap_interval(values[:, point], lambda sample: sample.mean(-1))
+        assert (band.low[point], band.high[point]) == pytest.approx(expected)
+
+
+def test_runs_of_other_steps_are_compared_where_all_have_values() -> None:
+    straight = curve("a", [0, 10], [0, 100])
+    later = curve("a", [5, 25, 65], [50, 250, 650])
+    (band,) = bands([straight, later], "steps")
+    assert (band.x[0], band.x[-1]) == (50, 100)
+    assert band.mean == pytest.approx(band.x / 10)
+
+
+def test_seconds_are_another_axis() -> None:
+    (band,) = bands([curve("a", [1, 2, 3])], "seconds")
+    assert band.x.tolist() == [0, 10, 20]
+
+
+@pytest.mark.parametrize("x", ["steps", "seconds"])
+def test_a_chart_is_a_picture(tmp_path: Path, x: str) -> None:
+    curves = [curve("a", [0, 1]), curve("a", [1, 2]), curve("b", [3], [50])]
+    out = tmp_path / "plot.png"
+    draw(bands(curves, x), x, "LineWorld-v0", out)
+    data = out.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(data[16:20], "big") == 1200
+    assert len(data) > 10_000

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import pytest
+
+from dqn_cli import ranges
+from dqn_cli.ranges import Range
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside"),
+    [
+        (Range(0, 1), [0, 0.5, 1], [-1e-9, 1 + 1e-9, math.inf, -math.inf]),
+        (Range(0, low_included=False), [1e-300, 5], [0, -0.0, -1]),
+        (Range(1, whole=True), [1, 1.0, 1e6, 2**70], [0, 1.5, -1, math.inf, -math.inf]),
+        (Range(-math.inf), [-1e300, 0, 3], []),
+        (Range(-2, 2, low_included=False, whole=True), [-1, 0, 2], [-2, 3, 0.5]),
+    ],
+)
+def test_a_range_admits_what_lies_in_it(
+    allowed: Range, inside: list[float], outside: list[float]
+) -> None:
+    assert [value for value in inside if not allowed.admits(value)] == []
+    assert [value for value in [*outside, math.nan] if allowed.admits(value)] == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [
+        (Range(0, 1), "a number of at least 0 and at most 1"),
+        (Range(0), "a number of at least 0"),
+        (Range(0, low_included=False), "a number above 0"),
+        (Range(1, whole=True), "a whole number of at least 1"),
+        (Range(-math.inf), "a number"),
+        (Range(0.5, 2, low_included=False), "a number above 0.5 and at most 2"),
+    ],
+)
+def test_a_range_says_what_it_is(allowed: Range, words: str) -> None:
+    assert str(allowed) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "below"),
+    [
+        ("Count", 1, 0),
+        ("Natural", 0, -1),
+        ("Positive", 1e-9, 0),
+        ("NonNegative", 0, -1e-9),
+        ("Probability", 0, -1e-9),
+        ("Real", -1e300, math.nan),
+    ],
+)
+def test_each_type_begins_where_its_name_says(name: str, least: float, below: float) -> None:
+    _, allowed, *_ = get_args(getattr(ranges, name))
+    assert allowed.admits(least)
+    assert not allowed.admits(below)
+
+
+@pytest.mark.parametrize(("name", "whole"), [("Count", True), ("Natural", True), ("Real", False)])
+def test_counts_are_whole(name: str, whole: bool) -> None:
+    allowed: Any = get_args(getattr(ranges, name))[1]
+    assert allowed.admits(2.5) is not whole
+
+
+def test_a_probability_is_at_most_one() -> None:
+    allowed: Any = get_args(ranges.Probability)[1]
+    assert allowed.admits(1)
+    assert not allowed.admits(1.0001)

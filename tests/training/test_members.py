@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.heads import Loss, Scalar
+from dqn_cli.agent.networks import Table
+from dqn_cli.agent.optimizers import Schedule, Sgd
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.agent.updates import Dqn
+from dqn_cli.training.members import per_member
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+SPACES = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
+AGENT = Agent(
+    SPACES, Table(2, None, None), Scalar(), Dqn(Loss.huber, 1.0), Sgd(9.0, Schedule.constant, 9.0)
+)
+RATES, MOMENTA = [0.5, 2.0, 3.0], [0.0, 1.0, 0.25]
+
+
+def scalars(members: int) -> dict[str, Tensor]:
+    return {
+        "optimizer.lr": torch.tensor(RATES[:members], dtype=torch.float64),
+        "optimizer.momentum": torch.tensor(MOMENTA[:members], dtype=torch.float64),
+    }
+
+
+def line(agent: Agent, x: Tensor) -> Tensor:
+    assert isinstance(agent.optimizer, Sgd)
+    assert x.dim() == 1  # the mathematics of one member never sees the axis of members
+    return agent.optimizer.lr * x + agent.optimizer.momentum
+
+
+def nested(agent: Agent, pair: Pair, x: Tensor) -> tuple[Pair, Tensor]:
+    return Pair(pair.second * agent.optimizer.lr, pair.first), x.sum()
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_each_member_computes_with_its_own_numbers(members: int) -> None:
+    x = torch.tensor([[1.0, 2.0], [10.0, 20.0], [4.0, 8.0]], dtype=torch.float64)[:members]
+    # 0.5 x + 0; 2 x + 1; 3 x + 0.25
+    expected = [[0.5, 1.0], [21.0, 41.0], [12.25, 24.25]][:members]
+    assert per_member(AGENT, scalars(members), line)(x).tolist() == expected
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_tuples_go_in_and_come_out_with_a_leading_axis(members: int) -> None:
+    pair = Pair(torch.ones(members, 4), torch.ones(members))
+    x = torch.arange(6.0).view(3, 2)[:members]
+    result, total = per_member(AGENT, scalars(members), nested)(pair, x)
+    assert isinstance(result, Pair)
+    assert result.first.tolist() == RATES[:members]
+    assert result.second.tolist() == [[1.0] * 4] * members
+    assert total.tolist() == [1.0, 5.0, 9.0][:members]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_numbers_in_float64_leave_tensors_in_float32(members: int) -> None:
+    x = torch.ones(members, 2)
+    assert per_member(AGENT, scalars(members), line)(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_gradients_flow_back_to_each_member(members: int) -> None:
+    x = torch.ones(members, 2, dtype=torch.float64, requires_grad=True)
+    per_member(AGENT, scalars(members), line)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[rate, rate] for rate in RATES[:members]]

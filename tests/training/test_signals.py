@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from dqn_cli.training.signals import Interruption
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_remembered_with_its_exit_code(number: signal.Signals, exit_code: int) -> None:
+    with Interruption() as interruption:
+        assert not interruption
+        assert interruption.exit_code == 0
+        send(number)
+        assert interruption
+        assert interruption.signal is number
+        assert interruption.exit_code == exit_code
+    assert interruption.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGTERM)],
+)
+def test_the_first_signal_is_the_one_that_counts(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    with Interruption() as interruption:
+        send(first)
+        send(second)
+        assert interruption.signal is first
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_after_a_signal_ends_at_once(first: signal.Signals) -> None:
+    with Interruption() as interruption:
+        send(first)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+        assert interruption.signal is first
+
+
+def test_handlers_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def fail() -> None:
+        with Interruption():
+            assert signal.getsignal(signal.SIGINT) is not before[0]
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_other_threads_leave_the_handlers_alone() -> None:
+    found = []
+
+    def work() -> None:
+        with Interruption() as interruption:
+            found.append((signal.getsignal(signal.SIGINT), bool(interruption)))
+
+    thread = threading.Thread(target=work)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert found == [(before, False)]

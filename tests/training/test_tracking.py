@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dqn_cli.agent.clock import Clock
+from dqn_cli.replay.stream import Step
+from dqn_cli.training import tracking
+from dqn_cli.training.learner import Metrics
+from dqn_cli.training.loop import Tick
+from dqn_cli.training.tracking import RECENT, Tracker
+
+NOW = Clock(40, 3, 2)
+
+
+def tick(
+    rewards: list[float],
+    terminated: list[int] = [],  # noqa: B006
+    truncated: list[int] = [],  # noqa: B006
+    metrics: list[Metrics] = [],  # noqa: B006
+) -> Tick:
+    envs = range(len(rewards))
+    ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
+    obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
+    step = Step(np.array([rewards]), *ends, obs, mask, obs, mask)
+    return Tick(Clock(), Clock(), step, 0.5, metrics)
+
+
+def metrics(loss: float, q: float, td_error: float, norm: float) -> Metrics:
+    return Metrics(*(torch.tensor([value]) for value in (loss, q, td_error, norm)))
+
+
+def row(tracker: Tracker) -> dict[str, float]:
+    return tracker.row(NOW, 0.25, 1e-3)
+
+
+def test_what_has_not_happened_yet_is_left_out() -> None:
+    found = row(Tracker(2))
+    assert found.pop("time/fps") > 0
+    assert found == {
+        "rollout/exploration_rate": 0.25,
+        "train/learning_rate": 1e-3,
+        "train/n_updates": 3,
+        "time/episodes": 2,
+    }
+
+
+def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
+    tracker = Tracker(2)
+    tracker.see(tick([1, 10]))
+    tracker.see(tick([2, 20], terminated=[0]))
+    assert row(tracker)["rollout/ep_rew_mean"] == 3
+    assert row(tracker)["rollout/ep_len_mean"] == 2
+    tracker.see(tick([4, 30], truncated=[0, 1]))
+    found = row(tracker)
+    assert found["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
+    assert found["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
+
+
+def test_means_roll_over_the_latest_hundred_episodes() -> None:
+    tracker = Tracker(1)
+    for number in range(RECENT + 50):
+        tracker.see(tick([number], terminated=[0]))
+    assert RECENT == 100
+    assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
+
+
+def test_updates_are_averaged_since_the_last_row() -> None:
+    tracker = Tracker(1)
+    tracker.see(tick([0], metrics=[metrics(1, 2, 3, 4), metrics(3, 4, 5, 6)]))
+    tracker.see(tick([0], metrics=[metrics(5, 9, 1, 2)]))
+    found = row(tracker)
+    names = ("loss", "q_mean", "td_error", "gradient_norm")
+    assert [found[f"train/{name}"] for name in names] == [3, 5, 3, 4]
+    assert not any(f"train/{name}" in row(tracker) for name in names)
+    tracker.see(tick([0], metrics=[metrics(7, 0, 0, 0)]))
+    assert row(tracker)["train/loss"] == 7
+
+
+class Stopwatch:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    watch = Stopwatch()
+    monkeypatch.setattr(tracking, "time", watch)
+    return watch
+
+
+def test_time_is_booked_where_it_went(stopwatch: Stopwatch) -> None:
+    tracker = Tracker(1)
+    for seconds, what in ((1, "start"), (2, "train"), (4, "eval"), (8, "train")):
+        stopwatch.now += seconds
+        tracker.lap(what)
+    assert tracker.seconds == {"start": 1, "train": 10, "eval": 4}
+
+
+def test_speed_is_that_of_training_since_the_last_row(stopwatch: Stopwatch) -> None:
+    tracker = Tracker(1)
+    stopwatch.now += 4
+    assert tracker.row(Clock(100), 0, 0)["time/fps"] == 25
+    stopwatch.now += 2
+    tracker.lap("train")
+    stopwatch.now += 100
+    tracker.lap("eval")
+    stopwatch.now += 3
+    assert tracker.row(Clock(600), 0, 0)["time/fps"] == 100
+
+
+def seen() -> Tracker:
+    tracker = Tracker(2)
+    tracker.see(tick([1, 10], terminated=[0], metrics=[metrics(1, 2, 3, 4)]))
+    tracker.see(tick([2, 20]))
+    tracker.best = {"mean": 5.0, "step": 7}
+    return tracker
+
+
+def go_on(tracker: Tracker) -> dict[str, Any]:
+    tracker.see(tick([4, 40], truncated=[0, 1], metrics=[metrics(3, 3, 3, 3)]))
+    found = row(tracker)
+    del found["time/fps"]
+    return found
+
+
+def test_a_tracker_goes_on_from_its_state() -> None:
+    first, second = seen(), Tracker(2)
+    second.load(json.loads(json.dumps(first.state())), NOW)
+    assert second.best == first.best
+    expected = go_on(seen())
+    assert expected["rollout/ep_rew_mean"] == pytest.approx((1 + 6 + 70) / 3)
+    assert expected["train/loss"] == 2
+    assert go_on(second) == expected
+    assert json.loads(json.dumps(second.state())) == second.state()
+
+
+def test_seconds_go_on_from_a_state(stopwatch: Stopwatch) -> None:
+    first = Tracker(1)
+    stopwatch.now += 50
+    first.lap("train")
+    second = Tracker(1)
+    stopwatch.now += 3
+    second.lap("start")
+    second.load(first.state(), Clock(1000))
+    assert second.seconds == {"start": 3, "train": 50, "eval": 0}
+    stopwatch.now += 10
+    assert second.row(Clock(1200), 0, 0)["time/fps"] == 20
+    assert second.seconds["train"] == 60
+    assert first.seconds["train"] == 50
