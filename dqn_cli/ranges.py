@@ -12,6 +12,7 @@ class Range(NamedTuple):
     low: float
     high: float = math.inf
     low_included: bool = True
+    high_included: bool = True
     whole: bool = False
 
     def admits(self, value: float) -> bool:
@@ -19,7 +20,8 @@ class Range(NamedTuple):
         if not math.isfinite(value):
             return False
         above = value >= self.low if self.low_included else value > self.low
-        return above and value <= self.high and (not self.whole or value % 1 == 0)
+        below = value <= self.high if self.high_included else value < self.high
+        return above and below and (not self.whole or value % 1 == 0)
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
@@ -30,7 +32,9 @@ class Range(NamedTuple):
             if self.low_included
             else f"{kind} above {self.low:g}"
         )
-        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+        if self.high == math.inf:
+            return low
+        return f"{low} and {'at most' if self.high_included else 'below'} {self.high:g}"
 
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     Positive: TypeAlias = float
     NonNegative: TypeAlias = float
     Probability: TypeAlias = float
+    Decay: TypeAlias = float
 else:
     # Any, because a number's type is checked together with its range: people type steps=1e6, which
     # YAML reads as a float, and lr=1, which it reads as an int.
@@ -51,3 +56,4 @@ else:
     Positive = Annotated[Any, Range(0, low_included=False)]
     NonNegative = Annotated[Any, Range(0)]
     Probability = Annotated[Any, Range(0, 1)]
+    Decay = Annotated[Any, Range(0, 1, high_included=False)]

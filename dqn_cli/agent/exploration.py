@@ -53,7 +53,9 @@ class Linear(Exploration):
         duration = self.duration
         if duration <= 1:
             duration *= horizon.reading(self.unit)
-        return self.start + (self.end - self.start) * min(elapsed.reading(self.unit) / duration, 1)
+        passed = elapsed.reading(self.unit)
+        share = passed / duration if passed < duration else 1.0
+        return self.start + (self.end - self.start) * share
 
 
 @dataclass

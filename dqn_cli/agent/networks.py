@@ -132,7 +132,7 @@ class Table(Network):
         else:
             low, high = self._bounds(spaces)
             unit = (x - x.new_tensor(low)) / (x.new_tensor(high) - x.new_tensor(low))
-            digits = (unit * self.bins).long().clamp(0, self.bins - 1)
+            digits = (unit * self.bins).clamp(0, self.bins - 1).long()
             cell = reduce(lambda cell, digit: cell * self.bins + digit, digits.unbind(1))
         return F.embedding(cell, p["table"]).view(
             -1, spaces.actions, atoms

@@ -8,7 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from dqn_cli.ranges import NonNegative, Positive, Probability
+from dqn_cli.ranges import Decay, NonNegative, Positive
 
 
 class Schedule(Enum):
@@ -48,8 +48,8 @@ class Optimizer:
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1)."""
 
-    beta1: Probability
-    beta2: Probability
+    beta1: Decay
+    beta2: Decay
     eps: Positive
 
     @property
@@ -88,9 +88,9 @@ class AdamW(Adam):
 class RmsProp(Optimizer):
     """RMSProp (Hinton 2012), centred as in Mnih et al. 2015 or not, with momentum."""
 
-    decay: Probability
+    decay: Decay
     eps: Positive
-    momentum: Probability
+    momentum: Decay
     centered: bool
 
     @property
@@ -115,7 +115,7 @@ class RmsProp(Optimizer):
 class Sgd(Optimizer):
     """Stochastic gradient descent with momentum (Polyak 1964)."""
 
-    momentum: Probability
+    momentum: Decay
 
     @property
     def moments(self) -> int:

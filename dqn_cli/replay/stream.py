@@ -49,7 +49,10 @@ class Indices(NamedTuple):
 
 
 class Stream:
-    """One ring for each environment; a member's rings hold `capacity` transitions together."""
+    """One ring for each environment; a member's rings hold up to `capacity` transitions together.
+
+    An episode's last observation takes a slot too, so short episodes leave room for fewer.
+    """
 
     # What a checkpoint keeps: the rings' contents, and where each ring stands.
     _contents = ("obs", "mask", "action", "reward", "terminated", "truncated", "begins")
@@ -141,7 +144,7 @@ class Stream:
         )
 
     def state(self) -> dict[str, Array]:
-        """Everything in the rings as arrays; slots that were never written are left out."""
+        """Views of everything in the rings; slots that were never written are left out."""
         used = int(min(self.head.max() + 1, self.slots))
         contents = {name: getattr(self, name)[:, :used] for name in self._contents}
         return contents | {name: getattr(self, name) for name in self._positions}

@@ -73,7 +73,7 @@ class Learner:
 
     def update(self, batch: Batch, factor: float) -> Metrics:
         """One gradient step on a batch [members, batch]; `factor` multiplies the learning rate."""
-        batch = Batch(*(tensor.to(self._device) for tensor in batch))
+        batch = self._placed(batch)
         parameters = self.state.parameters.detach().requires_grad_()
         loss, estimates = self._loss(parameters, self.state.target, batch)
         # Members share nothing, so the gradient of their sum holds each one's own.
@@ -81,6 +81,13 @@ class Learner:
         factors = torch.full_like(self.state.updates, factor)
         self.state, gradient_norm = self._step(self.state, gradient, factors)
         return Metrics(estimates.loss, estimates.q, estimates.td_error, gradient_norm)
+
+    def _placed(self, batch: Batch) -> Batch:
+        """The batch on the learner's device; bytes and floats in its precision."""
+        exact = (torch.int64, torch.bool)
+        return Batch(
+            *(x.to(self._device, x.dtype if x.dtype in exact else self._dtype) for x in batch)
+        )
 
     def blend_target(self, tau: float) -> None:
         """Moves the target parameters this share of the way to the online ones."""

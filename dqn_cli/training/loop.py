@@ -84,7 +84,9 @@ def updates_due(settings: Settings, before: Clock, run: Run) -> int:
     """How many updates this step calls for; none until learning starts and a batch is there."""
     if run.clock.steps <= settings.learning_starts:
         return 0
-    if run.stream.sizes.sum(1).min() < settings.replay.batch_size:
+    # Where every step ends an episode, half of the slots hold last observations.
+    always_fits = max(run.stream.capacity * run.stream.envs // 2, 1)
+    if run.stream.sizes.sum(1).min() < min(settings.replay.batch_size, always_fits):
         return 0
     trainings = crossings(before.steps, run.clock.steps, settings.train_every)
     return trainings * settings.updates_per_train

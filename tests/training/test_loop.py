@@ -230,3 +230,16 @@ def test_no_update_is_due_between_rounds(settings_of: Compose) -> None:
     assert current_epsilon(settings, run) < 1
     run.envs.close()
     assert torch.isfinite(run.learner.state.parameters).all()
+
+
+def test_a_batch_as_large_as_the_buffer_is_learned_from_though_episodes_are_short(
+    settings_of: Compose,
+) -> None:
+    words = (
+        "replay.capacity=32",
+        "replay.batch_size=32",
+        "learning_starts=0",
+        "network.widths=[4]",
+    )
+    seen = ticks(settings_of("env=RandomMdp-v0", "steps=200", *words))
+    assert len(seen[-1].metrics) == 1
