@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dqn_cli.agent.clock import Clock, Unit
+from dqn_cli.arrays import Array
 from dqn_cli.ranges import Positive, Probability, Real
-
-Array = NDArray[Any]
 
 
 @dataclass

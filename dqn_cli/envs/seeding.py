@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, SupportsFloat
 import gymnasium
 import numpy as np
 
-AnyEnv = gymnasium.Env[Any, Any]
+from dqn_cli.envs.spaces import AnyEnv
+
 SeedOf = Callable[[int], int]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
-from numpy.typing import NDArray
 
+from dqn_cli.arrays import Array
 from dqn_cli.envs.building import (
     EnvConfig,
     EnvironmentFailure,
@@ -23,8 +23,6 @@ from dqn_cli.envs.building import (
 from dqn_cli.envs.seeding import Place, SeededEpisodes, SeedOf
 from dqn_cli.envs.spaces import AnyEnv
 from dqn_cli.replay.stream import Step
-
-Array = NDArray[Any]
 
 
 class Environments:

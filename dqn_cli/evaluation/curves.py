@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dqn_cli.arrays import Array
 from dqn_cli.evaluation.statistics import bootstrap_interval
-
-Array = NDArray[Any]
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
 POINTS = 200

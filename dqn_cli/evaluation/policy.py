@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.exploration import best_action
-
-Array = NDArray[Any]
+from dqn_cli.arrays import Array
 
 
 @dataclass

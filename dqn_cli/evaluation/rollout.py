@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dqn_cli.arrays import Array
 from dqn_cli.envs.building import EnvConfig
 from dqn_cli.envs.seeding import SeedOf
 from dqn_cli.envs.vector import Environments
 
-Array = NDArray[Any]
 Policy = Callable[[Array, Array], Array]
 
 SIDE_BY_SIDE = 20

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dqn_cli.arrays import Array
 from dqn_cli.ranges import Count
 from dqn_cli.replay.stream import Indices, Stream
-
-Array = NDArray[Any]
 
 
 @dataclass

@@ -9,15 +9,13 @@ are views that are computed when sampling.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dqn_cli.agent.batch import Batch
-
-Array = NDArray[Any]
+from dqn_cli.arrays import Array
 
 
 class Step(NamedTuple):

@@ -6,19 +6,17 @@ Everything has a leading axis [members]; the mathematics is written for one memb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.parameters import initial
+from dqn_cli.arrays import Array
 from dqn_cli.training.members import per_member
-
-Array = NDArray[Any]
 
 
 class LearnerState(NamedTuple):

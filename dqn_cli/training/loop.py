@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn_cli.agent.clock import Clock, crossings
-from dqn_cli.agent.exploration import Array, best_action, explore
+from dqn_cli.agent.exploration import best_action, explore
+from dqn_cli.arrays import Array
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.stream import Step, Stream
 from dqn_cli.training.learner import Learner, Metrics
