@@ -13,6 +13,7 @@ import numpy as np
 
 from dqn_cli.commands.plot import Found, runs_at, varied_keys
 from dqn_cli.evaluation.curves import label_of
+from dqn_cli.evaluation.report import figure
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
 
 LAST_EPISODES = "rollout/ep_rew_mean"
@@ -42,9 +43,8 @@ def row(name: str, runs: list[Found]) -> str:
 
 def interval(values: list[float]) -> str:
     low, high = bootstrap_interval(values, interquartile_mean)
-    digits = 2 if max(map(abs, values)) < 10 else 0
     middle = float(interquartile_mean(np.array(values)))
-    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{figure(middle)} [{figure(low)}, {figure(high)}]"
 
 
 def last_rolling_return(folder: Path) -> float:

@@ -15,6 +15,7 @@ from dqn_cli.commands.doors import import_all
 from dqn_cli.config.errors import explain
 from dqn_cli.config.folders import Refused
 from dqn_cli.config.validation import settings_from
+from dqn_cli.evaluation.report import figure
 from dqn_cli.training.session import Interrupted, Session
 
 
@@ -54,9 +55,9 @@ def closing_words(result: dict[str, Any], folder: Path) -> str:
     lines = [f"finished {result['steps']:,} steps in {result['seconds']['total']:,.0f} s"]
     for name in ("best", "final"):
         if summary := result[name]:
-            low, high = summary["mean_ci95"]
+            mean, low, high = map(figure, (summary["mean"], *summary["mean_ci95"]))
             lines.append(
-                f"{name}: mean return {summary['mean']:.1f} [{low:.1f}, {high:.1f}] over"
+                f"{name}: mean return {mean} [{low}, {high}] over"
                 f" {summary['episodes']} greedy episodes at step {summary['step']:,}"
             )
     lines.append(f"look at it:  tensorboard --logdir {folder}")

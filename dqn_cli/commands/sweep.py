@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from dqn_cli.evaluation.report import figure
 from dqn_cli.storage import write_atomically
 
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
@@ -53,12 +54,12 @@ def _print(rows: list[dict[str, Any]], swept: list[str]) -> None:
         table.add_column(heading, justify="right" if heading in ("score", "seconds") else "left")
     for row in rows:
         known = row["score"] is not None
-        interval = f"[{row['score_ci_low']:.1f}, {row['score_ci_high']:.1f}]" if known else "-"
+        bounds = [figure(row[name]) for name in ("score_ci_low", "score_ci_high") if known]
         table.add_row(
             str(row["job"]),
             *(str(row.get(key, "-")) for key in swept),
-            f"{row['score']:.1f}" if known else "-",
-            interval.replace("[", r"\["),
+            figure(row["score"]) if known else "-",
+            rf"\[{', '.join(bounds)}]" if known else "-",
             row["status"],
             f"{row['seconds']:.0f}" if row["seconds"] is not None else "-",
         )

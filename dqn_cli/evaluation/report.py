@@ -31,6 +31,11 @@ def report_of(episodes: Episodes) -> dict[str, Any]:
     }
 
 
+def figure(value: float) -> str:
+    """A return as people read it: more digits where returns are small."""
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
 def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
     """One row for each report; the checkpoints are named above, where there is room for a path."""
     # Cut figures are worse than wrapped lines: the table may be wider than the terminal.
@@ -43,9 +48,9 @@ def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
         low, high = report["iqm_ci95"]
         table.add_row(
             str(number),
-            *(f"{report[name]:.1f}" for name in ("mean", "std", "iqm")),
-            rf"\[{low:.1f}, {high:.1f}]",
-            *(f"{report[name]:.1f}" for name in ("min", "max")),
+            *(figure(report[name]) for name in ("mean", "std", "iqm")),
+            rf"\[{figure(low)}, {figure(high)}]",
+            *(figure(report[name]) for name in ("min", "max")),
             f"{sum(report['lengths']) / len(report['lengths']):.1f}",
             str(report["episodes"]),
         )

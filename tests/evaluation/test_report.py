@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str])
     assert "1: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
     assert "2: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
     rows = [re.findall(r"[\[\]\d.,-]+", line) for line in printed.splitlines() if "│" in line]
-    assert rows[-1] == ["2", "7.0", "0.0", "7.0", "[7.0,", "7.0]", "7.0", "7.0", "1.5", "2"]
+    assert rows[-1] == ["2", "7.00", "0.00", "7.00", "[7.00,", "7.00]", "7.00", "7.00", "1.5", "2"]
     assert rows[-2][:4] == ["1", "4.0", "3.1", "3.0"]
     assert rows[-2][-4:] == ["1.0", "9.0", "2.5", "4"]
 
