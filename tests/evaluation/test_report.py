@@ -42,8 +42,8 @@ def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str])
     assert "2: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
     rows = [re.findall(r"[\[\]\d.,-]+", line) for line in printed.splitlines() if "│" in line]
     assert rows[-1] == ["2", "7.00", "0.00", "7.00", "[7.00,", "7.00]", "7.00", "7.00", "1.5", "2"]
-    assert rows[-2][:4] == ["1", "4.0", "3.1", "3.0"]
-    assert rows[-2][-4:] == ["1.0", "9.0", "2.5", "4"]
+    assert rows[-2][:4] == ["1", "4.00", "3.08", "3.00"]
+    assert rows[-2][-4:] == ["1.00", "9.00", "2.5", "4"]
 
 
 @pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])
