@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from dqn_cli import __version__
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -41,8 +43,19 @@ def exit_code_of(command: Callable[[], int]) -> int:
         os.environ[FULL_ERROR] = wanted or "0"
 
 
+def answered(arguments: Sequence[str], help_text: str) -> bool:
+    """Prints help or the version if that is all that was asked for."""
+    if "--version" in arguments:
+        print(f"dqn-train {__version__}")
+    elif "--help" in arguments or "-h" in arguments:
+        print(help_text)
+    else:
+        return False
+    return True
+
+
 def unknown_flag(arguments: Sequence[str]) -> str | None:
-    """The first argument that looks like a flag; these commands have none but --help."""
+    """The first argument that looks like a flag; dqn-eval and dqn-plot have none."""
     return next((argument for argument in arguments if argument.startswith("-")), None)
 
 

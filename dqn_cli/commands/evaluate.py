@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dqn_cli.commands.doors import exit_code_of, import_all, split_imports, unknown_flag
+from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports, unknown_flag
 from dqn_cli.commands.help import EVALUATE
 
 
@@ -30,8 +30,7 @@ def main() -> None:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Help, or an evaluation of each checkpoint named."""
-    if "--help" in arguments or "-h" in arguments or not arguments:
-        print(EVALUATE)
+    if answered(arguments or ["--help"], EVALUATE):
         return 0
     if unknown_flag(arguments):
         sys.exit(2)

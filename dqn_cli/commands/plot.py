@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dqn_cli.commands.doors import exit_code_of, unknown_flag
+from dqn_cli.commands.doors import answered, exit_code_of, unknown_flag
 from dqn_cli.commands.help import PLOT
 
 KEYS = ("out", "x", "by")
@@ -28,8 +28,7 @@ def main() -> None:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Help, or a chart."""
-    if "--help" in arguments or "-h" in arguments or not arguments:
-        print(PLOT)
+    if answered(arguments or ["--help"], PLOT):
         return 0
     if unknown_flag(arguments):
         sys.exit(2)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn_cli.commands.doors import exit_code_of, import_all, split_imports
+from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports
 from dqn_cli.commands.help import TRAIN
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def main() -> None:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Help, completion, a resumed run, or a new run or sweep."""
-    if "--help" in arguments or "-h" in arguments:
-        print(TRAIN)
+    if answered(arguments, TRAIN):
         return 0
     # Imported here, so that help is there at once.
     from dqn_cli.config import registry

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.doors import exit_code_of, import_all, split_imports, unknown_flag
+from dqn_cli import __version__
+from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports, unknown_flag
 
 
 def fail(error: BaseException) -> int:
@@ -45,6 +46,13 @@ def test_a_package_in_the_working_folder_is_found(in_folder: Path) -> None:
     (in_folder / "package_of_a_test.py").write_text("")
     import_all(["package_of_a_test"])
     assert "package_of_a_test" in sys.modules
+
+
+def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answered(["--version"], "help")
+    assert answered(["a=b", "-h"], "help")
+    assert not answered(["a=b"], "help")
+    assert capsys.readouterr().out.splitlines() == [f"dqn-train {__version__}", "help"]
 
 
 def test_flags_are_found() -> None:
