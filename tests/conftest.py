@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,15 +60,15 @@ def type_plot(in_folder: Path) -> Callable[..., int]:
     return lambda *words: exit_code_of(lambda: dispatch(list(words)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings_of() -> Callable[..., Settings]:
-    """Composes settings from words as a user types them."""
+    """Composes settings from words as a user types them; the same words give the same object."""
     registry.register_schemas()
     register_source()
     register_resolvers()
+    return cache(composed)
 
-    def composed(*words: str) -> Settings:
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return settings_from(compose("config", overrides=list(words)))
 
-    return composed
+def composed(*words: str) -> Settings:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return settings_from(compose("config", overrides=list(words)))

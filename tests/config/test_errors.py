@@ -1,33 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 
-import hydra
 import pytest
-from hydra import initialize_config_dir
 
-from dqn_cli.config import registry
 from dqn_cli.config.errors import explain
-from dqn_cli.config.folders import register_resolvers
-from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
-from dqn_cli.config.validation import settings_from
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
 
 KEYS = "a run has env, network, head, update, target, exploration"
 WHOLE = "a whole number of at least 1"
-
-
-@pytest.fixture(scope="module")
-def composed() -> Iterator[Compose]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
 
 
 UNKNOWN = [
@@ -130,11 +113,11 @@ GRAMMAR = [
 
 @pytest.mark.parametrize(("overrides", "words"), UNKNOWN + VALUES + TOGETHER + GRAMMAR)
 def test_what_is_wrong_and_what_would_be_right_is_said_in_one_line(
-    composed: Compose, overrides: str, words: list[str]
+    settings_of: Compose, overrides: str, words: list[str]
 ) -> None:
     split = [overrides] if "{" in overrides else overrides.split()
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        composed(*split)
+        settings_of(*split)
     line = explain(caught.value)
     assert [word for word in words if word not in line] == []
     assert "\n" not in line

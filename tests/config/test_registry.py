@@ -3,22 +3,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import hydra
 import pytest
-from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
 from dqn_cli.agent.exploration import Constant
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.config import registry
-from dqn_cli.config.folders import register_resolvers
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
-from dqn_cli.config.validation import settings_from
 from dqn_cli.training.settings import Settings, plain
 
 Compose = Callable[..., Settings]
@@ -28,23 +22,14 @@ CHOICES = [f"{file.parent.name}={file.stem}".replace("exper", "+exper") for file
 CODE = "\n".join(f.read_text() for f in Path(registry.__file__).parents[1].rglob("*.py"))
 
 
-@pytest.fixture(scope="module")
-def composed() -> Iterator[Compose]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
-
-
 def test_there_are_choices() -> None:
     assert len(CHOICES) >= 25
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_file_is_a_valid_choice(composed: Compose, choice: str) -> None:
+def test_every_file_is_a_valid_choice(settings_of: Compose, choice: str) -> None:
     group, _, name = choice.partition("=")
-    settings = composed(choice)
+    settings = settings_of(choice)
     if group == "env":
         assert settings.env.id == name
     elif f"{group}/base_{name}" in registry.SCHEMAS:
@@ -140,8 +125,8 @@ def registered() -> Iterator[None]:
     del registry._parts["Mine"], ConfigStore.instance().repo["exploration"]["mine.yaml"]
 
 
-def test_a_choice_of_ones_own_is_like_any_other(registered: None, composed: Compose) -> None:
-    settings = composed("exploration=mine", "exploration.start=0.2", "exploration.extra=no")
+def test_a_choice_of_ones_own_is_like_any_other(registered: None, settings_of: Compose) -> None:
+    settings = settings_of("exploration=mine", "exploration.start=0.2", "exploration.extra=no")
     assert settings.exploration == Mine(0.2, 0.5, "no")
     assert registry.is_part("Mine")
     assert registry.part_named("Mine") is Mine

@@ -2,34 +2,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import gymnasium
-import hydra
 import pytest
-from hydra import initialize_config_dir
 from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
 
-from dqn_cli.config import registry
 from dqn_cli.config.errors import explain
-from dqn_cli.config.folders import register_resolvers
-from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import GymnasiumSource, register_source
-from dqn_cli.config.validation import settings_from
+from dqn_cli.config.sources import GymnasiumSource
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
-
-
-@pytest.fixture(scope="module")
-def composed() -> Iterator[Compose]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
 
 
 @pytest.fixture
@@ -53,12 +37,12 @@ def home_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     "env_id",
     ["Acrobot-v1", "Blackjack-v1", "CliffWalking-v1", "LineWorld-v0", "CartPole-v0"],
 )
-def test_any_registered_id_is_an_environment(composed: Compose, env_id: str) -> None:
-    assert composed(f"env={env_id}").env.id == env_id
+def test_any_registered_id_is_an_environment(settings_of: Compose, env_id: str) -> None:
+    assert settings_of(f"env={env_id}").env.id == env_id
 
 
-def test_an_id_with_a_namespace_is_an_environment(composed: Compose) -> None:
-    assert composed("env=phys2d/CartPole-v1").env.id == "phys2d/CartPole-v1"
+def test_an_id_with_a_namespace_is_an_environment(settings_of: Compose) -> None:
+    assert settings_of("env=phys2d/CartPole-v1").env.id == "phys2d/CartPole-v1"
 
 
 def test_every_registered_id_is_known_and_loads(source: GymnasiumSource) -> None:
@@ -71,35 +55,35 @@ def test_every_registered_id_is_known_and_loads(source: GymnasiumSource) -> None
         assert source.load_config(f"env/{env_id}.yaml").config == {"env": {"id": env_id}}
 
 
-def test_a_file_wins_over_the_bare_id(composed: Compose) -> None:
-    settings = composed("env=LunarLander-v3")
+def test_a_file_wins_over_the_bare_id(settings_of: Compose) -> None:
+    settings = settings_of("env=LunarLander-v3")
     assert (settings.env.id, settings.steps) == ("LunarLander-v3", 300_000)
-    assert composed("env=LunarLanderContinuous-v3").steps == 100_000
+    assert settings_of("env=LunarLanderContinuous-v3").steps == 100_000
 
 
-def test_an_environment_without_a_file_leaves_the_defaults_alone(composed: Compose) -> None:
-    settings = composed("env=Blackjack-v1")
+def test_an_environment_without_a_file_leaves_the_defaults_alone(settings_of: Compose) -> None:
+    settings = settings_of("env=Blackjack-v1")
     assert (settings.steps, settings.env.num_envs, settings.env.kwargs) == (100_000, 1, {})
 
 
-def test_a_module_before_the_id_is_imported(composed: Compose, home_made: str) -> None:
+def test_a_module_before_the_id_is_imported(settings_of: Compose, home_made: str) -> None:
     assert "HomeMade-v0" not in gymnasium.registry
-    assert composed(f"env={home_made}").env.id == home_made
+    assert settings_of(f"env={home_made}").env.id == home_made
     assert "HomeMade-v0" in gymnasium.registry
     assert gymnasium.make(home_made).reset()
 
 
-def test_a_module_that_is_not_there_is_named(composed: Compose) -> None:
+def test_a_module_that_is_not_there_is_named(settings_of: Compose) -> None:
     with pytest.raises(Exception, match="nowhere_at_all") as caught:
-        composed("env=nowhere_at_all:Any-v0")
+        settings_of("env=nowhere_at_all:Any-v0")
     assert explain(caught.value) == ("env=nowhere_at_all:Any-v0: No module named 'nowhere_at_all'")
 
 
 def test_a_module_without_that_id_is_an_unknown_environment(
-    composed: Compose, home_made: str
+    settings_of: Compose, home_made: str
 ) -> None:
     with pytest.raises(MissingConfigException) as caught:
-        composed("env=home_made_module:Other-v0")
+        settings_of("env=home_made_module:Other-v0")
     assert explain(caught.value).startswith("unknown environment home_made_module:Other-v0")
 
 

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
-import hydra
 import pytest
-from hydra import initialize_config_dir
 
-from dqn_cli.config import registry
 from dqn_cli.config.errors import explain
-from dqn_cli.config.folders import register_resolvers
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
 from dqn_cli.config.stored import CHANGEABLE, stored_settings
-from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.config.validation import ConfigError
 from dqn_cli.training.settings import Device, Settings, plain
 
 Compose = Callable[..., Settings]
@@ -24,18 +18,9 @@ FILES = sorted(config_folder().glob("*/*.yaml"))
 CHOICES = [f"{file.parent.name}={file.stem}".replace("exper", "+exper") for file in FILES]
 
 
-@pytest.fixture(scope="module")
-def composed() -> Iterator[Compose]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
-
-
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_comes_back_as_it_was(composed: Compose, choice: str) -> None:
-    settings = composed(choice)
+def test_every_choice_comes_back_as_it_was(settings_of: Compose, choice: str) -> None:
+    settings = settings_of(choice)
     data = plain(settings)
     assert json.loads(json.dumps(data)) == data
     again = stored_settings(data)
@@ -55,8 +40,8 @@ def test_every_choice_comes_back_as_it_was(composed: Compose, choice: str) -> No
         ["+env.kwargs.motor={type: strong}"],
     ],
 )
-def test_every_value_comes_back_as_it_was(composed: Compose, overrides: list[str]) -> None:
-    settings = composed(*overrides)
+def test_every_value_comes_back_as_it_was(settings_of: Compose, overrides: list[str]) -> None:
+    settings = settings_of(*overrides)
     assert stored_settings(plain(settings)) == settings
 
 
@@ -75,9 +60,9 @@ def test_every_value_comes_back_as_it_was(composed: Compose, overrides: list[str
     ],
 )
 def test_what_may_change_changes_and_nothing_else(
-    composed: Compose, override: str, key: str, value: Any
+    settings_of: Compose, override: str, key: str, value: Any
 ) -> None:
-    data = plain(composed())
+    data = plain(settings_of())
     expected = plain(stored_settings(data))
     changed = plain(stored_settings(data, [override]))
     *parents, name = key.split(".")
@@ -91,8 +76,8 @@ def test_what_may_change_changes_and_nothing_else(
     assert changed == expected
 
 
-def test_a_limit_on_episodes_can_be_lifted(composed: Compose) -> None:
-    data = plain(composed("episodes=7"))
+def test_a_limit_on_episodes_can_be_lifted(settings_of: Compose) -> None:
+    data = plain(settings_of("episodes=7"))
     assert stored_settings(data, ["episodes=null"]).episodes is None
 
 
@@ -112,9 +97,9 @@ def test_a_limit_on_episodes_can_be_lifted(composed: Compose) -> None:
         "steps",
     ],
 )
-def test_what_may_not_change_is_refused(composed: Compose, override: str) -> None:
+def test_what_may_not_change_is_refused(settings_of: Compose, override: str) -> None:
     with pytest.raises(ConfigError, match=r"only steps, episodes, .* can") as caught:
-        stored_settings(plain(composed()), [override])
+        stored_settings(plain(settings_of()), [override])
     assert str(caught.value).startswith(override.partition("=")[0])
 
 
@@ -145,17 +130,17 @@ def test_only_what_leaves_the_past_as_it_was_may_change() -> None:
     ],
 )
 def test_a_bad_change_is_explained_in_one_line(
-    composed: Compose, override: str, words: list[str]
+    settings_of: Compose, override: str, words: list[str]
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        stored_settings(plain(composed()), [override])
+        stored_settings(plain(settings_of()), [override])
     line = explain(caught.value)
     assert [word for word in words if word not in line] == []
     assert "\n" not in line
 
 
-def test_a_part_that_is_not_known_here_says_how_to_import_it(composed: Compose) -> None:
-    data = plain(composed())
+def test_a_part_that_is_not_known_here_says_how_to_import_it(settings_of: Compose) -> None:
+    data = plain(settings_of())
     data["network"] = {"type": "Transformer", "heads": 8}
     with pytest.raises(ConfigError, match=r"uses Transformer.*import=\[package\]"):
         stored_settings(data)

@@ -1,44 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import yaml
-from hydra import initialize_config_dir
 
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Schedule, Sgd
 from dqn_cli.agent.updates import Double, Dqn
-from dqn_cli.config import registry
-from dqn_cli.config.folders import register_resolvers
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
-from dqn_cli.config.validation import ConfigError, near, settings_from, unknown_key
+from dqn_cli.config.validation import ConfigError, near, unknown_key
 from dqn_cli.envs.building import EnvConfig, Vectorization
 from dqn_cli.training.settings import Device, Precision, Settings
 
 Compose = Callable[..., Settings]
 
 
-@pytest.fixture(scope="module")
-def composed() -> Iterator[Compose]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield cache(lambda *given: settings_from(hydra.compose("config", list(given))))
-
-
 def in_file(name: str) -> Any:
     return yaml.safe_load((config_folder() / f"{name}.yaml").read_text())
 
 
-def test_without_overrides_the_defaults_are_those_of_the_files(composed: Compose) -> None:
-    settings, written, mlp = composed("env=Blackjack-v1"), in_file("config"), in_file("network/mlp")
+def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Compose) -> None:
+    settings = settings_of("env=Blackjack-v1")
+    written, mlp = in_file("config"), in_file("network/mlp")
     assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"])
     assert settings.network == Mlp(mlp["widths"], mlp["layer_norm"], mlp["dueling"])
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
@@ -49,12 +35,12 @@ def test_without_overrides_the_defaults_are_those_of_the_files(composed: Compose
 
 @pytest.mark.parametrize("choice", ["MountainCar-v0", "Acrobot-v1", "LunarLander-v3"])
 def test_the_command_line_wins_over_the_environments_file_and_that_over_the_rest(
-    composed: Compose, choice: str
+    settings_of: Compose, choice: str
 ) -> None:
-    assert composed("env=Blackjack-v1").train_every == in_file("config")["train_every"]
-    assert composed(f"env={choice}").train_every == in_file(f"env/{choice}")["train_every"]
-    assert composed(f"env={choice}", "train_every=7").train_every == 7
-    assert composed("train_every=7", f"env={choice}").train_every == 7
+    assert settings_of("env=Blackjack-v1").train_every == in_file("config")["train_every"]
+    assert settings_of(f"env={choice}").train_every == in_file(f"env/{choice}")["train_every"]
+    assert settings_of(f"env={choice}", "train_every=7").train_every == 7
+    assert settings_of("train_every=7", f"env={choice}").train_every == 7
 
 
 @pytest.mark.parametrize(
@@ -70,9 +56,9 @@ def test_the_command_line_wins_over_the_environments_file_and_that_over_the_rest
     ],
 )
 def test_an_agent_is_a_choice_of_parts_and_the_command_line_wins_over_it(
-    composed: Compose, overrides: list[str], update: type[Any], dueling: bool
+    settings_of: Compose, overrides: list[str], update: type[Any], dueling: bool
 ) -> None:
-    settings = composed(*overrides)
+    settings = settings_of(*overrides)
     assert type(settings.update) is update
     assert isinstance(settings.network, Mlp)
     assert settings.network.dueling is dueling
@@ -89,7 +75,7 @@ def test_an_agent_is_a_choice_of_parts_and_the_command_line_wins_over_it(
     ],
 )
 def test_files_win_over_each_other_in_the_order_that_is_documented(
-    tmp_path: Path, composed: Compose, overrides: list[str], batch_size: int
+    tmp_path: Path, settings_of: Compose, overrides: list[str], batch_size: int
 ) -> None:
     for group, size in (("env", 7), ("agent", 8), ("experiment", 9)):
         env = "env:\n  id: CartPole-v1\n" if group == "env" else ""
@@ -97,7 +83,7 @@ def test_files_win_over_each_other_in_the_order_that_is_documented(
         file.parent.mkdir()
         file.write_text(f"# @package _global_\n{env}replay:\n  batch_size: {size}\n")
     folder = f"hydra.searchpath=[gymnasium://,file://{tmp_path}]"
-    assert composed(folder, *overrides).replay.batch_size == batch_size
+    assert settings_of(folder, *overrides).replay.batch_size == batch_size
 
 
 @pytest.mark.parametrize(
@@ -120,9 +106,9 @@ def test_files_win_over_each_other_in_the_order_that_is_documented(
     ],
 )
 def test_values_arrive_as_the_type_that_they_are_used_as(
-    composed: Compose, override: str, key: str, value: Any
+    settings_of: Compose, override: str, key: str, value: Any
 ) -> None:
-    found: Any = composed(override)
+    found: Any = settings_of(override)
     for name in key.split("."):
         found = getattr(found, name)
     assert found == value
@@ -132,10 +118,10 @@ def test_values_arrive_as_the_type_that_they_are_used_as(
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr=[1,2]", "steps=[1]"])
-def test_a_list_is_no_number(composed: Compose, override: str) -> None:
+def test_a_list_is_no_number(settings_of: Compose, override: str) -> None:
     key = override.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"{key}=.*must be a"):
-        composed(override)
+        settings_of(override)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +132,16 @@ def test_a_list_is_no_number(composed: Compose, override: str) -> None:
     ],
 )
 def test_lists_of_lists_are_checked_to_the_bottom(
-    composed: Compose, points: str, found: list[list[float]]
+    settings_of: Compose, points: str, found: list[list[float]]
 ) -> None:
-    exploration: Any = composed("exploration=piecewise", f"exploration.points={points}").exploration
+    words = ("exploration=piecewise", f"exploration.points={points}")
+    exploration: Any = settings_of(*words).exploration
     assert exploration.points == found
     assert {type(number) for point in exploration.points for number in point} == {float}
 
 
-def test_a_part_is_its_dataclass(composed: Compose) -> None:
-    settings = composed("optimizer=sgd", "optimizer.lr=2", "optimizer.schedule=linear")
+def test_a_part_is_its_dataclass(settings_of: Compose) -> None:
+    settings = settings_of("optimizer=sgd", "optimizer.lr=2", "optimizer.schedule=linear")
     assert settings.optimizer == Sgd(2.0, Schedule.linear, 0.0)
 
 
@@ -167,9 +154,9 @@ def test_a_part_is_its_dataclass(composed: Compose) -> None:
     ],
 )
 def test_a_fraction_needs_a_length_only_where_that_is_not_known(
-    composed: Compose, overrides: list[str]
+    settings_of: Compose, overrides: list[str]
 ) -> None:
-    assert composed(*overrides).exploration
+    assert settings_of(*overrides).exploration
 
 
 def test_what_is_like_a_word_is_asked_for() -> None:

@@ -1,32 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
-from hydra import initialize_config_dir
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from dqn_cli.config import registry
-from dqn_cli.config.folders import register_resolvers
-from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
-from dqn_cli.config.validation import settings_from
 from dqn_cli.training.events import METRIC, EventFile
 from dqn_cli.training.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
-    registry.register_schemas()
-    register_source()
-    register_resolvers()
-    overrides = ["env=Blackjack-v1", "seed=3", "optimizer.lr=0.5", "agent=d3qn", "device=cpu"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield settings_from(hydra.compose("config", overrides))
+def settings(settings_of: Callable[..., Settings]) -> Settings:
+    words = ("env=Blackjack-v1", "seed=3", "optimizer.lr=0.5", "agent=d3qn", "device=cpu")
+    return settings_of(*words)
 
 
 def read(folder: Path) -> Any:
