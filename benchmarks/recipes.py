@@ -20,15 +20,20 @@ LAST_EPISODES = "rollout/ep_rew_mean"
 
 
 def main() -> None:
-    print("| runs | best greedy return | greedy in the end | training return in the end | steps |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| runs | seeds | best greedy return | greedy in the end | training | steps |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for sweep in map(Path, sys.argv[1:]):
-        runs = runs_at(sweep)
+        runs = [run for run in runs_at(sweep) if is_finished(run)]
         varied = varied_keys(runs)
         labels = [label_of(run.overrides, varied) for run in runs]
         for label in dict.fromkeys(labels):
             group = [run for run, each in zip(runs, labels, strict=True) if each == label]
             print(row(f"{sweep.name} {label}".strip(), group))
+
+
+def is_finished(run: Found) -> bool:
+    result = run.folder / "result.json"
+    return result.is_file() and json.loads(result.read_text())["status"] == "finished"
 
 
 def row(name: str, runs: list[Found]) -> str:
@@ -38,7 +43,7 @@ def row(name: str, runs: list[Found]) -> str:
     rolling = [last_rolling_return(run.folder) for run in runs]
     steps = int(np.mean([result["steps"] for result in results]))
     cells = (interval(values) for values in (best, final, rolling))
-    return f"| {name} | {' | '.join(cells)} | {steps:,} |"
+    return f"| {name} | {len(runs)} | {' | '.join(cells)} | {steps:,} |"
 
 
 def interval(values: list[float]) -> str:
