@@ -76,15 +76,15 @@ def draw(found: Sequence[Band], x: str, title: str, out: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for band in found:
-        seeds = f" ({band.runs} seeds)" if band.runs > 1 else ""
-        (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{seeds}")
+        runs = f" ({band.runs} runs)" if band.runs > 1 else ""
+        (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{runs}")
         if band.runs > 1:
             axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel="greedy return")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     figure.savefig(out, dpi=150)
     plt.close(figure)
 
