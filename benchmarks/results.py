@@ -1,13 +1,18 @@
-"""Judges every seed of finished sweeps on fresh episodes and prints the tables of docs/results.md.
+"""Judges every run of finished sweeps on fresh episodes and prints the tables of docs/results.md.
 
 python benchmarks/results.py outputs/SWEEP [outputs/SWEEP ...]
+
+Runs of all sweeps are put together by what was chosen besides the seed. One choice gets a row for
+each seed; several get a row each.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,44 +23,90 @@ EPISODES = 100
 JUDGE_SEED = 12345
 
 
+class Run(NamedTuple):
+    """One seed's result, and what its checkpoints were judged at."""
+
+    env: str
+    choice: str
+    seed: int
+    steps: int
+    best: float
+    last: float
+    found: int
+    minutes: float
+
+
 def main() -> None:
-    for sweep in map(Path, sys.argv[1:]):
-        print(table(sweep))
+    runs = [judged(file.parent) for sweep in sys.argv[1:] for file in results_in(Path(sweep))]
+    for env in sorted({run.env for run in runs}):
+        choices: dict[str, list[Run]] = defaultdict(list)
+        for run in sorted(run for run in runs if run.env == env):
+            choices[run.choice].append(run)
+        steps = next(iter(choices.values()))[0].steps
+        print(f"### {env}, {steps:,} steps\n")
+        print(by_choice(choices) if len(choices) > 1 else by_seed(*choices.values()))
 
 
-def table(sweep: Path) -> str:
-    """One row for each seed, then the interquartile mean over seeds with its interval."""
-    runs = sorted(
-        (json.loads((run / "result.json").read_text())["seed"], run)
-        for run in sweep.iterdir()
-        if (run / "result.json").is_file()
-    )
-    results = [json.loads((run / "result.json").read_text()) for _, run in runs]
-    means = {
-        name: np.array(
-            [judge(run / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"] for _, run in runs]
-        )
+def results_in(sweep: Path) -> list[Path]:
+    """The results of a sweep's runs."""
+    return sorted(sweep.glob("*/result.json"))
+
+
+def judged(folder: Path) -> Run:
+    """A finished run, its checkpoints judged on fresh episodes."""
+    result = json.loads((folder / "result.json").read_text())
+    chosen = [word for word in result["overrides"] if not word.startswith(("seed=", "env="))]
+    best, last = (
+        judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"]
         for name in ("best", "last")
-    }
-    lines = [
-        f"### {results[0]['env']}, {results[0]['steps']:,} steps",
-        "",
-        "| seed | best | last | found at step | minutes |",
-        "| --- | --- | --- | --- | --- |",
+    )
+    minutes = result["seconds"]["total"] / 60
+    return Run(
+        result["env"],
+        " ".join(chosen),
+        result["seed"],
+        result["steps"],
+        best,
+        last,
+        result["best"]["step"],
+        minutes,
+    )
+
+
+def by_seed(runs: list[Run]) -> str:
+    """One row for each seed, then the interquartile mean over seeds with its interval."""
+    lines = ["| seed | best | last | found at step | minutes |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {run.seed} | {run.best:.1f} | {run.last:.1f} | {run.found:,} | {run.minutes:.1f} |"
+        for run in runs
     ]
-    for index, ((seed, _), result) in enumerate(zip(runs, results, strict=True)):
-        minutes = result["seconds"]["total"] / 60
-        best, last = means["best"][index], means["last"][index]
-        lines.append(
-            f"| {seed} | {best:.1f} | {last:.1f} | {result['best']['step']:,} | {minutes:.1f} |"
-        )
-    cells = []
-    for values in means.values():
-        low, high = bootstrap_interval(values, interquartile_mean)
-        cells.append(f"{interquartile_mean(values):.1f} [{low:.1f}, {high:.1f}]")
-    lines.append(f"| **IQM** | **{cells[0]}** | {cells[1]} | | |")
-    lines.append(f"| worst | {means['best'].min():.1f} | {means['last'].min():.1f} | | |")
+    best, last = [run.best for run in runs], [run.last for run in runs]
+    lines.append(f"| **IQM** | **{interval(best)}** | {interval(last)} | | |")
+    lines.append(f"| worst | {min(best):.1f} | {min(last):.1f} | | |")
     return "\n".join(lines) + "\n"
+
+
+def by_choice(choices: dict[str, list[Run]]) -> str:
+    """One row for each choice: interquartile means over seeds with intervals, and the worst."""
+    lines = [
+        "| choice | seeds | best, IQM | worst | last, IQM | worst | minutes a run |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for choice, runs in choices.items():
+        best, last = [run.best for run in runs], [run.last for run in runs]
+        minutes = float(np.median([run.minutes for run in runs]))
+        lines.append(
+            f"| {choice} | {len(runs)} | {interval(best)} | {min(best):.1f}"
+            f" | {interval(last)} | {min(last):.1f} | {minutes:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def interval(values: list[float]) -> str:
+    """Interquartile mean over seeds and its 95 % bootstrap interval."""
+    array = np.array(values)
+    low, high = bootstrap_interval(array, interquartile_mean)
+    return f"{interquartile_mean(array):.1f} [{low:.1f}, {high:.1f}]"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.model import Model
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.config.stored import stored_settings
@@ -55,31 +55,39 @@ def policy_in(data: Mapping[str, Any], path: Path) -> tuple[Settings, GreedyPoli
         parameters = data["parameters"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is no checkpoint of a run: {error} is missing") from error
-    agent = Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
-    if parameters.shape != (size(agent.layout),):
+    model = Model(spaces, settings.network, settings.head)
+    if parameters.shape != (size(model.layout),):
         raise CheckpointError(f"{path} does not fit its own network: it may be of another version")
-    return settings, GreedyPolicy(agent, parameters)
+    return settings, GreedyPolicy(model, parameters)
 
 
 class Policy:
     """What `load_policy` returns: the greedy policy, from one observation to one action.
 
-    Tuple and Dict observations are given flattened, as `gymnasium.spaces.flatten` does it.
+    Tuple and Dict observations are given flattened, as `gymnasium.spaces.flatten` does it. A
+    recurrent policy remembers what it saw: call `reset` when an episode begins.
     """
 
     def __init__(self, policy: GreedyPolicy) -> None:
         self._policy = policy
+        self._fresh = True
+
+    def reset(self) -> None:
+        """Begins a new episode."""
+        self._fresh = True
 
     def __call__(self, observation: Any, action_mask: Any = None) -> int | NDArray[np.int64]:
         """The best legal action, as the environment takes it."""
-        spaces = self._policy.agent.spaces
+        spaces = self._policy.model.spaces
         obs = np.asarray(observation, np.float32)
         if spaces.one_hot and obs.ndim == 0:
             obs = np.eye(spaces.observation_size, dtype=np.float32)[int(observation)]
         mask = np.ones((1, spaces.actions), bool)
         if action_mask is not None:
             mask = np.asarray(action_mask, bool).reshape(mask.shape)
-        index = self._policy(obs.reshape(1, *spaces.observation_shape), mask)[0]
+        row = obs.reshape(1, *spaces.observation_shape)
+        index = self._policy(row, mask, np.array([self._fresh]))[0]
+        self._fresh = False
         return spaces.action(int(index))
 
 
@@ -146,7 +154,7 @@ def check_spaces(settings: Settings, policy: GreedyPolicy, path: Path) -> None:
     """CheckpointError if the environment is not the one that the agent was trained in."""
     env, found = make(settings.env)
     env.close()
-    trained = policy.agent.spaces
+    trained = policy.model.spaces
     if (found.observation_shape, found.actions) != (trained.observation_shape, trained.actions):
         raise CheckpointError(
             f"{path} was trained on observations {trained.observation_shape} and {trained.actions}"

@@ -26,7 +26,7 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
         if self.low == -math.inf:
-            return kind
+            return kind if self.high == math.inf else f"{kind} of at most {self.high:g}"
         low = (
             f"{kind} of at least {self.low:g}"
             if self.low_included
@@ -41,19 +41,23 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Count: TypeAlias = int
+    Several: TypeAlias = int
     Natural: TypeAlias = int
     Real: TypeAlias = float
     Positive: TypeAlias = float
     NonNegative: TypeAlias = float
+    NonPositive: TypeAlias = float
     Probability: TypeAlias = float
     Decay: TypeAlias = float
 else:
     # Any, because a number's type is checked together with its range: people type steps=1e6, which
     # YAML reads as a float, and lr=1, which it reads as an int.
     Count = Annotated[Any, Range(1, whole=True)]
+    Several = Annotated[Any, Range(2, whole=True)]
     Natural = Annotated[Any, Range(0, whole=True)]
     Real = Annotated[Any, Range(-math.inf)]
     Positive = Annotated[Any, Range(0, low_included=False)]
     NonNegative = Annotated[Any, Range(0)]
+    NonPositive = Annotated[Any, Range(-math.inf, 0)]
     Probability = Annotated[Any, Range(0, 1)]
     Decay = Annotated[Any, Range(0, 1, high_included=False)]

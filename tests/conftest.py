@@ -69,6 +69,14 @@ def settings_of() -> Callable[..., Settings]:
     return cache(composed)
 
 
+# What a choice needs besides itself.
+NEEDED = {
+    "exploration=ladder": ("env.num_envs=2",),
+    "exploration=noisy": ("network.noisy=true",),
+    "replay=rollout": ("target=none", "train_every=256"),
+}
+
+
 def composed(*words: str) -> Settings:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return settings_from(compose("config", overrides=list(words)))

@@ -6,9 +6,18 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 import dqn_cli
-from dqn_cli.policies import checkpoint_at
+from dqn_cli.agent.heads import Scalar
+from dqn_cli.agent.model import Model
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.parameters import size
+from dqn_cli.agent.recurrent import Gru
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.evaluation.policy import GreedyPolicy
+from dqn_cli.policies import PURPOSE, Policy, checkpoint_at, judge
 from dqn_cli.storage import CheckpointError
 
 Typed = Callable[..., int]
@@ -53,3 +62,65 @@ def test_a_run_folder_means_best_then_last(type_train: Typed, in_folder: Path) -
     (checkpoints / "last").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
         checkpoint_at(in_folder / "run")
+
+
+def remembering() -> Policy:
+    """A policy of 5 actions whose choice depends on all that it saw."""
+    spaces = Spaces((2,), (-1, -1), (1, 1), False, (5,), (0,), False)
+    model = Model(spaces, Gru([], False, False, False, False, 0.5, 8, 2, 3), Scalar())
+    parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(0))
+    return Policy(GreedyPolicy(model, parameters))
+
+
+def choices(policy: Policy, observations: np.ndarray) -> list[int]:
+    return [int(np.asarray(policy(obs))) for obs in observations]
+
+
+def test_reset_makes_a_recurrent_policy_forget() -> None:
+    policy, observations = remembering(), np.random.default_rng(0).normal(size=(20, 2))
+    first = choices(policy, observations)
+    assert choices(policy, observations) != first  # it still remembers what it saw
+    for _ in range(2):
+        policy.reset()
+        assert choices(policy, observations) == first
+    policy.reset()
+    policy.reset()
+    assert choices(policy, observations) == first
+
+
+def test_a_new_policy_has_nothing_to_forget() -> None:
+    observations = np.random.default_rng(1).normal(size=(20, 2))
+    plain, reset = remembering(), remembering()
+    reset.reset()
+    assert choices(plain, observations) == choices(reset, observations)
+
+
+def test_without_a_memory_reset_changes_nothing() -> None:
+    spaces = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False)
+    model = Model(spaces, Mlp([4], False, False, False, False, 0.5), Scalar())
+    parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(0))
+    policy = Policy(GreedyPolicy(model, parameters))
+    observations = np.random.default_rng(2).normal(size=(20, 2))
+    first = choices(policy, observations)
+    assert choices(policy, observations) == first
+    policy.reset()
+    assert choices(policy, observations) == first
+
+
+@pytest.mark.parametrize("words", [(), ("network=gru", "network.units=8")])
+def test_a_loaded_policy_plays_the_episodes_that_evaluation_plays(
+    type_train: Typed, in_folder: Path, words: tuple[str, ...]
+) -> None:
+    assert type_train("env=PositionCartPole-v1", *SMALL, *words) == 0
+    path = in_folder / "run" / "checkpoints" / "last"
+    expected = judge(path, 5, 3, ())["lengths"]
+    env, policy, lengths = gymnasium.make("PositionCartPole-v1"), dqn_cli.load_policy(path), []
+    for episode in range(5):
+        obs, _ = env.reset(seed=episode_seeds(3, PURPOSE, 0)(episode))
+        policy.reset()
+        steps, ended = 0, False
+        while not ended:
+            obs, _, terminated, truncated, _ = env.step(policy(obs))
+            steps, ended = steps + 1, terminated or truncated
+        lengths.append(steps)
+    assert lengths == expected

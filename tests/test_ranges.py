@@ -17,6 +17,8 @@ from dqn_cli.ranges import Range
         (Range(1, whole=True), [1, 1.0, 1e6, 2**70], [0, 1.5, -1, math.inf, -math.inf]),
         (Range(-math.inf), [-1e300, 0, 3], []),
         (Range(-2, 2, low_included=False, whole=True), [-1, 0, 2], [-2, 3, 0.5]),
+        (Range(-math.inf, 0), [-1e300, -1, 0, -0.0], [1e-300, 1, math.inf, -math.inf]),
+        (Range(0, 1, high_included=False), [0, 1 - 1e-9], [1, -1e-9]),
     ],
 )
 def test_a_range_admits_what_lies_in_it(
@@ -35,6 +37,10 @@ def test_a_range_admits_what_lies_in_it(
         (Range(1, whole=True), "a whole number of at least 1"),
         (Range(-math.inf), "a number"),
         (Range(0.5, 2, low_included=False), "a number above 0.5 and at most 2"),
+        (Range(0, 1, high_included=False), "a number of at least 0 and below 1"),
+        (Range(-math.inf, 0), "a number of at most 0"),
+        (Range(-math.inf, 3, whole=True), "a whole number of at most 3"),
+        (Range(-math.inf, whole=True), "a whole number"),
     ],
 )
 def test_a_range_says_what_it_is(allowed: Range, words: str) -> None:
@@ -45,10 +51,13 @@ def test_a_range_says_what_it_is(allowed: Range, words: str) -> None:
     ("name", "least", "below"),
     [
         ("Count", 1, 0),
+        ("Several", 2, 1),
         ("Natural", 0, -1),
         ("Positive", 1e-9, 0),
         ("NonNegative", 0, -1e-9),
         ("Probability", 0, -1e-9),
+        ("Decay", 0, -1e-9),
+        ("NonPositive", -1e300, -math.inf),
         ("Real", -1e300, math.nan),
     ],
 )
@@ -58,13 +67,25 @@ def test_each_type_begins_where_its_name_says(name: str, least: float, below: fl
     assert not allowed.admits(below)
 
 
-@pytest.mark.parametrize(("name", "whole"), [("Count", True), ("Natural", True), ("Real", False)])
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("Count", True), ("Several", True), ("Natural", True), ("Real", False)],
+)
 def test_counts_are_whole(name: str, whole: bool) -> None:
     allowed: Any = get_args(getattr(ranges, name))[1]
     assert allowed.admits(2.5) is not whole
 
 
-def test_a_probability_is_at_most_one() -> None:
-    allowed: Any = get_args(ranges.Probability)[1]
-    assert allowed.admits(1)
-    assert not allowed.admits(1.0001)
+@pytest.mark.parametrize(
+    ("name", "most", "above"),
+    [("NonPositive", 0, 1e-9), ("Probability", 1, 1.0001), ("Decay", 1 - 1e-9, 1)],
+)
+def test_each_bounded_type_ends_where_its_name_says(name: str, most: float, above: float) -> None:
+    _, allowed, *_ = get_args(getattr(ranges, name))
+    assert allowed.admits(most)
+    assert not allowed.admits(above)
+
+
+def test_several_and_not_positive_say_so() -> None:
+    assert str(get_args(ranges.Several)[1]) == "a whole number of at least 2"
+    assert str(get_args(ranges.NonPositive)[1]) == "a number of at most 0"

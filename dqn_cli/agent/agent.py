@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.answers import Answers, of_batch, of_sequences, over_sequences
+from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.heads import Head
+from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.optimizers import Optimizer
-from dqn_cli.agent.parameters import Layout, views
+from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.updates import Update
 
@@ -24,6 +26,14 @@ class Estimates(NamedTuple):
 
     loss: Tensor
     q: Tensor
+    td_error: Tensor
+    edge_mass: Tensor
+
+
+class Surprise(NamedTuple):
+    """How wrong the agent was about each sample, [batch]: by its loss, and by its TD error."""
+
+    loss: Tensor
     td_error: Tensor
 
 
@@ -38,37 +48,48 @@ class Agent:
     optimizer: Optimizer
 
     @cached_property
+    def model(self) -> Model:
+        """Network and head."""
+        return Model(self.spaces, self.network, self.head)
+
+    @property
     def layout(self) -> Layout:
         """The parameters of the network."""
-        return self.network.layout(self.spaces, self.head.atoms)
-
-    def z(self, parameters: Tensor, obs: Tensor) -> Tensor:
-        """The network's z [batch, actions, atoms] for observations [batch, *shape]."""
-        named = views(parameters, self.layout)
-        return self.network(named, obs, self.spaces, self.head.atoms)
-
-    def q(self, parameters: Tensor, obs: Tensor) -> Tensor:
-        """Action values [batch, actions] of observations [batch, *shape]."""
-        return self.head.q(self.z(parameters, obs))
+        return self.model.layout
 
     def loss(
-        self, parameters: Tensor, target_parameters: Tensor, batch: Batch
-    ) -> tuple[Tensor, Estimates]:
+        self, parameters: Tensor, target_parameters: Tensor, batch: Batch | Sequences, draws: Draws
+    ) -> tuple[Tensor, Estimates, Surprise]:
         """Mean weighted loss of a batch (Mnih et al. 2015, eq. 2) and what it saw on the way."""
-        z = self.z(parameters, batch.obs)
-        taken = batch.action[:, None, None].expand(-1, 1, z.shape[2])  # [batch, 1, atoms]
-        z_taken = z.gather(1, taken).squeeze(1)  # [batch, atoms]
+        if isinstance(batch, Sequences):
+            rows, answers = of_sequences(self.model, parameters, target_parameters, batch, draws)
+        else:
+            rows = batch
+            answers = of_batch(self.model, parameters, target_parameters, batch, draws)
+        taken = rows.action[:, None, None].expand(-1, 1, answers.z.shape[2])  # [batch, 1, atoms]
+        z = answers.z.gather(1, taken).squeeze(1)  # [batch, atoms]
         with torch.no_grad():
-            next_z = self.z(target_parameters, batch.next_obs)
-            policy = self.update.policy(
-                self.head.q(next_z), lambda: self.q(parameters, batch.next_obs), batch.next_mask
-            )
-            target = self.head.backup(batch.reward, batch.discount, next_z, policy)
-        loss = (batch.weight * self.head.loss(z_taken, target, self.update.loss)).mean()
+            target = self._target(answers, rows)
+        losses = self.head.loss(z, target, answers.taus, self.update.loss)  # [batch]
+        loss = (rows.weight * losses).mean()
         with torch.no_grad():
-            q = z_taken.mean()
-            td_error = (z_taken.mean(1) - target.mean(1)).abs().mean()
-        return loss, Estimates(loss.detach(), q, td_error)
+            q = self.head.q(z)
+            surprise = Surprise(losses.detach(), (q - self.head.mean(target)).abs())
+            counted = (rows.weight > 0).to(q.dtype)
+            seen = (q, surprise.td_error, self.head.edge_mass(target))
+            means = ((each * counted).sum() / counted.sum().clamp(min=1) for each in seen)
+            estimates = Estimates(loss.detach(), *means)
+            if isinstance(batch, Sequences):
+                surprise = Surprise(*(over_sequences(each, batch) for each in surprise))
+        return loss, estimates, surprise
+
+    def _target(self, answers: Answers, rows: Batch) -> Tensor:
+        """What the taken actions' z should have been, [batch, atoms]."""
+        next_q = self.head.q(answers.next_z)
+        policy, shift = self.update.bootstrap(next_q, answers.next_q, rows.next_mask)
+        bonus = self.update.bonus(answers.target_q, rows.mask, rows.action)
+        reward = rows.reward if bonus is None else rows.reward + bonus
+        return self.head.backup(reward, rows.discount, answers.next_z, policy, shift)
 
     @property
     def scalars(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Exploration: how epsilon goes over a run, and the actions it chooses between."""
+"""Exploration: how epsilon goes over a run, and which actions are taken without it and with it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ import numpy as np
 
 from dqn_cli.agent.clock import Clock, Unit
 from dqn_cli.arrays import Array
-from dqn_cli.ranges import Positive, Probability, Real
+from dqn_cli.ranges import NonNegative, Positive, Probability, Real
 
 
 @dataclass
 class Exploration:
-    """What every schedule answers."""
+    """What every choice answers."""
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
-        """Chance of a random action, `elapsed` after learning started in a run of `horizon`."""
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float | Array:
+        """Chance of a random action, `elapsed` after learning started in a run of `horizon`.
+
+        One number, or one for each environment [envs].
+        """
         raise NotImplementedError
+
+    def preferred(self, q: Array, mask: Array, uniform: Array) -> Array:
+        """The action [...] where none is random, by values q and masks [..., actions].
+
+        `uniform` [...] has a number in [0, 1) for each choice, should it be left to chance.
+        """
+        return best_action(q, mask)
 
 
 @dataclass
@@ -28,7 +38,7 @@ class Constant(Exploration):
 
     start: Probability
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """Always `start`."""
         return self.start
 
@@ -45,7 +55,7 @@ class Linear(Exploration):
     end: Probability
     duration: Positive
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """Start + (end - start) * min(t / duration, 1)."""
         duration = self.duration
         if duration <= 1:
@@ -64,7 +74,7 @@ class Exponential(Exploration):
     end: Probability
     decay: Positive
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """End + (start - end) * exp(-t / decay)."""
         fall = math.exp(-elapsed.reading(self.unit) / self.decay)
         return self.end + (self.start - self.end) * fall
@@ -79,7 +89,7 @@ class Multiplicative(Exploration):
     end: Probability
     decay: Probability
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """max(end, start * decay^t)."""
         return max(self.end, self.start * self.decay ** elapsed.reading(self.unit))
 
@@ -103,10 +113,53 @@ class Piecewise(Exploration):
                 "exploration.points must be in order of time, each later than the last"
             )
 
-    def epsilon(self, elapsed: Clock, horizon: Clock) -> float:
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """Linear interpolation, constant before the first point and after the last."""
         times, values = zip(*self.points, strict=True)
         return float(np.interp(elapsed.reading(self.unit), times, values))
+
+
+@dataclass
+class Ladder(Exploration):
+    """Each environment keeps an epsilon of its own (Horgan et al. 2018, section 4.1).
+
+    Environment i of N has start^(1 + spread i / (N - 1)).
+    """
+
+    start: Probability
+    spread: NonNegative
+
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> Array:
+        """From `start` for the first environment down to start^(1 + spread) for the last."""
+        return np.asarray(self.start ** (1 + self.spread * np.arange(envs) / max(envs - 1, 1)))
+
+
+@dataclass
+class Boltzmann(Exploration):
+    """Actions are drawn from the softmax of q / temperature (Sutton 1990)."""
+
+    temperature: Positive
+
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
+        """Always 0."""
+        return 0.0
+
+    def preferred(self, q: Array, mask: Array, uniform: Array) -> Array:
+        """A legal action, by the chance that its value gives it."""
+        scaled = np.where(mask, q, -np.inf) / self.temperature
+        odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
+        # Never beyond the last action with any chance, whatever rounding does.
+        drawn = np.minimum(uniform[..., None] * odds[..., -1:], np.nextafter(odds[..., -1:], 0))
+        return np.asarray((odds <= drawn).sum(-1))
+
+
+@dataclass
+class Noisy(Exploration):
+    """The noise of the network's own layers explores (Fortunato et al. 2018); epsilon is 0."""
+
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
+        """Always 0."""
+        return 0.0
 
 
 def best_action(q: Array, mask: Array) -> Array:

@@ -2,161 +2,149 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dqn_cli.agent.parameters import Layout, Parameter, linear
+from dqn_cli.agent import layers
+from dqn_cli.agent.heads import Head
+from dqn_cli.agent.layers import Parameters
+from dqn_cli.agent.parameters import Layout, Parameter
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.ranges import Count, Real
+from dqn_cli.ranges import Count, Positive
 
-Parameters = Mapping[str, Tensor]
-
-LARGEST_TABLE = 10**8
+STREAMS = ("advantage", "value")
 
 
 @dataclass
 class Network:
     """What every network answers; a new one is a dataclass with these two methods."""
 
-    def layout(self, spaces: Spaces, atoms: int) -> Layout:
+    def layout(self, spaces: Spaces, head: Head) -> Layout:
         """The parameters this network needs for these spaces; ValueError if it can't serve them."""
         raise NotImplementedError
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, atoms: int) -> Tensor:
-        """Observations [batch, *shape] to z [batch, actions, atoms]."""
+    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
+        """Observations [batch, *shape] to z [batch, actions, head.outputs]."""
         raise NotImplementedError
+
+    @property
+    def has_features(self) -> bool:
+        """Whether features go through `head.expand`, which implicit quantiles need."""
+        return False
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether any layer has noise of its own."""
+        return False
+
+    def is_last(self, name: str) -> bool:
+        """Whether a parameter belongs to the last layers, those that periodic resets renew."""
+        return False
 
 
 @dataclass
 class Mlp(Network):
-    """Fully connected layers with ReLU; optionally with LayerNorm, optionally dueling.
+    """Fully connected layers with ReLU: a torso, then one stream or, dueling, two.
 
-    Dueling (Wang et al. 2016, eq. 9): the last hidden layer exists twice, once for the state's
-    value and once for the actions' advantages.
+    The last of `widths` is the streams' own hidden layer. Dueling (Wang et al. 2016, eq. 9) gives
+    the state's value and the actions' advantages a stream each. Noisy layers (Fortunato et al.
+    2018) are those of the streams; spectral norm (Gogianu et al. 2021) is for all other hidden
+    layers.
     """
 
     widths: list[Count]
     layer_norm: bool
+    spectral_norm: bool
     dueling: bool
+    noisy: bool
+    sigma: Positive
 
-    def layout(self, spaces: Spaces, atoms: int) -> Layout:
-        """Weights and biases of the torso, then of one stream (`advantage`) or two (`value`)."""
-        layout: dict[str, Parameter] = {}
-        inputs = spaces.observation_size
-        for index, width in enumerate(self._torso):
-            layout |= self._hidden(f"torso.{index}", inputs, width)
-            inputs = width
-        streams = {"advantage": spaces.actions * atoms}
+    @property
+    def has_features(self) -> bool:
+        """The torso's outputs."""
+        return True
+
+    @property
+    def is_noisy(self) -> bool:
+        """As chosen."""
+        return self.noisy
+
+    def is_last(self, name: str) -> bool:
+        """The streams."""
+        return name.startswith(STREAMS)
+
+    def layout(self, spaces: Spaces, head: Head) -> Layout:
+        """Torso, head, one stream (`advantage`) or two; ValueError if nothing is normalised."""
+        layout, features = self.torso_layout(spaces)
+        layout = {**layout, **head.embedding(features)}
+        outputs = {"advantage": spaces.actions * head.outputs}
         if self.dueling:
-            streams["value"] = atoms
-        for name, outputs in streams.items():
-            stream_inputs = inputs
-            for width in self._stream:
-                layout |= self._hidden(f"{name}.hidden", inputs, width)
-                stream_inputs = width
-            layout |= linear(f"{name}.out", stream_inputs, outputs)
+            outputs["value"] = head.outputs
+        dense: Callable[[str, int, int], Layout] = layers.linear
+        if self.noisy:
+            dense = self._noisy
+        for stream, count in outputs.items():
+            inputs = features
+            for width in self.widths[-1:]:
+                layout |= self._hidden(f"{stream}.hidden", inputs, width, dense)
+                inputs = width
+            layout |= dense(f"{stream}.out", inputs, count)
+        if self.spectral_norm and not layers.is_spectral(layout):
+            raise ValueError(
+                "network.spectral_norm=true finds no layer to normalise: give network.widths more"
+                " layers, or leave network.noisy or network.spectral_norm false"
+            )
         return layout
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, atoms: int) -> Tensor:
+    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Observations [batch, *shape] to z [batch, actions, atoms]."""
-        x = obs.flatten(1)  # [batch, observation_size]
-        for index in range(len(self._torso)):
-            x = self._activation(p, f"torso.{index}", x)
-        advantage = self._output(p, "advantage", x).view(-1, spaces.actions, atoms)
+        return self.streams(p, self.torso(p, obs), spaces, head)
+
+    def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
+        """The layers before the streams, and how many features come out."""
+        return self.dense_torso_layout(spaces.observation_size)
+
+    def torso(self, p: Parameters, obs: Tensor) -> Tensor:
+        """Features [batch, features] of observations [batch, *shape]."""
+        return self.dense_torso(p, obs.flatten(1))  # [batch, observation_size]
+
+    def dense_torso_layout(self, inputs: int) -> tuple[Layout, int]:
+        """All hidden layers but the last of `widths`, and how many features come out."""
+        layout: dict[str, Parameter] = {}
+        for index, width in enumerate(self.widths[:-1]):
+            layout |= self._hidden(f"torso.{index}", inputs, width, layers.linear)
+            inputs = width
+        return layout, inputs
+
+    def dense_torso(self, p: Parameters, x: Tensor) -> Tensor:
+        """Features [batch, features] of inputs [batch, inputs]."""
+        for index in range(len(self.widths[:-1])):
+            x = layers.hidden(p, f"torso.{index}", x)
+        return x
+
+    def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
+        """Z [batch, actions, atoms] of features [batch, features]."""
+        x = head.expand(p, features)
+        advantage = self._stream(p, "advantage", x).view(-1, spaces.actions, head.outputs)
         if not self.dueling:
-            return advantage  # [batch, actions, atoms]
-        value = self._output(p, "value", x).unsqueeze(1)  # [batch, 1, atoms]
-        return value + advantage - advantage.mean(1, keepdim=True)
+            return head.fold(p, advantage)
+        value = self._stream(p, "value", x).unsqueeze(1)  # [batch, 1, outputs]
+        return head.fold(p, value + advantage - advantage.mean(1, keepdim=True))
 
-    @property
-    def _torso(self) -> list[int]:
-        return self.widths[:-1] if self.dueling else self.widths
+    def _stream(self, p: Parameters, stream: str, x: Tensor) -> Tensor:
+        if self.widths:
+            x = layers.hidden(p, f"{stream}.hidden", x)
+        return layers.dense(p, f"{stream}.out", x)
 
-    @property
-    def _stream(self) -> list[int]:
-        return self.widths[-1:] if self.dueling else []
+    def _hidden(
+        self, name: str, inputs: int, width: int, dense: Callable[[str, int, int], Layout]
+    ) -> Layout:
+        layout = dense(name, inputs, width)
+        if self.spectral_norm and dense is layers.linear:
+            layout = {**layout, **layers.spectral(name, width)}
+        return {**layout, **layers.normalized(name, width)} if self.layer_norm else layout
 
-    def _hidden(self, name: str, inputs: int, width: int) -> dict[str, Parameter]:
-        layer = linear(name, inputs, width)
-        if self.layer_norm:
-            layer[f"{name}.scale"] = Parameter((width,), 1, 1)
-            layer[f"{name}.shift"] = Parameter((width,), 0, 0)
-        return layer
-
-    def _activation(self, p: Parameters, name: str, x: Tensor) -> Tensor:
-        x = torch.addmm(p[f"{name}.bias"], x, p[f"{name}.weight"])
-        if self.layer_norm:
-            x = F.layer_norm(x, x.shape[1:], p[f"{name}.scale"], p[f"{name}.shift"])
-        return x.relu()
-
-    def _output(self, p: Parameters, name: str, x: Tensor) -> Tensor:
-        if self._stream:
-            x = self._activation(p, f"{name}.hidden", x)
-        return torch.addmm(p[f"{name}.out.bias"], x, p[f"{name}.out.weight"])
-
-
-@dataclass
-class Table(Network):
-    """One value for each cell of a discretised observation: tabular Q-learning (Watkins 1989).
-
-    One-hot observations are their own cells. Others are cut into `bins` for each element between
-    `low` and `high` (null: the environment's own bounds); beyond them the outermost bin counts.
-    """
-
-    bins: Count
-    low: list[Real] | None
-    high: list[Real] | None
-
-    def layout(self, spaces: Spaces, atoms: int) -> Layout:
-        """One table of zeros, [cells, actions * atoms]; ValueError if it would be huge."""
-        self._bounds(spaces)
-        cells = self._cells(spaces)
-        if cells * spaces.actions * atoms > LARGEST_TABLE:
-            raise ValueError(
-                f"network=table would need {cells * spaces.actions * atoms:.2g} values;"
-                f" at most {LARGEST_TABLE:.0e} are possible: use fewer network.bins or network=mlp"
-            )
-        return {"table": Parameter((cells, spaces.actions * atoms), 0, 0)}
-
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, atoms: int) -> Tensor:
-        """Observations [batch, *shape] to z [batch, actions, atoms]."""
-        x = obs.flatten(1)  # [batch, observation_size]
-        if spaces.one_hot:
-            cell = x.argmax(1)
-        else:
-            low, high = self._bounds(spaces)
-            unit = (x - x.new_tensor(low)) / (x.new_tensor(high) - x.new_tensor(low))
-            digits = (unit * self.bins).clamp(0, self.bins - 1).long()
-            cell = reduce(lambda cell, digit: cell * self.bins + digit, digits.unbind(1))
-        return F.embedding(cell, p["table"]).view(
-            -1, spaces.actions, atoms
-        )  # [batch, actions, atoms]
-
-    def _cells(self, spaces: Spaces) -> int:
-        if spaces.one_hot:
-            return spaces.observation_size
-        cells: int = self.bins**spaces.observation_size
-        return cells
-
-    def _bounds(self, spaces: Spaces) -> tuple[list[float], list[float]]:
-        low = list(spaces.low) if self.low is None else self.low
-        high = list(spaces.high) if self.high is None else self.high
-        size = spaces.observation_size
-        if len(low) != size or len(high) != size:
-            raise ValueError(
-                f"network.low and network.high need {size} numbers each, one for each element"
-                f" of the observation; they have {len(low)} and {len(high)}"
-            )
-        for element, (least, most) in enumerate(zip(low, high, strict=True)):
-            if not (math.isfinite(least) and math.isfinite(most) and least < most):
-                raise ValueError(
-                    f"network=table needs finite bounds, and element {element} of the observation"
-                    f" runs from {least:g} to {most:g}: set network.low and network.high"
-                )
-        return low, high
+    def _noisy(self, name: str, inputs: int, outputs: int) -> Layout:
+        return layers.noisy_linear(name, inputs, outputs, self.sigma)

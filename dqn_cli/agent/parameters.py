@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ class Parameter(NamedTuple):
     high: float
 
 
-Layout = Mapping[str, Parameter]
+Layout = dict[str, Parameter]
 
 
 def size(layout: Layout) -> int:
@@ -39,12 +38,3 @@ def views(flat: Tensor, layout: Layout) -> dict[str, Tensor]:
     pieces = torch.split(flat, [math.prod(parameter.shape) for parameter in layout.values()])
     named = zip(layout.items(), pieces, strict=True)
     return {name: piece.view(parameter.shape) for (name, parameter), piece in named}
-
-
-def linear(name: str, inputs: int, outputs: int) -> dict[str, Parameter]:
-    """Weight [inputs, outputs] and bias [outputs], drawn as PyTorch's own Linear draws them."""
-    bound = 1 / math.sqrt(inputs)
-    return {
-        f"{name}.weight": Parameter((inputs, outputs), -bound, bound),
-        f"{name}.bias": Parameter((outputs,), -bound, bound),
-    }

@@ -23,21 +23,31 @@ Then
 
 Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
   env          CartPole-v1 Acrobot-v1 MountainCar-v0 LunarLander-v3 are tuned; any id works
+               PositionCartPole-v1 and, with the extra minatar, MinAtar/Breakout-v1 Asterix-v1
+               Freeway-v1 Seaquest-v1 SpaceInvaders-v1 (each as MinAtar/NAME)
                env.num_envs=N  env.vectorization=sync|async  +env.kwargs.KEY=VALUE
-  agent        dqn double dueling d3qn                 what the published name stands for
-  network      mlp dueling table                       .widths .layer_norm | .bins .low .high
-  head         scalar
-  update       dqn double                              .loss=huber|squared .max_grad_norm
+  agent        dqn double dueling d3qn per n_step noisy c51 qr iqn munchausen munchausen_iqn
+               rainbow rainbow_iqn data_efficient_rainbow btr pqn drqn
+                                                       what the published name stands for
+  network      mlp dueling minatar gru lstm            .widths .layer_norm .spectral_norm .dueling
+                                                       .noisy .sigma | .channels | .units .length
+               table                                   .bins .low .high
+  head         scalar c51 qr iqn                       .atoms .v_min .v_max .cosines
+  update       dqn double munchausen                   .loss=huber|squared .max_grad_norm
+                                                       | .alpha .temperature .clip
   target       hard soft none                          .every .unit | .tau
-  exploration  constant linear exponential multiplicative piecewise
+  exploration  constant linear exponential multiplicative piecewise ladder boltzmann noisy
                                                        .start .end .duration .decay .unit
-  replay       uniform                                 .capacity .batch_size .n_step
+                                                       | .spread | .temperature
+  replay       uniform prioritised rollout             .capacity .batch_size .n_step
+                                                       | .alpha .beta .priority | .trace_decay
   optimizer    adam adamw rmsprop sgd                  .lr .schedule=constant|linear .eps
   +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
-               tabular no_replay no_target_network
+               tabular no_replay no_target_network pqn_minatar
 
 Keys without a group
   steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads
+  reset.every
   eval.every eval.episodes eval.max_episode_steps
   checkpoint.every checkpoint.keep checkpoint.replay   log.every
   import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER

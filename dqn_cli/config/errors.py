@@ -60,6 +60,8 @@ def _composition(error: Exception) -> str:
     if merged := re.match(r"Error merging override (.*)", text):
         return f"{merged[1]}: {_reason(cause)}"
     key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
+    if key and re.search(r"Key '\S+' not in", f"{cause}"):  # a file sets what another choice lacks
+        return _unknown(key[1], f"{cause}\n{text}")
     return f"{key[1]}: {_reason(cause)}" if key else _reason(error)
 
 

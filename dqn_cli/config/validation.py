@@ -9,8 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from dqn_cli.agent.clock import Unit
-from dqn_cli.agent.exploration import Linear
+from dqn_cli.config.combinations import refusal
 from dqn_cli.ranges import Range
 from dqn_cli.training.settings import Settings
 
@@ -23,7 +22,8 @@ def settings_from(config: DictConfig) -> Settings:
     """The settings that a composed configuration describes; ConfigError if they make no sense."""
     settings = _built(config, "")
     assert isinstance(settings, Settings)
-    _check_together(settings)
+    if reason := refusal(settings):
+        raise ConfigError(reason)
     return settings
 
 
@@ -85,21 +85,3 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         shown = "null" if value is None else value
         raise ConfigError(f"{key}={shown} is not valid: it must be {allowed}")
     return int(value) if allowed.whole else float(value)
-
-
-def _check_together(settings: Settings) -> None:
-    exploration = settings.exploration
-    if (
-        isinstance(exploration, Linear)
-        and exploration.unit is Unit.episodes
-        and exploration.duration <= 1
-        and settings.episodes is None
-    ):
-        raise ConfigError(
-            "exploration.duration is a fraction of the run's episodes, and episodes is null:"
-            " set episodes=N, or a duration above 1"
-        )
-    if settings.threads != "auto" and not (
-        isinstance(settings.threads, int) and settings.threads >= 1
-    ):
-        raise ConfigError(f"threads={settings.threads} must be auto or a number of at least 1")

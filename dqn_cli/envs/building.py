@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -33,6 +34,10 @@ class EnvConfig:
 
 def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
     """The environment, adapted to a Q-network; EnvironmentFailure says why it can't be."""
+    if config.id.startswith("MinAtar/") and find_spec("minatar") is None:
+        raise EnvironmentFailure(
+            f"env={config.id} needs an extra: pip install 'dqn-train[minatar]'"
+        )
     arguments = {"disable_env_checker": True} | config.kwargs | kwargs
     try:
         return adapt(gymnasium.make(config.id, **arguments))

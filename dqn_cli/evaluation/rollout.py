@@ -12,7 +12,8 @@ from dqn_cli.envs.building import EnvConfig
 from dqn_cli.envs.seeding import SeedOf
 from dqn_cli.envs.vector import Environments
 
-Policy = Callable[[Array, Array], Array]
+# Actions of observations, masks and where episodes begin, each with a leading axis of rows.
+Policy = Callable[[Array, Array, Array], Array]
 
 SIDE_BY_SIDE = 20
 
@@ -44,15 +45,17 @@ def play(
     envs = Environments(config, seed_ofs, dtype, max_episode_steps=max_episode_steps)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     current = np.arange(width)  # the episode that each environment is playing
+    fresh = np.ones(width, bool)
     try:
         while (current < episodes).any():
             if stopped():
                 return None
-            step = envs.step(policy(envs.obs[0], envs.mask[0])[None])
+            step = envs.step(policy(envs.obs[0], envs.mask[0], fresh)[None])
+            fresh = step.ended[0]
             playing = current < episodes
             returns[current[playing]] += step.reward[0, playing]
             lengths[current[playing]] += 1
-            current[step.ended[0]] += width
+            current[fresh] += width
     finally:
         envs.close()
     return Episodes(returns, lengths)

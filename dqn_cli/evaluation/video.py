@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,11 +23,14 @@ def film(
     env, spaces = make(config, render_mode="rgb_array")
     if "rgb_array" not in env.metadata.get("render_modes", []):
         raise EnvironmentFailure(f"env={config.id} can't be filmed: it renders no pictures")
-    recorded = SeededEpisodes(RecordVideo(env, str(folder), name_prefix="greedy"), seed_of)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Overwriting existing videos")
+        recorder = RecordVideo(env, str(folder), name_prefix="greedy")
+    recorded = SeededEpisodes(recorder, seed_of)
     obs, info = recorded.reset()
-    for _ in range(max_episode_steps):
+    for step in range(max_episode_steps):
         mask = np.asarray(info.get("action_mask", np.ones(spaces.actions)), bool)
-        action = policy(np.asarray(obs, np.float32)[None], mask[None])[0]
+        action = policy(np.asarray(obs, np.float32)[None], mask[None], np.array([step == 0]))[0]
         obs, _, terminated, truncated, info = recorded.step(int(action))
         if terminated or truncated:
             break

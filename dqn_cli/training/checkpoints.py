@@ -18,6 +18,7 @@ from dqn_cli.training.settings import Settings, plain
 from dqn_cli.training.tracking import Tracker
 
 FOLDER = "checkpoints"
+STREAMS = ("exploration", "replay", "noise", "resets")  # of random numbers, that training moves on
 
 
 def policy_data(settings: Settings, run: Run) -> dict[str, Any]:
@@ -33,12 +34,15 @@ def policy_data(settings: Settings, run: Run) -> dict[str, Any]:
 
 def run_data(settings: Settings, run: Run, tracker: Tracker) -> dict[str, Any]:
     """The policy, and everything else that changes as a run goes on."""
-    stream = run.stream.state() if settings.checkpoint.replay else {}
+    replay = settings.checkpoint.replay
+    stream = run.stream.contents() if replay else {}
+    sampler = run.sampler.contents() if replay else {}
     return policy_data(settings, run) | {
         "learner": run.learner.state._asdict(),
         "stream": {name: torch.from_numpy(array) for name, array in stream.items()},
-        "exploration": run.exploration.state(),
-        "replay": run.replay.state(),
+        "sampler": {name: torch.from_numpy(array) for name, array in sampler.items()},
+        "state": torch.from_numpy(run.state),
+        "random": {name: getattr(run, name).state() for name in STREAMS},
         "places": [tuple(place) for place in run.envs.places],
         "learning_began": tuple(run.learning_began),
         "tracker": tracker.state(),
@@ -57,8 +61,10 @@ def restore(data: Mapping[str, Any], run: Run, tracker: Tracker) -> None:
     run.learner.state = LearnerState(**learner)
     if data["stream"]:
         run.stream.load({name: tensor.numpy() for name, tensor in data["stream"].items()})
-    run.exploration.load(data["exploration"])
-    run.replay.load(data["replay"])
+        run.sampler.load({name: tensor.numpy() for name, tensor in data["sampler"].items()})
+    run.state = data["state"].numpy()
+    for name in STREAMS:
+        getattr(run, name).load(data["random"][name])
     run.clock = Clock(*data["clock"])
     run.learning_began = Clock(*data["learning_began"])
     tracker.load(data["tracker"], run.clock)
@@ -91,7 +97,7 @@ def expected_bytes(settings: Settings, run: Run) -> int:
     """Disk space that all checkpoints of the run will take when the replay buffer is full."""
     policy = run.learner.state.parameters.nbytes
     learner = sum(tensor.nbytes for tensor in run.learner.state)
-    replay = run.stream.nbytes if settings.checkpoint.replay else 0
+    replay = run.stream.nbytes + run.sampler.nbytes if settings.checkpoint.replay else 0
     return policy * (2 + settings.checkpoint.keep) + learner + replay
 
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn_cli.agent.clock import Clock, crossings
-from dqn_cli.agent.exploration import best_action, explore
+from dqn_cli.agent.exploration import explore
 from dqn_cli.arrays import Array
 from dqn_cli.envs.vector import Environments
+from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Step, Stream
 from dqn_cli.training.learner import Learner, Metrics
 from dqn_cli.training.randomness import Randomness
@@ -24,9 +25,13 @@ class Run:
 
     envs: Environments
     stream: Stream
+    sampler: Sampler[Replay]
     learner: Learner
+    state: Array  # [members, envs, state], what a recurrent network remembers of each episode
     exploration: Randomness
     replay: Randomness
+    noise: Randomness
+    resets: Randomness
     clock: Clock = Clock()
     learning_began: Clock = Clock()
 
@@ -37,7 +42,7 @@ class Tick(NamedTuple):
     before: Clock
     now: Clock
     step: Step
-    epsilon: float
+    epsilon: float  # mean over environments
     metrics: list[Metrics]
 
 
@@ -46,39 +51,53 @@ def train(settings: Settings, run: Run) -> Iterator[Tick]:
     while not finished(settings, run.clock):
         before = run.clock
         epsilon = current_epsilon(settings, run)
-        action = act(run, epsilon)
+        action = act(settings, run, epsilon)
         step = run.envs.step(action)
-        run.stream.append(action, step)
+        remember(run, action, step)
         run.clock = advance(before, step)
         if before.steps < settings.learning_starts:
             run.learning_began = run.clock
         run.learner.blend_target(settings.target.blend(before, run.clock))
-        metrics = [learn(settings, run) for _ in range(updates_due(settings, before, run))]
-        yield Tick(before, run.clock, step, epsilon, metrics)
+        metrics = learn(settings, run, updates_due(settings, before, run))
+        if reset_due(settings, before, run.clock):
+            run.learner.reset(run.resets)
+        yield Tick(before, run.clock, step, float(np.mean(epsilon)), metrics)
 
 
-def act(run: Run, epsilon: float) -> Array:
-    """Epsilon-greedy actions [members, envs]."""
+def act(settings: Settings, run: Run, epsilon: float | Array) -> Array:
+    """Actions [members, envs]: random ones with chance epsilon, else those preferred."""
     mask = run.envs.mask
     uniform = run.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
     exploring = uniform[..., 0] < epsilon
     action = explore(mask, uniform[..., 1])
-    if not exploring.all():
-        greedy = best_action(run.learner.q(run.envs.obs), mask)
-        action = np.where(exploring, action, greedy)
+    if run.state.size or not exploring.all():
+        q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
+        preferred = settings.exploration.preferred(q, mask, uniform[..., 1])
+        action = np.where(exploring, action, preferred)
     return action
 
 
-def learn(settings: Settings, run: Run) -> Metrics:
-    """One update on one batch drawn from the stream."""
-    uniform = run.replay.uniform(settings.replay.batch_size)  # [members, batch]
-    indices = settings.replay.indices(run.stream, uniform)
+def remember(run: Run, action: Array, step: Step) -> None:
+    """Stores what happened; a new episode begins with an empty memory."""
+    run.state = np.where(step.ended[..., None], 0, run.state)
+    run.stream.append(action, step, run.state)
+
+
+def learn(settings: Settings, run: Run, updates: int) -> list[Metrics]:
+    """So many updates, each on one batch drawn from the stream."""
     gamma = np.full(run.stream.members, settings.gamma)
-    batch = run.stream.batch(indices, np.ones(uniform.shape), gamma)
-    metrics = run.learner.update(batch, learning_rate_factor(settings, run.clock))
-    before, run.clock = run.clock, run.clock._replace(updates=run.clock.updates + 1)
-    run.learner.blend_target(settings.target.blend(before, run.clock))
-    return metrics
+    if updates:
+        run.sampler.begin(lambda obs: run.learner.values(obs, run.noise), gamma)
+    seen = []
+    for _ in range(updates):
+        batch = run.sampler.sample(run.replay.uniform, gamma, progress(settings, run.clock))
+        factor = learning_rate_factor(settings, run.clock)
+        metrics, surprise = run.learner.update(batch, run.noise, factor)
+        run.sampler.learned(*surprise)
+        before, run.clock = run.clock, run.clock._replace(updates=run.clock.updates + 1)
+        run.learner.blend_target(settings.target.blend(before, run.clock))
+        seen.append(metrics)
+    return seen
 
 
 def updates_due(settings: Settings, before: Clock, run: Run) -> int:
@@ -93,12 +112,21 @@ def updates_due(settings: Settings, before: Clock, run: Run) -> int:
     return trainings * settings.updates_per_train
 
 
-def current_epsilon(settings: Settings, run: Run) -> float:
+def reset_due(settings: Settings, before: Clock, now: Clock) -> bool:
+    """Whether the last layers start anew; not at a run's end, where nothing would be learned."""
+    every = settings.reset.every
+    if every is None or finished(settings, now):
+        return False
+    return crossings(before.steps, now.steps, every) > 0
+
+
+def current_epsilon(settings: Settings, run: Run) -> float | Array:
     """Epsilon of the schedule, which begins when learning does; before, actions are uniform."""
     if run.clock.steps < settings.learning_starts:
         return 1.0
     elapsed = run.clock.since(run.learning_began)
-    return settings.exploration.epsilon(elapsed, horizon(settings))
+    envs = settings.env.num_envs
+    return settings.exploration.epsilon(elapsed, horizon(settings), envs)
 
 
 def learning_rate_factor(settings: Settings, clock: Clock) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import crossings
 from dqn_cli.envs.building import EnvironmentFailure, Vectorization
 from dqn_cli.envs.seeding import episode_seeds
@@ -27,6 +28,9 @@ from dqn_cli.training.result import RESULT, result_of
 from dqn_cli.training.settings import Settings
 from dqn_cli.training.signals import Interruption
 from dqn_cli.training.tracking import Tracker
+
+DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
+MUCH_AT_THE_EDGES = 0.2  # of the targets' probability: a support is then too narrow
 
 
 class TrainingFailure(Exception):
@@ -64,6 +68,7 @@ class Session:
             checkpoints.restore(resumed, self.run, self.tracker)
         self.checkpoints = checkpoints.CheckpointFolder(folder, settings.checkpoint.keep)
         self._evaluated = -1  # the step of the latest evaluation
+        self._warned = False  # of a support that is too narrow
         self._resumed = resumed is not None
 
     def __call__(self) -> dict[str, Any]:
@@ -119,6 +124,9 @@ class Session:
     def _log(self, tick: Tick, display: Display, events: EventFile) -> None:
         factor = learning_rate_factor(self.settings, tick.now)
         row = self.tracker.row(tick.now, tick.epsilon, self.settings.optimizer.lr * factor)
+        newest = self.run.stream.newest(DORMANCY_SAMPLE // self.settings.env.num_envs + 1)
+        row["train/dormant_units"] = float(self.run.learner.dormant(newest)[0])
+        self._warn_of_edges(row, display)
         events.write(row, tick.now.steps)
         display.show(tick.now, progress(self.settings, tick.now), row)
         self._check_finite()
@@ -130,7 +138,7 @@ class Session:
         self._check_finite()
         self.tracker.lap("train")
         episodes = play(
-            GreedyPolicy(self.agent, self.run.learner.state.parameters[0]),
+            GreedyPolicy(self.agent.model, self.run.learner.state.parameters[0]),
             replace(settings.env, vectorization=Vectorization["sync"]),
             episode_seeds(settings.seed, Purpose.evaluation.value, 0),
             settings.eval.episodes,
@@ -179,6 +187,16 @@ class Session:
             raise TrainingFailure(
                 f"the loss became NaN or infinite before step {self.run.clock.steps}; the last good"
                 " checkpoint stays. Try a smaller optimizer.lr, or update.max_grad_norm=10"
+            )
+
+    def _warn_of_edges(self, row: Mapping[str, float], display: Display) -> None:
+        mass, head = row.get("train/edge_mass", 0.0), self.settings.head
+        if mass > MUCH_AT_THE_EDGES and not self._warned and isinstance(head, C51):
+            self._warned = True
+            display.say(
+                f"warning: {mass:.0%} of the returns' distribution is at the edges of head.v_min="
+                f"{head.v_min:g} and head.v_max={head.v_max:g}, beyond which returns can't be told"
+                " apart: widen them"
             )
 
     def _display(self) -> Display:

@@ -59,6 +59,13 @@ class LogConfig:
 
 
 @dataclass
+class ResetConfig:
+    """How often the network's last layers start anew."""
+
+    every: Count | None
+
+
+@dataclass
 class Settings:
     """One run."""
 
@@ -70,6 +77,7 @@ class Settings:
     exploration: Exploration
     replay: Replay
     optimizer: Optimizer
+    reset: ResetConfig
     eval: EvaluationConfig
     checkpoint: CheckpointConfig
     log: LogConfig

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.training.learner import Metrics
 from dqn_cli.training.loop import Tick
 
+TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
 RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 
 
@@ -27,7 +29,7 @@ class Tracker:
         self._return, self._length = np.zeros(envs), np.zeros(envs)
         self._returns: deque[float] = deque(maxlen=RECENT)
         self._lengths: deque[float] = deque(maxlen=RECENT)
-        self._sums = torch.zeros(4, dtype=torch.float64)
+        self._sums = torch.zeros(len(Metrics._fields), dtype=torch.float64)
         self._updates = 0
         self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
 
@@ -56,9 +58,10 @@ class Tracker:
             row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
             row["rollout/ep_len_mean"] = float(np.mean(self._lengths))
         if self._updates:
-            names = ("loss", "q_mean", "td_error", "gradient_norm")
-            means = (self._sums / self._updates).tolist()
-            row |= {f"train/{name}": mean for name, mean in zip(names, means, strict=True)}
+            means = dict(zip(Metrics._fields, (self._sums / self._updates).tolist(), strict=True))
+            if not means["edge_mass"]:  # only distributions on fixed atoms have edges
+                del means["edge_mass"]
+            row |= {f"train/{TAGS.get(name, name)}": mean for name, mean in means.items()}
             self._sums.zero_()
             self._updates = 0
         return row

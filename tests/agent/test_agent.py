@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import product
+import math
 
 import numpy as np
 import pytest
@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.batch import Batch
-from dqn_cli.agent.heads import Loss, Scalar
-from dqn_cli.agent.networks import Mlp, Network, Table
+from dqn_cli.agent.answers import over_sequences
+from dqn_cli.agent.batch import Batch, Draws, Sequences
+from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.heads import Head, Loss, Scalar
+from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.optimizers import Adam, RmsProp, Schedule
-from dqn_cli.agent.parameters import initial
+from dqn_cli.agent.parameters import size
+from dqn_cli.agent.quantiles import Iqn, Qr
+from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.updates import Double, Dqn, Update
+from dqn_cli.agent.table import Table
+from dqn_cli.agent.updates import Double, Dqn, Munchausen, Update
 
 ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
 PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False)
@@ -22,10 +27,20 @@ PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False)
 ONLINE = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)
 TARGET = torch.tensor([0.0, 0.0, 3.0, 4.0], dtype=torch.float64)
 ADAM = Adam(1e-3, Schedule.constant, 0.9, 0.999, 1e-8)
+DQN = Dqn(Loss.huber, None)
 
 
-def agent(update: Update, network: Network | None = None, spaces: Spaces = ONE_HOT) -> Agent:
-    return Agent(spaces, network or Table(2, None, None), Scalar(), update, ADAM)
+def soft(temperature: float, clip: float, kind: Loss = Loss.squared) -> Munchausen:
+    return Munchausen(kind, None, 0.9, temperature, clip)
+
+
+def agent(
+    update: Update,
+    network: Network | None = None,
+    spaces: Spaces = ONE_HOT,
+    head: Head | None = None,
+) -> Agent:
+    return Agent(spaces, network or Table(2, None, None), head or Scalar(), update, ADAM)
 
 
 def transitions(
@@ -46,116 +61,338 @@ def transitions(
     )
 
 
+def draws(learner: Agent, rows: int) -> Draws:
+    random = np.random.default_rng(9)
+    samples, numbers = learner.head.samples, learner.model.noise_size
+    levels = [torch.from_numpy(random.random((rows, samples))) for _ in range(2)]
+    return Draws(*levels, *(torch.from_numpy(random.normal(size=numbers)) for _ in range(3)))
+
+
+# Munchausen's soft value of [3, 4] at temperature 1: 4 + ln(1 + 1 / e) = 4.3133.
+SOFT_VALUE = 4 + math.log1p(math.exp(-1))
+
+
 @pytest.mark.parametrize(
-    ("rule", "kind", "discount", "legal", "expected"),
+    ("update", "discount", "legal", "expected"),
     [
         # DQN bootstraps from max(3, 4) = 4: 0.5 + 0.9 * 4 = 4.1, 2.1 above z = 2.
-        (Dqn, Loss.squared, 0.9, (True, True), 4.41),
-        (Dqn, Loss.huber, 0.9, (True, True), 1.6),
+        (Dqn(Loss.squared, None), 0.9, (True, True), 4.41),
+        (Dqn(Loss.huber, None), 0.9, (True, True), 1.6),
         # Double takes the online network's first action, worth 3: 3.2, an error of 1.2.
-        (Double, Loss.squared, 0.9, (True, True), 1.44),
-        (Double, Loss.huber, 0.9, (True, True), 0.7),
+        (Double(Loss.squared, None), 0.9, (True, True), 1.44),
+        (Double(Loss.huber, None), 0.9, (True, True), 0.7),
         # Terminated: 0.5 alone, an error of -1.5.
-        (Dqn, Loss.squared, 0.0, (True, True), 2.25),
-        (Double, Loss.huber, 0.0, (True, True), 1.0),
+        (Dqn(Loss.squared, None), 0.0, (True, True), 2.25),
+        (Double(Loss.huber, None), 0.0, (True, True), 1.0),
         # Three steps: 0.5 + 0.729 * 4 = 3.416, an error of 1.416.
-        (Dqn, Loss.huber, 0.729, (True, True), 0.916),
+        (Dqn(Loss.huber, None), 0.729, (True, True), 0.916),
         # Only the first action is legal, worth 3; only the second, worth 4.
-        (Dqn, Loss.squared, 0.9, (True, False), 1.44),
-        (Double, Loss.squared, 0.9, (False, True), 4.41),
+        (Dqn(Loss.squared, None), 0.9, (True, False), 1.44),
+        (Double(Loss.squared, None), 0.9, (False, True), 4.41),
+        # The target's two actions in state 0 are equally good: a bonus of 0.9 * -ln 2 = -0.6238.
+        (soft(1.0, -1.0), 0.9, (True, True), (0.9 * (SOFT_VALUE - math.log(2)) - 1.5) ** 2),
+        (soft(1.0, -1.0), 0.0, (True, True), (-0.9 * math.log(2) - 1.5) ** 2),
+        # ... clipped: 0.5 - 0.9 * 0.5 = 0.05; a single legal action is worth what it is.
+        (soft(1.0, -0.5), 0.9, (True, False), 0.5625),  # 0.05 + 2.7 = 2.75, an error of 0.75
+        (soft(1.0, -0.5), 0.0, (True, True), 3.8025),  # 0.05, an error of -1.95
+        # Without a bonus (clip 0) and at no temperature to speak of it is DQN.
+        (soft(1e-3, 0.0), 0.9, (True, True), 4.41),
     ],
 )
 def test_the_loss_of_one_transition(
-    rule: type[Dqn | Double],
-    kind: Loss,
-    discount: float,
-    legal: tuple[bool, bool],
-    expected: float,
+    update: Update, discount: float, legal: tuple[bool, bool], expected: float
 ) -> None:
+    learner = agent(update)
     batch = transitions([discount], [1.0], legal)
-    loss, estimates = agent(rule(kind, None)).loss(ONLINE, TARGET, batch)
+    loss, estimates, surprise = learner.loss(ONLINE, TARGET, batch, draws(learner, 1))
     assert loss.item() == pytest.approx(expected)
     assert estimates.loss.item() == loss.item()
+    assert surprise.loss.tolist() == [loss.item()]
+
+
+def test_the_bonus_is_for_the_action_taken_among_the_legal_ones() -> None:
+    learner = agent(soft(1.0, -9.0))
+    batch = transitions([0.0, 0.0], [1.0, 1.0])
+    batch = batch._replace(
+        obs=batch.next_obs,
+        action=torch.tensor([0, 1]),
+        mask=torch.tensor([[True, True], [False, True]]),
+    )
+    _, _, surprise = learner.loss(ONLINE, TARGET, batch, draws(learner, 2))
+    # In state 1 the target has [3, 4] and log pi of its first action is 3 - 4.3133 = -1.3133; the
+    # other action is certain where nothing else is legal. The online network has [5, 1].
+    first = 0.5 + 0.9 * (3 - SOFT_VALUE)
+    assert surprise.td_error.tolist() == pytest.approx([5 - first, 0.5])
 
 
 def test_weights_multiply_each_samples_loss_outside_the_robust_loss() -> None:
-    batch = transitions([0.9, 0.0], [3.0, 0.5])
-    loss, _ = agent(Dqn(Loss.huber, None)).loss(ONLINE, TARGET, batch)
+    learner, batch = agent(DQN), transitions([0.9, 0.0], [3.0, 0.5])
+    loss, _, _ = learner.loss(ONLINE, TARGET, batch, draws(learner, 2))
     assert loss.item() == pytest.approx(2.65)  # (3 * 1.6 + 0.5 * 1.0) / 2
 
 
 def test_estimates_are_unweighted_means_over_the_batch() -> None:
-    batch = transitions([0.9, 0.0], [3.0, 0.5])
-    _, estimates = agent(Dqn(Loss.huber, None)).loss(ONLINE, TARGET, batch)
+    learner, batch = agent(DQN), transitions([0.9, 0.0], [3.0, 0.5])
+    _, estimates, _ = learner.loss(ONLINE, TARGET, batch, draws(learner, 2))
     assert estimates.q.item() == pytest.approx(2.0)
     assert estimates.td_error.item() == pytest.approx(1.8)  # (2.1 + 1.5) / 2
+    assert estimates.edge_mass.item() == 0
 
 
-def test_q_reads_the_values_of_all_actions() -> None:
-    states = torch.eye(2, dtype=torch.float64)[[1, 0, 1]]
-    q = agent(Dqn(Loss.huber, None)).q(ONLINE, states)
-    assert q.tolist() == [[5, 1], [1, 2], [5, 1]]
+def test_estimates_leave_out_rows_without_weight() -> None:
+    learner, batch = agent(DQN), transitions([0.9, 0.0, 0.0], [3.0, 0.0, 0.5])
+    batch.action[1] = 0  # a q of 1 instead of 2
+    loss, estimates, _ = learner.loss(ONLINE, TARGET, batch, draws(learner, 3))
+    assert loss.item() == pytest.approx(5.3 / 3)  # 3 * 1.6 + 0 + 0.5 * 1.0, over all rows
+    assert estimates.q.item() == pytest.approx(2.0)
+    assert estimates.td_error.item() == pytest.approx(1.8)
+
+
+def test_surprise_is_each_samples_own_loss_and_distance_without_weights() -> None:
+    learner, batch = agent(DQN), transitions([0.9, 0.0], [3.0, 0.5])
+    _, _, surprise = learner.loss(ONLINE, TARGET, batch, draws(learner, 2))
+    assert surprise.loss.tolist() == pytest.approx([1.6, 1.0])
+    assert surprise.td_error.tolist() == pytest.approx([2.1, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected", "td_error", "edge_mass"),
+    [
+        (1.0, math.log(2), 0.5, 1.0),  # all on the last of the returns 0 and 1: 1 ln(1 / 0.5)
+        (0.5, 0.0, 0.0, 1.0),  # half and half, as predicted
+        (7.0, math.log(2), 0.5, 1.0),  # beyond the support is at its edge
+        (0.25, 0.75 * math.log(1.5) + 0.25 * math.log(0.5), 0.25, 1.0),
+    ],
+)
+def test_a_categorical_loss_by_hand(
+    reward: float, expected: float, td_error: float, edge_mass: float
+) -> None:
+    learner = agent(DQN, head=C51(2, 0.0, 1.0))
+    batch = transitions([0.0], [1.0])._replace(reward=torch.tensor([reward], dtype=torch.float64))
+    logits = torch.zeros(8, dtype=torch.float64)  # two equally likely returns everywhere
+    loss, estimates, surprise = learner.loss(logits, logits, batch, draws(learner, 1))
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+    assert estimates.q.item() == 0.5
+    assert estimates.edge_mass.item() == pytest.approx(edge_mass)
+    assert surprise.td_error.tolist() == pytest.approx([td_error])
+
+
+def test_edge_mass_is_the_targets() -> None:
+    learner = agent(DQN, head=C51(3, 0.0, 2.0))
+    batch = transitions([0.0, 0.0], [1.0, 1.0])
+    batch = batch._replace(reward=torch.tensor([1.0, 1.75], dtype=torch.float64))
+    logits = torch.zeros(12, dtype=torch.float64)
+    _, estimates, _ = learner.loss(logits, logits, batch, draws(learner, 2))
+    assert estimates.edge_mass.item() == 0.375  # (0 + 0.75) / 2
+
+
+def test_a_quantile_loss_by_hand() -> None:
+    learner = agent(DQN, head=Qr(2))
+    online = torch.tensor([0.0, 0, 1, 3, 0, 0, 0, 0], dtype=torch.float64)
+    target = torch.tensor([0.0, 0, 0, 0, 2, 4, 1, 1], dtype=torch.float64)
+    batch = transitions([0.0, 0.5], [1.0, 2.0])
+    loss, estimates, surprise = learner.loss(online, target, batch, draws(learner, 2))
+    # Levels 0.25 and 0.75; quantiles 1 and 3.
+    # Terminated: both targets are 0.5, the errors -0.5 and -2.5, of Huber losses 0.125 and 2:
+    # 0.75 * 0.125 + 0.25 * 2 = 0.59375.
+    # Else 0.5 + 0.5 * [2, 4] = [1.5, 2.5], by the first action, which is worth 3. Errors of the
+    # first quantile: 0.5 and 1.5, 0.25 * (0.125 + 1) / 2; of the second: -1.5 and -0.5,
+    # 0.25 * (1 + 0.125) / 2; together 0.28125.
+    assert surprise.loss.tolist() == pytest.approx([0.59375, 0.28125])
+    assert surprise.td_error.tolist() == pytest.approx([1.5, 0.0])
+    assert loss.item() == pytest.approx((0.59375 + 2 * 0.28125) / 2)
+    assert estimates.q.item() == 2
 
 
 @pytest.mark.parametrize(("kind", "slope"), [(Loss.squared, -4.2), (Loss.huber, -1.0)])
 def test_only_the_taken_action_learns_and_targets_are_constants(kind: Loss, slope: float) -> None:
     online, target = ONLINE.clone().requires_grad_(), TARGET.clone().requires_grad_()
-    loss, estimates = agent(Dqn(kind, None)).loss(online, target, transitions([0.9], [1.0]))
+    learner = agent(Dqn(kind, None))
+    batch = transitions([0.9], [1.0])
+    loss, estimates, surprise = learner.loss(online, target, batch, draws(learner, 1))
     loss.backward()
     assert online.grad is not None
     # squared: 2 * (2 - 4.1); Huber's slope beyond its knee is 1
     assert online.grad.tolist() == pytest.approx([0, slope, 0, 0])
     assert target.grad is None
-    assert not any(estimate.requires_grad for estimate in estimates)
+    assert not any(each.requires_grad for each in (*estimates, *surprise))
 
 
-def random_batch(size: int) -> Batch:
+@pytest.mark.parametrize("head", [Scalar(), Qr(2), C51(3, -1.0, 1.0)])
+def test_where_the_reward_is_the_whole_return_nothing_is_bootstrapped(head: Head) -> None:
+    learner = agent(DQN, head=head)
+    online, target = (
+        torch.from_numpy(np.random.default_rng(seed).normal(size=size(learner.layout)))
+        for seed in (1, 2)
+    )
+    batch = transitions([0.0, 0.0], [1.0, 2.0])
+    whole = batch._replace(next_obs=batch.obs.new_zeros(2, 0))
+    expected = learner.loss(online, target, batch, draws(learner, 2))
+    for ours, theirs in zip(
+        learner.loss(online, target, whole, draws(learner, 2)), expected, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def random_batch(rows: int) -> Batch:
     random = np.random.default_rng(5)
     return Batch(
-        obs=torch.from_numpy(random.normal(size=(size, 2))),
-        action=torch.from_numpy(random.integers(3, size=size)),
-        mask=torch.ones(size, 3, dtype=torch.bool),
-        reward=torch.from_numpy(random.normal(size=size) * 2),
-        discount=torch.from_numpy(random.choice([0.0, 0.9, 0.81], size)),
-        next_obs=torch.from_numpy(random.normal(size=(size, 2))),
-        next_mask=torch.from_numpy(random.random((size, 3)) < 0.6) | (torch.arange(3) == 0),
-        weight=torch.from_numpy(random.uniform(0.2, 2.0, size)),
+        obs=torch.from_numpy(random.normal(size=(rows, 2))),
+        action=torch.from_numpy(random.integers(3, size=rows)),
+        mask=torch.ones(rows, 3, dtype=torch.bool),
+        reward=torch.from_numpy(random.normal(size=rows) * 2),
+        discount=torch.from_numpy(random.choice([0.0, 0.9, 0.81], rows)),
+        next_obs=torch.from_numpy(random.normal(size=(rows, 2))),
+        next_mask=torch.from_numpy(random.random((rows, 3)) < 0.6) | (torch.arange(3) == 0),
+        weight=torch.from_numpy(random.uniform(0.2, 2.0, rows)),
     )
 
 
-@pytest.mark.parametrize("rule", [Dqn, Double])
-@pytest.mark.parametrize("kind", list(Loss))
-@pytest.mark.parametrize(("layer_norm", "dueling"), product([False, True], repeat=2))
-def test_the_gradient_of_the_loss_is_that_of_finite_differences(
-    rule: type[Dqn | Double], kind: Loss, layer_norm: bool, dueling: bool
+def random_sequences(rows: int, burn_in: int, length: int, steps: int, state: int) -> Sequences:
+    random = np.random.default_rng(6)
+    time, slots = (rows, burn_in + length + steps), (rows, length)
+    legal = torch.from_numpy(random.random((2, *slots, 3)) < 0.6) | (torch.arange(3) == 0)
+    action = torch.from_numpy(random.integers(3, size=slots))
+    return Sequences(
+        obs=torch.from_numpy(random.normal(size=(*time, 2))),
+        state=torch.from_numpy(random.normal(size=(rows, state))),
+        starts=torch.from_numpy(random.random(time) < 0.3),
+        action=action,
+        mask=legal[0].scatter(2, action[..., None], True),
+        reward=torch.from_numpy(random.normal(size=slots) * 2),
+        discount=torch.from_numpy(random.choice([0.0, 0.9, 0.81], slots)),
+        ahead=torch.from_numpy(random.integers(1, steps + 1, slots)),
+        next_mask=legal[1],
+        weight=torch.from_numpy(random.choice([0.0, 0.7, 1.6], slots)),
+    )
+
+
+def assert_gradient_is_that_of_finite_differences(
+    learner: Agent, batch: Batch | Sequences, rows: int
 ) -> None:
-    learner = agent(rule(kind, None), Mlp([5, 4], layer_norm, dueling), PLANE)
-    parameters, target = (initial(learner.layout, np.random.default_rng(seed)) for seed in (1, 2))
-    batch, step = random_batch(12), 1e-6
+    numbers, random = size(learner.layout), draws(learner, rows)
+    parameters, target = (
+        torch.from_numpy(np.random.default_rng(seed).normal(0, 0.5, numbers)) for seed in (1, 2)
+    )
 
     def loss(at: Tensor) -> Tensor:
-        return learner.loss(at, target, batch)[0]
+        return learner.loss(at, target, batch, random)[0]
 
-    (gradient,) = torch.autograd.grad(loss(parameters.requires_grad_()), parameters)
-    nudges = step * torch.eye(len(parameters), dtype=torch.float64)
-    with torch.no_grad():
-        pairs = [(loss(parameters + nudge), loss(parameters - nudge)) for nudge in nudges]
-    slopes = torch.stack([(above - below) / (2 * step) for above, below in pairs])
+    parameters.requires_grad_()
+    # fast: along one random direction, in which each parameter has its share
+    assert torch.autograd.gradcheck(loss, (parameters,), fast_mode=True)
+    (gradient,) = torch.autograd.grad(loss(parameters), parameters)
     assert gradient.abs().max() > 0.01
-    torch.testing.assert_close(gradient, slopes, rtol=1e-5, atol=1e-7)
+
+
+RULES = [
+    Dqn(Loss.huber, None),
+    Double(Loss.huber, None),
+    Munchausen(Loss.huber, None, 0.9, 0.3, -1.0),
+]
+HEADS = [Scalar(), C51(5, -3.0, 3.0), Qr(3), Iqn(3, 4)]
+
+
+@pytest.mark.parametrize("update", RULES)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "network",
+    [
+        Mlp([5, 4], False, False, False, False, 0.5),
+        Mlp([4, 3], True, False, True, True, 0.5),
+    ],
+)
+def test_the_gradient_of_the_loss_is_that_of_finite_differences(
+    network: Network, head: Head, update: Update
+) -> None:
+    learner = agent(update, network, PLANE, head)
+    assert_gradient_is_that_of_finite_differences(learner, random_batch(12), 12)
+
+
+@pytest.mark.parametrize("rule", [Dqn, Double])
+def test_the_gradient_of_the_squared_loss_is_that_of_finite_differences(
+    rule: type[Dqn | Double],
+) -> None:
+    learner = agent(rule(Loss.squared, None), Mlp([5], False, False, True, False, 0.5), PLANE)
+    assert_gradient_is_that_of_finite_differences(learner, random_batch(12), 12)
+
+
+@pytest.mark.parametrize("update", RULES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_gradient_along_sequences_is_that_of_finite_differences(
+    head: Head, update: Update
+) -> None:
+    # Without burn-in, whose part of the gradient is left out on purpose.
+    network = Gru([3, 3], False, False, True, False, 0.5, 2, 0, 3)
+    batch = random_sequences(4, 0, 3, 2, 2)
+    learner = agent(update, network, PLANE, head)
+    assert_gradient_is_that_of_finite_differences(learner, batch, 4 * 5)
+
+
+@pytest.mark.parametrize("update", RULES)
+@pytest.mark.parametrize("head", HEADS[:3])
+@pytest.mark.parametrize("kind", [Gru, Lstm])
+def test_sequences_of_one_step_episodes_are_a_batch_of_their_slots(
+    kind: type[Gru | Lstm], head: Head, update: Update
+) -> None:
+    learner = agent(update, kind([4, 3], False, False, True, False, 0.5, 3, 2, 4), PLANE, head)
+    sample = random_sequences(5, 2, 4, 2, learner.model.state_size)
+    sample = sample._replace(starts=torch.ones_like(sample.starts))
+    online, target = (
+        torch.from_numpy(np.random.default_rng(seed).normal(0, 0.5, size(learner.layout)))
+        for seed in (1, 2)
+    )
+    slot = 2 + torch.arange(4)
+    sequence = torch.arange(5)[:, None]
+    rows = Batch(
+        obs=sample.obs[sequence, slot].flatten(0, 1),
+        action=sample.action.flatten(),
+        mask=sample.mask.flatten(0, 1),
+        reward=sample.reward.flatten(),
+        discount=sample.discount.flatten(),
+        next_obs=sample.obs[sequence, slot + sample.ahead].flatten(0, 1),
+        next_mask=sample.next_mask.flatten(0, 1),
+        weight=sample.weight.flatten(),
+    )
+    loss, estimates, surprise = learner.loss(online, target, sample, draws(learner, 30))
+    expected_loss, expected, of_rows = learner.loss(online, target, rows, draws(learner, 20))
+    torch.testing.assert_close(loss, expected_loss)
+    torch.testing.assert_close(tuple(estimates), tuple(expected))
+    for ours, each in zip(surprise, of_rows, strict=True):
+        assert ours.shape == (5,)
+        torch.testing.assert_close(ours, over_sequences(each, sample))
+
+
+def test_model_and_layout_are_of_the_agents_parts() -> None:
+    learner = agent(DQN, Mlp([4], True, False, False, False, 0.5), PLANE, Qr(3))
+    assert (learner.model.spaces, learner.model.network) == (PLANE, learner.network)
+    assert learner.model.head == Qr(3)
+    assert learner.layout == learner.network.layout(PLANE, Qr(3))
 
 
 def test_scalars_are_the_numbers_that_may_differ_between_members() -> None:
     optimizer = RmsProp(2.5e-4, Schedule.linear, 0.95, 0.01, 0.0, True)
-    update = Dqn(Loss.huber, 10.0)
-    scalars = Agent(ONE_HOT, Mlp([4], True, False), Scalar(), update, optimizer).scalars
+    update = Munchausen(Loss.huber, 10.0, 0.9, 0.03, -1.0)
+    network = Lstm([4], True, False, False, True, 0.5, 3, 2, 4)
+    scalars = Agent(ONE_HOT, network, C51(51, -10.0, 20.0), update, optimizer).scalars
     assert scalars == {
+        "network.sigma": 0.5,
+        "head.v_min": -10.0,
+        "head.v_max": 20.0,
         "update.max_grad_norm": 10.0,
+        "update.alpha": 0.9,
+        "update.temperature": 0.03,
+        "update.clip": -1.0,
         "optimizer.lr": 2.5e-4,
         "optimizer.decay": 0.95,
         "optimizer.eps": 0.01,
         "optimizer.momentum": 0.0,
     }
+
+
+def test_what_is_absent_or_whole_is_no_scalar() -> None:
+    names = agent(DQN, Table(2, [0.0, 0.0], [1.0, 1.0]), head=Qr(3)).scalars
+    assert set(names) == {"optimizer.lr", "optimizer.beta1", "optimizer.beta2", "optimizer.eps"}
 
 
 def test_other_scalars_make_another_agent_and_leave_this_one() -> None:
@@ -165,3 +402,29 @@ def test_other_scalars_make_another_agent_and_leave_this_one() -> None:
     assert vars(after.optimizer) == vars(ADAM) | {"lr": torch.tensor(0.5)}
     assert before.scalars["optimizer.lr"] == 1e-3
     assert (after.network, after.head, after.spaces) == (before.network, before.head, before.spaces)
+
+
+def test_another_agents_model_has_its_own_parts() -> None:
+    before = agent(DQN, Mlp([4], False, False, False, True, 0.5), PLANE, C51(3, 0.0, 1.0))
+    assert before.model.layout["advantage.hidden.bias_sigma"].low == pytest.approx(0.5 / 2**0.5)
+    after = before.with_scalars({"network.sigma": 1.0, "head.v_max": 2.0})
+    assert after.model.layout["advantage.hidden.bias_sigma"].low == pytest.approx(1 / 2**0.5)
+    assert after.model.head == C51(3, 0.0, 2.0)
+    assert before.model.head == C51(3, 0.0, 1.0)
+
+
+def test_scalars_may_be_tensors() -> None:
+    update = Munchausen(Loss.huber, None, 0.9, 0.3, -1.0)
+    network = Mlp([4], False, False, False, True, 0.5)
+    learner = agent(update, network, PLANE, C51(5, -3.0, 3.0))
+    tensors = {key: torch.tensor(value).double() for key, value in learner.scalars.items()}
+    parameters, target = (
+        torch.from_numpy(np.random.default_rng(seed).normal(size=size(learner.layout)))
+        for seed in (1, 2)
+    )
+    own, others = (
+        each.loss(parameters, target, random_batch(12), draws(learner, 12))
+        for each in (learner, learner.with_scalars(tensors))
+    )
+    for ours, theirs in zip(own, others, strict=True):
+        torch.testing.assert_close(ours, theirs)

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dqn_cli.agent.clock import Clock, Unit
 from dqn_cli.agent.exploration import (
+    Boltzmann,
     Constant,
     Exploration,
     Exponential,
+    Ladder,
     Linear,
     Multiplicative,
+    Noisy,
     Piecewise,
     best_action,
     explore,
 )
+
+Array = NDArray[Any]
 
 HORIZON = Clock(steps=1000, updates=200, episodes=50)
 BY_FRACTION = Linear(Unit.steps, 1.0, 0.2, 0.5)  # over 500 of the 1000 steps
@@ -55,12 +62,37 @@ POINTS = Piecewise(Unit.steps, [[100, 1.0], [200, 0.5], [600, 0.1]])
         (POINTS, Clock(300), 0.4),  # 0.5 - 0.4 * 100 / 400
         (POINTS, Clock(601), 0.1),
         (Piecewise(Unit.updates, [[5, 0.4]]), Clock(updates=9), 0.4),
+        (Noisy(), Clock(), 0.0),
+        (Noisy(), Clock(10**9, 10**9, 10**9), 0.0),
+        (Boltzmann(0.1), Clock(), 0.0),
     ],
 )
 def test_epsilon_follows_its_schedule(
     schedule: Exploration, elapsed: Clock, epsilon: float
 ) -> None:
-    assert schedule.epsilon(elapsed, HORIZON) == pytest.approx(epsilon, abs=1e-12)
+    for envs in (1, 8):
+        assert schedule.epsilon(elapsed, HORIZON, envs) == pytest.approx(epsilon, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "envs", "epsilons"),
+    [
+        (Ladder(0.4, 7.0), 8, [0.4**n for n in range(1, 9)]),
+        (Ladder(0.4, 7.0), 2, [0.4, 0.4**8]),
+        (Ladder(0.5, 2.0), 5, [0.5, 0.5**1.5, 0.25, 0.5**2.5, 0.125]),
+        (Ladder(0.4, 7.0), 1, [0.4]),
+        (Ladder(0.3, 0.0), 3, [0.3] * 3),
+        (Ladder(0.0, 7.0), 3, [0.0] * 3),
+        (Ladder(1.0, 7.0), 3, [1.0] * 3),
+    ],
+)
+def test_each_environment_keeps_its_rung_of_the_ladder(
+    ladder: Ladder, envs: int, epsilons: list[float]
+) -> None:
+    for elapsed in (Clock(), HORIZON):
+        found = ladder.epsilon(elapsed, HORIZON, envs)
+        assert np.shape(found) == (envs,)
+        assert np.asarray(found).tolist() == pytest.approx(epsilons)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +154,76 @@ def test_best_action_is_the_best_legal_one_of_each_row() -> None:
     q = np.array([[[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]], [[-7.0, -5.0, -9.0], [0.0, 0.0, 0.0]]])
     mask = np.array([[[1, 1, 1], [1, 0, 1]], [[1, 0, 1], [0, 1, 1]]], bool)
     assert best_action(q, mask).tolist() == [[1, 2], [0, 1]]
+
+
+@pytest.mark.parametrize("choice", [Constant(0.1), Ladder(0.4, 7.0), Noisy(), POINTS])
+def test_the_preferred_action_is_the_best_legal_one_whatever_chance_says(
+    choice: Exploration,
+) -> None:
+    q = np.array([[[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]], [[-7.0, -5.0, -9.0], [0.0, 0.0, 0.0]]])
+    mask = np.array([[[1, 1, 1], [1, 0, 1]], [[1, 0, 1], [0, 1, 1]]], bool)
+    for uniform in (np.zeros((2, 2)), np.full((2, 2), 0.999)):
+        assert choice.preferred(q, mask, uniform).tolist() == best_action(q, mask).tolist()
+
+
+GRID = 10_000
+
+
+def shares(q: list[float], mask: list[bool], temperature: float, dtype: str) -> Array:
+    """How often Boltzmann exploration takes each action over an even grid of chances."""
+    uniform = (np.arange(GRID) + 0.5) / GRID
+    rows = np.broadcast_to(np.array(q, dtype), (GRID, len(q)))
+    masks = np.broadcast_to(np.array(mask), rows.shape)
+    picked = Boltzmann(temperature).preferred(rows, masks, uniform)
+    assert picked.shape == (GRID,)
+    return np.bincount(picked, minlength=len(q)) / GRID
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [True, True, True, True, True],
+        [False, True, False, True, True],
+        [True, False, True, False, False],
+        [False, False, True, False, False],
+    ],
+)
+def test_boltzmann_takes_each_legal_action_as_often_as_the_softmax_says(
+    mask: list[bool], temperature: float, dtype: str
+) -> None:
+    q = [1.2, 0.9, 1.0, -0.5, 1.1]
+    odds = [math.exp(value / temperature) * legal for value, legal in zip(q, mask, strict=True)]
+    expected = np.array(odds) / sum(odds)
+    found = shares(q, mask, temperature, dtype)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1.01 / GRID)
+    assert found[~np.array(mask)].sum() == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("largest", [1e3, 1e30])
+def test_boltzmann_of_huge_values_is_greedy_and_splits_ties(largest: float, dtype: str) -> None:
+    q = [-largest, largest, 0.0, largest, 2 * largest]
+    with np.errstate(all="raise", under="ignore"):
+        assert shares(q, [True] * 5, 0.1, dtype).tolist() == [0, 0, 0, 0, 1]
+        assert shares(q, [True] * 4 + [False], 0.1, dtype).tolist() == [0, 0.5, 0, 0.5, 0]
+        assert shares(q, [True, False, False, False, False], 0.1, dtype).tolist() == [1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("legal", [[0, 1, 2, 3, 4], [1, 3], [2], [0, 4]])
+def test_boltzmann_stays_legal_at_the_ends_of_the_unit_interval(
+    legal: list[int], dtype: str
+) -> None:
+    mask = np.broadcast_to(np.isin(np.arange(5), legal), (2, 5))
+    ends = np.array([0.0, np.nextafter(1.0, 0.0)])
+    picked = Boltzmann(0.7).preferred(np.zeros((2, 5), dtype), mask, ends)
+    assert picked.tolist() == [legal[0], legal[-1]]
+
+
+def test_boltzmann_keeps_leading_axes() -> None:
+    q, mask = np.zeros((2, 3, 4)), np.ones((2, 3, 4), bool)
+    uniform = (np.arange(6).reshape(2, 3) + 0.5) / 8
+    # four actions, equally likely: floor(4 * [0.5, 1.5, 2.5, 3.5, 4.5, 5.5] / 8)
+    assert Boltzmann(1.0).preferred(q, mask, uniform).tolist() == [[0, 0, 1], [1, 2, 2]]

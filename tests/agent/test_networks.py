@@ -5,111 +5,135 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dqn_cli.agent.networks import Mlp, Table
-from dqn_cli.agent.parameters import initial, views
+from dqn_cli.agent import layers
+from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.parameters import initial, size, views
+from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.spaces import Spaces
 
 OBS_SHAPE, ACTIONS = (3, 2), 4  # 6 elements
-ONE_HOT = Spaces((5,), (0,) * 5, (1,) * 5, True, (2,), (0,), False)
-
-
-def box(low: tuple[float, ...], high: tuple[float, ...]) -> Spaces:
-    return Spaces((len(low),), low, high, False, (2,), (0,), False)
-
-
 SPACES = Spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False)
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def random_parameters(network: Mlp, atoms: int) -> dict[str, Tensor]:
-    layout = network.layout(SPACES, atoms)
+def mlp(
+    widths: list[int],
+    layer_norm: bool = False,
+    spectral_norm: bool = False,
+    dueling: bool = False,
+    noisy: bool = False,
+) -> Mlp:
+    return Mlp(widths, layer_norm, spectral_norm, dueling, noisy, 0.5)
+
+
+def random_parameters(network: Mlp, head: Head) -> dict[str, Tensor]:
+    layout = network.layout(SPACES, head)
     flat = initial(layout, np.random.default_rng(0))
     flat += torch.from_numpy(np.random.default_rng(1).normal(0, 0.3, len(flat)))
     return views(flat, layout)
 
 
+def observations() -> Tensor:
+    return torch.from_numpy(np.random.default_rng(2).normal(size=(8, *OBS_SHAPE)))
+
+
 def reference(network: Mlp, p: dict[str, Tensor], name: str, inputs: int) -> nn.Sequential:
     """The layers called `name.*`, built of torch's own modules."""
-    layers: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for key in [key.removesuffix(".weight") for key in p if key.endswith(".weight")]:
         if not key.startswith(name):
             continue
         weight = p[f"{key}.weight"]
         layer = nn.Linear(inputs, weight.shape[1], dtype=torch.float64)
         layer.load_state_dict({"weight": weight.T, "bias": p[f"{key}.bias"]})
-        layers.append(layer)
+        modules.append(layer)
         inputs = layer.out_features
         if key.endswith(".out"):
             continue
         if network.layer_norm:
             norm = nn.LayerNorm(inputs, dtype=torch.float64)
             norm.load_state_dict({"weight": p[f"{key}.scale"], "bias": p[f"{key}.shift"]})
-            layers.append(norm)
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+            modules.append(norm)
+        modules.append(nn.ReLU())
+    return nn.Sequential(*modules)
 
 
 @pytest.mark.parametrize("atoms", [1, 3])
+@pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("widths", [[], [5], [5, 7], [5, 7, 6]])
 def test_an_mlp_computes_what_the_same_layers_of_torch_compute(
-    widths: list[int], dueling: bool, layer_norm: bool, atoms: int
+    widths: list[int], dueling: bool, layer_norm: bool, noisy: bool, atoms: int
 ) -> None:
-    network = Mlp(widths, layer_norm, dueling)
-    p = random_parameters(network, atoms)
-    obs = torch.from_numpy(np.random.default_rng(2).normal(size=(8, *OBS_SHAPE)))
-    shared = widths[: len(widths) - dueling] if widths else []
+    network, head, obs = mlp(widths, layer_norm, False, dueling, noisy), Qr(atoms), observations()
+    p = random_parameters(network, head)
     features = reference(network, p, "torso", 6)(obs.reshape(8, 6))
-    inputs = shared[-1] if shared else 6
+    inputs = [6, *widths[:-1]][-1]
     advantage = reference(network, p, "advantage", inputs)(features).reshape(8, ACTIONS, atoms)
     expected = advantage
     if dueling:
         value = reference(network, p, "value", inputs)(features).reshape(8, 1, atoms)
         expected = value + advantage - advantage.mean(dim=1, keepdim=True)
-    torch.testing.assert_close(network(p, obs, SPACES, atoms), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(network(p, obs, SPACES, head), expected, **EXACT)
 
 
 @pytest.mark.parametrize("dueling", [False, True])
 def test_an_mlp_has_the_layers_of_its_widths(dueling: bool) -> None:
-    layout = Mlp([5, 7], True, dueling).layout(SPACES, 3)
+    layout = mlp([5, 7], True, False, dueling).layout(SPACES, Qr(3))
     shapes = {name: parameter.shape for name, parameter in layout.items()}
     assert shapes["torso.0.weight"] == (6, 5)
     assert shapes["torso.0.scale"] == shapes["torso.0.shift"] == (5,)
+    assert shapes["advantage.hidden.weight"] == (5, 7)
     assert shapes["advantage.out.weight"] == (7, 12)  # 4 actions of 3 atoms
+    assert "torso.1.weight" not in shapes
     if dueling:
-        assert shapes["advantage.hidden.weight"] == shapes["value.hidden.weight"] == (5, 7)
+        assert shapes["value.hidden.weight"] == (5, 7)
         assert shapes["value.out.weight"] == (7, 3)
-        assert "torso.1.weight" not in shapes
     else:
-        assert shapes["torso.1.weight"] == (5, 7)
         assert not [name for name in shapes if name.startswith("value")]
 
 
-def test_the_mean_over_actions_of_a_dueling_network_is_its_value_stream() -> None:
-    network = Mlp([5, 7], False, True)
-    p = random_parameters(network, 2)
-    obs = torch.from_numpy(np.random.default_rng(2).normal(size=(8, *OBS_SHAPE)))
-    features = reference(network, p, "torso", 6)(obs.reshape(8, 6))
+@pytest.mark.parametrize(
+    ("widths", "dueling", "numbers"),
+    [
+        ([], False, 28),  # 7 * 4
+        ([5], False, 59),  # 7 * 5 + 6 * 4
+        ([5, 7], False, 109),  # 7 * 5 + 6 * 7 + 8 * 4
+        ([5, 7], True, 159),  # ... + 6 * 7 + 8 * 1
+    ],
+)
+def test_the_number_of_weights_and_biases(widths: list[int], dueling: bool, numbers: int) -> None:
+    assert size(mlp(widths, dueling=dueling).layout(SPACES, Scalar())) == numbers
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_mean_over_actions_of_a_dueling_network_is_its_value_stream(noisy: bool) -> None:
+    network, head = mlp([5, 7], dueling=True, noisy=noisy), Qr(2)
+    p = random_parameters(network, head)
+    features = reference(network, p, "torso", 6)(observations().reshape(8, 6))
     value = reference(network, p, "value", 5)(features)
-    torch.testing.assert_close(network(p, obs, SPACES, 2).mean(1), value, rtol=1e-12, atol=1e-12)
+    z = network(p, observations(), SPACES, head)
+    torch.testing.assert_close(z.mean(1), value, **EXACT)
 
 
 @pytest.mark.parametrize(("name", "change"), [("advantage.out.bias", 0.0), ("value.out.bias", 7.0)])
 def test_a_constant_counts_in_the_value_stream_and_not_in_the_advantages(
     name: str, change: float
 ) -> None:
-    network = Mlp([5], False, True)
-    p = random_parameters(network, 1)
-    obs = torch.from_numpy(np.random.default_rng(2).normal(size=(8, *OBS_SHAPE)))
-    before = network(p, obs, SPACES, 1)
-    after = network(p | {name: p[name] + 7}, obs, SPACES, 1)
+    network = mlp([5], dueling=True)
+    p = random_parameters(network, Scalar())
+    before = network(p, observations(), SPACES, Scalar())
+    after = network(p | {name: p[name] + 7}, observations(), SPACES, Scalar())
     torch.testing.assert_close(after - before, torch.full_like(before, change))
 
 
 @pytest.mark.parametrize("dueling", [False, True])
 def test_initial_values_lie_within_the_bounds_of_torchs_linear(dueling: bool) -> None:
     widths = [40, 50]
-    layout = Mlp(widths, True, dueling).layout(SPACES, 1)
+    layout = mlp(widths, True, False, dueling).layout(SPACES, Scalar())
     named = views(initial(layout, np.random.default_rng(0)), layout)
     for name, values in named.items():
         if name.endswith(".scale"):
@@ -123,79 +147,118 @@ def test_initial_values_lie_within_the_bounds_of_torchs_linear(dueling: bool) ->
             assert values.abs().max() > 0.3 * inputs**-0.5
 
 
-def test_a_table_starts_at_zero_for_every_cell_and_action() -> None:
-    layout = Table(10, None, None).layout(box((0, 0), (1, 1)), 3)
-    assert layout["table"].shape == (100, 6)  # 10^2 cells, 2 actions of 3 atoms
-    assert initial(layout, np.random.default_rng(0)).abs().max() == 0
+@pytest.mark.parametrize("widths", [[], [5], [5, 7]])
+@pytest.mark.parametrize("dueling", [False, True])
+def test_the_noisy_layers_are_those_of_the_streams(widths: list[int], dueling: bool) -> None:
+    layout = mlp(widths, dueling=dueling, noisy=True).layout(SPACES, Scalar())
+    noisy = {name.removesuffix(".weight_sigma") for name in layout if "weight_sigma" in name}
+    parts = ["hidden", "out"] if widths else ["out"]
+    streams = ["advantage", "value"] if dueling else ["advantage"]
+    assert noisy == {f"{stream}.{part}" for stream in streams for part in parts}
 
 
-def test_a_one_hot_observation_is_its_own_cell() -> None:
-    table = Table(10, None, None)
-    assert table.layout(ONE_HOT, 1)["table"].shape == (5, 2)
-    p = {"table": torch.arange(10.0).view(5, 2)}
-    z = table(p, torch.eye(5)[[3, 0, 4]], ONE_HOT, 1)
-    assert z.tolist() == [[[6], [7]], [[0], [1]], [[8], [9]]]
+def test_sigmas_start_at_sigma_over_the_root_of_the_inputs() -> None:
+    layout = Mlp([16, 25], False, False, False, True, 0.2).layout(SPACES, Scalar())
+    assert layout["advantage.hidden.weight_sigma"][1:] == (0.05, 0.05)  # 0.2 / sqrt(16)
+    assert layout["advantage.hidden.bias_sigma"][1:] == (0.05, 0.05)
+    assert layout["advantage.out.weight_sigma"][1:] == pytest.approx((0.04, 0.04))  # 0.2 / sqrt(25)
 
 
-def cell(table: Table, spaces: Spaces, *obs: float) -> float:
-    cells, columns = table.layout(spaces, 1)["table"].shape
-    p = {"table": torch.arange(float(cells)).repeat_interleave(columns).view(cells, columns)}
-    return float(table(p, torch.tensor([obs]), spaces, 1)[0, 0, 0])
+def test_noise_changes_what_the_streams_say() -> None:
+    network = mlp([5, 7], dueling=True, noisy=True)
+    p = random_parameters(network, Scalar())
+    layout = layers.noise_of(network.layout(SPACES, Scalar()))
+    noise = views(torch.from_numpy(np.random.default_rng(3).normal(size=size(layout))), layout)
+    for name in ("advantage.hidden", "advantage.out", "value.hidden", "value.out"):
+        own = {key: value for key, value in noise.items() if key.startswith(name)}
+        plain, noisy = (network(each, observations(), SPACES, Scalar()) for each in (p, p | own))
+        assert (plain - noisy).abs().max() > 1e-3
 
 
-def test_cells_count_through_the_elements_the_last_fastest() -> None:
-    table, spaces = Table(4, None, None), box((0, -2), (4, 2))
-    cells = [cell(table, spaces, i + 0.5, j - 1.5) for i in range(4) for j in range(4)]
-    assert cells == list(range(16))
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(-1.0, 0), (-0.51, 0), (-0.49, 1), (0.0, 2), (0.49, 2), (0.5, 3), (0.99, 3), (1.0, 3)],
-)
-def test_bins_are_equally_wide_and_hold_their_lower_edge(value: float, expected: int) -> None:
-    assert cell(Table(4, None, None), box((-1,), (1,)), value) == expected
-
-
-@pytest.mark.parametrize("beyond", [1.5, 1e6, 1e30, float("inf")])
-def test_values_beyond_the_bounds_fall_into_the_outermost_bins(beyond: float) -> None:
-    table, spaces = Table(4, None, None), box((-1,), (1,))
-    assert (cell(table, spaces, -beyond), cell(table, spaces, beyond)) == (0, 3)
-
-
-def test_bounds_of_ones_own_replace_those_of_the_environment() -> None:
-    table, spaces = Table(2, [0.0], [10.0]), box((-np.inf,), (np.inf,))
-    assert [cell(table, spaces, value) for value in (-1.0, 4.9, 5.1, 11.0)] == [0, 0, 1, 1]
-
-
-def test_a_table_keeps_the_atoms_of_an_action_together() -> None:
-    p = {"table": torch.arange(30.0).view(5, 6)}
-    z = Table(1, None, None)(p, torch.eye(5)[[1]], ONE_HOT, 3)
-    assert z.tolist() == [[[6, 7, 8], [9, 10, 11]]]
+@pytest.mark.parametrize("noisy", [False, True])
+def test_is_noisy_says_what_was_chosen(noisy: bool) -> None:
+    assert mlp([5], noisy=noisy).is_noisy is noisy
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "element"),
-    [((-1, -np.inf), (1, 1), 1), ((-1, -1), (np.inf, 1), 0), ((2, 0), (2, 1), 0)],
+    ("widths", "noisy", "names"),
+    [
+        ([5], False, {"advantage.hidden", "value.hidden"}),
+        ([5, 7], False, {"torso.0", "advantage.hidden", "value.hidden"}),
+        ([5, 7, 6], True, {"torso.0", "torso.1"}),
+    ],
 )
-def test_bounds_between_which_there_are_no_bins_are_refused(
-    low: tuple[float, ...], high: tuple[float, ...], element: int
+def test_spectral_norm_is_for_all_hidden_layers_that_are_not_noisy(
+    widths: list[int], noisy: bool, names: set[str]
 ) -> None:
-    with pytest.raises(ValueError, match=rf"element {element} .*set network.low and network.high"):
-        Table(10, None, None).layout(box(low, high), 1)
+    layout = mlp(widths, False, True, True, noisy).layout(SPACES, Scalar())
+    assert {name.removesuffix(".direction") for name in layout if "direction" in name} == names
 
 
-def test_as_many_bounds_as_elements_are_asked_for() -> None:
-    with pytest.raises(ValueError, match=r"need 2 numbers each.*they have 3 and 2"):
-        Table(10, [0, 0, 0], [1, 1]).layout(box((0, 0), (1, 1)), 1)
+@pytest.mark.parametrize(("widths", "noisy"), [([], False), ([], True), ([5], True)])
+def test_spectral_norm_of_no_layer_is_refused(widths: list[int], noisy: bool) -> None:
+    with pytest.raises(ValueError, match=r"spectral_norm=true finds no layer.*network.widths"):
+        mlp(widths, False, True, False, noisy).layout(SPACES, Scalar())
 
 
-def test_a_huge_table_is_refused_with_its_size_and_a_way_out() -> None:
-    # 100^4 cells * 2 actions = 2e8 values
-    with pytest.raises(ValueError, match=r"2e\+08 values.*1e\+08.*fewer network.bins"):
-        Table(100, None, None).layout(box((0,) * 4, (1,) * 4), 1)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool) -> None:
+    network = mlp([5, 7], layer_norm, True, True)
+    layout = network.layout(SPACES, Scalar())
+    flat = torch.from_numpy(np.random.default_rng(1).normal(size=size(layout)))
+    for _ in range(500):
+        flat = layers.renewed(flat, layout)
+    p = views(flat, layout)
+    plain = {name: value for name, value in p.items() if not name.endswith(".direction")}
+    for name in ("torso.0.weight", "advantage.hidden.weight", "value.hidden.weight"):
+        plain[name] = p[name] / torch.linalg.svdvals(p[name])[0]
+    spectral, divided = (network(each, observations(), SPACES, Scalar()) for each in (p, plain))
+    torch.testing.assert_close(spectral, divided, rtol=1e-6, atol=1e-8)
 
 
-def test_the_largest_table_is_just_possible() -> None:
-    (rows, columns) = Table(50_000_000, None, None).layout(box((0,), (1,)), 1)["table"].shape
-    assert rows * columns == 10**8
+@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize(
+    ("head", "atoms"), [(Scalar(), 1), (C51(5, -1.0, 1.0), 5), (Qr(3), 3), (Iqn(6, 4), 6)]
+)
+def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -> None:
+    network = mlp([5, 7], dueling=dueling)
+    p = random_parameters(network, head) | {"taus": torch.rand(8, 6, dtype=torch.float64)}
+    z = network(p, observations(), SPACES, head)
+    assert z.shape == (8, ACTIONS, atoms)
+    assert head.q(z).shape == (8, ACTIONS)
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_an_implicit_quantile_is_the_streams_output_for_its_own_level(dueling: bool) -> None:
+    network, head = mlp([5, 7], dueling=dueling), Iqn(3, 4)
+    p = random_parameters(network, head)
+    taus = torch.from_numpy(np.random.default_rng(3).random((8, 3)))
+    z = network(p | {"taus": taus}, observations(), SPACES, head)
+    for atom in range(3):
+        alone = network(p | {"taus": taus[:, [atom]]}, observations(), SPACES, head)
+        torch.testing.assert_close(z[:, :, [atom]], alone, **EXACT)
+
+
+def test_implicit_quantiles_multiply_features_with_embedded_cosines() -> None:
+    network, head = mlp([5, 7]), Iqn(1, 4)
+    p = random_parameters(network, head)
+    level = torch.full((8, 1), 0.3, dtype=torch.float64)
+    cosines = torch.tensor([[np.cos(np.pi * i * 0.3) for i in range(4)]], dtype=torch.float64)
+    embedding = (cosines @ p["cosines.weight"] + p["cosines.bias"]).relu()  # [1, 5]
+    features = reference(network, p, "torso", 6)(observations().reshape(8, 6)) * embedding
+    expected = reference(network, p, "advantage", 5)(features)
+    z = network(p | {"taus": level}, observations(), SPACES, head)
+    torch.testing.assert_close(z.squeeze(2), expected, **EXACT)
+
+
+def test_the_last_layers_are_the_streams() -> None:
+    network = mlp([5, 7], True, False, True, True)
+    layout = network.layout(SPACES, Iqn(6, 4))
+    last = {name.split(".")[0] for name in layout if network.is_last(name)}
+    others = {name.split(".")[0] for name in layout if not network.is_last(name)}
+    assert last == {"advantage", "value"}
+    assert others == {"torso", "cosines"}
+
+
+def test_an_mlp_has_features() -> None:
+    assert mlp([5]).has_features

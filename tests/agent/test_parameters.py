@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from dqn_cli.agent.parameters import Layout, Parameter, initial, linear, size, views
+from dqn_cli.agent.parameters import Layout, Parameter, initial, size, views
 
 LAYOUT: Layout = {
     "matrix": Parameter((2, 3), -1.0, 1.0),
@@ -57,18 +58,18 @@ def test_initial_values_are_float64_and_follow_the_generator_alone() -> None:
     assert not torch.equal(first, other)
 
 
-def test_linear_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
-    # 1 / sqrt(16) = 0.25, for weight and bias alike
-    assert linear("layer", 16, 3) == {
-        "layer.weight": Parameter((16, 3), -0.25, 0.25),
-        "layer.bias": Parameter((3,), -0.25, 0.25),
-    }
+def test_parameters_are_drawn_in_the_order_of_the_layout() -> None:
+    named = views(initial(LAYOUT, np.random.default_rng(8)), LAYOUT)
+    random = np.random.default_rng(8)
+    assert named["matrix"].tolist() == random.uniform(-1, 1, (2, 3)).tolist()
+    assert named["constant"].tolist() == random.uniform(1, 1, 4).tolist()
+    assert named["number"].item() == random.uniform(5, 6)
 
 
-def test_linear_has_the_bounds_of_pytorchs_own_linear() -> None:
-    torch.manual_seed(0)
-    theirs = torch.nn.Linear(9, 3000)
-    for name, parameter in linear("layer", 9, 3000).items():
-        drawn = getattr(theirs, name.split(".")[1]).detach()
-        assert drawn.abs().max() <= parameter.high
-        assert drawn.abs().max() > 0.99 * parameter.high
+def test_an_empty_layout_has_no_numbers() -> None:
+    assert size({}) == 0
+
+
+def test_parameters_of_another_size_than_the_layouts_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="split_with_sizes"):
+        views(torch.zeros(12), LAYOUT)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from conftest import NEEDED
 from hydra.core.config_store import ConfigStore
 
 from dqn_cli.agent.exploration import Constant
@@ -29,7 +30,7 @@ def test_there_are_choices() -> None:
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_file_is_a_valid_choice(settings_of: Compose, choice: str) -> None:
     group, _, name = choice.partition("=")
-    settings = settings_of(choice)
+    settings = settings_of(choice, *NEEDED.get(choice, ()))
     if group == "env":
         assert settings.env.id == name
     elif f"{group}/base_{name}" in registry.SCHEMAS:

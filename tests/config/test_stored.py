@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import NEEDED
 
 from dqn_cli.config.errors import explain
 from dqn_cli.config.paths import config_folder
@@ -20,7 +21,7 @@ CHOICES = [f"{file.parent.name}={file.stem}".replace("exper", "+exper") for file
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_comes_back_as_it_was(settings_of: Compose, choice: str) -> None:
-    settings = settings_of(choice)
+    settings = settings_of(choice, *NEEDED.get(choice, ()))
     data = plain(settings)
     assert json.loads(json.dumps(data)) == data
     again = stored_settings(data)

@@ -26,7 +26,7 @@ def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Comp
     settings = settings_of("env=Blackjack-v1")
     written, mlp = in_file("config"), in_file("network/mlp")
     assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"])
-    assert settings.network == Mlp(mlp["widths"], mlp["layer_norm"], mlp["dueling"])
+    assert settings.network == Mlp(**{key: mlp[key] for key in mlp if key != "defaults"})
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
         assert getattr(settings, key) == written[key]
     assert (settings.dtype, settings.device) == (Precision.float32, Device.auto)
@@ -51,7 +51,7 @@ def test_the_command_line_wins_over_the_environments_file_and_that_over_the_rest
         (["agent=dueling"], Dqn, True),
         (["agent=d3qn"], Double, True),
         (["agent=d3qn", "update=dqn"], Dqn, True),
-        (["network=mlp", "agent=d3qn"], Double, False),
+        (["network=mlp", "agent=d3qn"], Double, True),  # the streams are the agent's choice
         (["agent=d3qn", "network.dueling=false"], Double, False),
     ],
 )
@@ -145,20 +145,6 @@ def test_a_part_is_its_dataclass(settings_of: Compose) -> None:
     assert settings.optimizer == Sgd(2.0, Schedule.linear, 0.0)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["exploration.unit=episodes", "episodes=10"],
-        ["exploration.unit=episodes", "exploration.duration=20"],
-        ["exploration.unit=updates"],
-    ],
-)
-def test_a_fraction_needs_a_length_only_where_that_is_not_known(
-    settings_of: Compose, overrides: list[str]
-) -> None:
-    assert settings_of(*overrides).exploration
-
-
 def test_what_is_like_a_word_is_asked_for() -> None:
     assert near("widht", ["width", "depth"]) == "; did you mean width?"
     assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
@@ -167,6 +153,6 @@ def test_what_is_like_a_word_is_asked_for() -> None:
 
 def test_an_unknown_key_is_told_what_keys_there_are() -> None:
     assert unknown_key("network.dualing", Mlp) == (
-        "unknown key network.dualing: network is Mlp and has widths, layer_norm, dueling;"
-        " did you mean dueling?"
+        "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
+        " dueling, noisy, sigma; did you mean dueling?"
     )

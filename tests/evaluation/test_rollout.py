@@ -12,22 +12,22 @@ from dqn_cli.envs.building import EnvConfig, Vectorization
 from dqn_cli.envs.seeding import SeedOf, episode_seeds
 from dqn_cli.envs.spaces import adapt
 from dqn_cli.evaluation import rollout
-from dqn_cli.evaluation.rollout import Episodes, play
+from dqn_cli.evaluation.rollout import Episodes, Policy, play
 
 Array = NDArray[Any]
 
 SEED_OF = episode_seeds(11, "evaluation", 0)
 
 
-def leaning(obs: Array, mask: Array) -> Array:
+def leaning(obs: Array, mask: Array, fresh: Array) -> Array:
     return (obs[:, 2] > 0).astype(np.int64)
 
 
-def wandering(obs: Array, mask: Array) -> Array:
+def wandering(obs: Array, mask: Array, fresh: Array) -> Array:
     return (obs.argmax(-1) * 7 // 3) % mask.shape[-1]
 
 
-POLICIES = {"CartPole-v1": leaning, "FrozenLake-v1": wandering}
+POLICIES: dict[str, Policy] = {"CartPole-v1": leaning, "FrozenLake-v1": wandering}
 
 
 def played(
@@ -47,7 +47,8 @@ def one_by_one(env_id: str, episodes: int, longest: int = 10_000) -> tuple[list[
         obs, _ = env.reset(seed=SEED_OF(episode))
         total, length, ended = 0.0, 0, False
         while not ended and length < longest:
-            action = POLICIES[env_id](np.asarray(obs, np.float32)[None], mask)[0]
+            begins = np.array([length == 0])
+            action = POLICIES[env_id](np.asarray(obs, np.float32)[None], mask, begins)[0]
             obs, reward, terminated, truncated, _ = env.step(action)
             total, length, ended = total + float(reward), length + 1, terminated or truncated
         returns.append(total)
@@ -96,7 +97,7 @@ def test_an_episode_ends_at_max_episode_steps() -> None:
 def test_returns_are_not_discounted() -> None:
     config = EnvConfig("LineWorld-v0", {}, 1, Vectorization["sync"])
 
-    def right(obs: Array, mask: Array) -> Array:
+    def right(obs: Array, mask: Array, fresh: Array) -> Array:
         return np.ones(len(obs), np.int64)
 
     found = play(right, config, SEED_OF, 3, 100, "float64")
@@ -112,3 +113,35 @@ def test_a_stopped_evaluation_has_no_result(asked: int) -> None:
     found = play(leaning, config, SEED_OF, 4, 100, "float32", lambda: next(answers))
     assert found is None
     assert list(answers) == []
+
+
+class Counting:
+    """Pushes a cart to and fro by how many steps ago each row's episode began."""
+
+    def __init__(self) -> None:
+        self.steps = np.zeros(0, np.int64)
+        self.begun = 0
+
+    def __call__(self, obs: Array, mask: Array, fresh: Array) -> Array:
+        self.steps = np.zeros(len(obs), np.int64) if len(self.steps) != len(obs) else self.steps
+        self.steps = np.where(fresh, 0, self.steps + 1)
+        self.begun += fresh.sum()
+        assert fresh.dtype == bool
+        return self.steps**2 // 7 % 2
+
+
+@pytest.mark.parametrize("longest", [10_000, 30])
+@pytest.mark.parametrize("width", [1, 4, 20])
+def test_a_policy_with_a_memory_is_told_where_episodes_begin(
+    monkeypatch: pytest.MonkeyPatch, width: int, longest: int
+) -> None:
+    monkeypatch.setattr(rollout, "SIDE_BY_SIDE", width)
+    monkeypatch.setitem(POLICIES, "CartPole-v1", Counting())
+    returns, lengths = one_by_one("CartPole-v1", 9, longest)
+    counting = Counting()
+    monkeypatch.setitem(POLICIES, "CartPole-v1", counting)
+    found = played("CartPole-v1", 9, longest)
+    assert found.returns.tolist() == returns
+    assert found.lengths.tolist() == lengths
+    assert len(set(lengths)) > 1
+    assert counting.begun >= 9

@@ -1,155 +1,71 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from recorded_envs import (
+    ACTIONS,
+    Envs,
+    RecordedEnv,
+    append,
+    empty_stream,
+    recorded_envs,
+    step_all,
+    stream_of,
+)
 
-from dqn_cli.agent.batch import Batch
-from dqn_cli.replay.stream import Step, Stream
+from dqn_cli.replay.stream import Indices, Step, Stream
 
-Array = NDArray[Any]
-ACTIONS = 3
-
-
-@dataclass
-class Transition:
-    """One step of an environment; `place` is how many observations came before its first."""
-
-    place: int
-    obs: Array
-    mask: Array
-    action: int
-    reward: float
-    terminated: bool
-    truncated: bool
-    final_obs: Array
-    final_mask: Array
+NAMES = ("action", "reward", "terminated", "truncated")
 
 
-@dataclass
-class FakeEnv:
-    """Emits observations that never repeat, and keeps the record that a stream is held to."""
-
-    ring: int
-    random: np.random.Generator
-    masked: bool
-    end_chance: float
-    emitted: int = 0
-    record: list[Transition] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.obs, self.mask = self._emit()
-
-    def _emit(self) -> tuple[Array, Array]:
-        self.emitted += 1
-        mask = self.random.random(ACTIONS) < 0.5 if self.masked else np.ones(ACTIONS, bool)
-        return np.array([self.ring, self.emitted], np.float64), mask
-
-    def step(self, action: int) -> Transition:
-        place, obs, mask = self.emitted - 1, self.obs, self.mask
-        ends = self.random.random(2) < self.end_chance  # sometimes both at once
-        reward = float(self.random.normal())
-        final_obs, final_mask = self.obs, self.mask = self._emit()
-        if ends.any():
-            self.obs, self.mask = self._emit()
-        taken = Transition(place, obs, mask, action, reward, *ends.tolist(), final_obs, final_mask)
-        self.record.append(taken)
-        return taken
-
-    def reachable(self, capacity: int, n_step: int) -> list[int]:
-        """Positions in the record: n observations followed, and no slot was needed again."""
-        newest = self.emitted - 1
-        places = range(max(newest - capacity - n_step, 0), newest - n_step + 1)
-        return [i for i, taken in enumerate(self.record) if taken.place in places][-capacity:]
-
-    def window(self, position: int, n_step: int) -> list[Transition]:
-        """The transition and what followed, over n steps or up to the episode's end."""
-        window = self.record[position : position + n_step]
-        ends = [k for k, taken in enumerate(window, 1) if taken.terminated or taken.truncated]
-        return window[: ends[0]] if ends else window
+def check_ring(env: RecordedEnv, stream: Stream) -> None:
+    """Every slot that is still in the ring holds what the environment emitted then."""
+    newest = len(env.slots) - 1
+    assert stream.head[env.ring] == newest
+    for place in range(max(newest - stream.slots + 1, 0), newest + 1):
+        at, slot = (env.ring, place % stream.slots), env.slots[place]
+        assert stream.obs[at].tolist() == slot.obs.tolist()
+        assert stream.begins[at] == (slot.taken is not None)
+        if stream.masked:
+            assert stream.mask[at].tolist() == slot.mask.tolist()
+        if slot.taken is not None:
+            assert tuple(getattr(stream, name)[at] for name in NAMES) == slot.taken
+        if slot.taken is not None or place == newest:  # no state is needed at an episode's end
+            assert stream.state[at].tolist() == slot.state.tolist()
 
 
-def stacked(rows: Sequence[Sequence[FakeEnv | Transition]], name: str) -> Array:
-    return np.array([[getattr(item, name) for item in row] for row in rows])
-
-
-def fake_envs(
-    seed: int, members: int, envs: int, masked: bool, end_chance: float
-) -> list[list[FakeEnv]]:
-    def env(ring: int) -> FakeEnv:
-        return FakeEnv(ring, np.random.default_rng([seed, ring]), masked, end_chance)
-
-    return [[env(member * envs + nth) for nth in range(envs)] for member in range(members)]
-
-
-def stream_of(envs: list[list[FakeEnv]], capacity: int, n_step: int, masked: bool) -> Stream:
-    return Stream(capacity, n_step, stacked(envs, "obs"), stacked(envs, "mask"), masked)
-
-
-def step_all(envs: list[list[FakeEnv]], stream: Stream, random: np.random.Generator) -> None:
-    action = random.integers(ACTIONS, size=(len(envs), len(envs[0])))
-    taken = [
-        [env.step(int(a)) for env, a in zip(*pair, strict=True)]
-        for pair in zip(envs, action, strict=True)
-    ]
-    names = ("reward", "terminated", "truncated", "final_obs", "final_mask")
-    answers = (stacked(taken, name) for name in names)
-    stream.append(action, Step(*answers, stacked(envs, "obs"), stacked(envs, "mask")))
-
-
-def check_sample(batch: Batch, at: tuple[int, int], window: list[Transition], gamma: float) -> None:
-    first, last = window[0], window[-1]
-    assert batch.obs[at].tolist() == first.obs.tolist()
-    assert batch.action[at] == first.action
-    assert batch.mask[at].tolist() == first.mask.tolist()
-    reward = sum(gamma**k * transition.reward for k, transition in enumerate(window))
-    assert batch.reward[at].item() == pytest.approx(reward, abs=1e-12)
-    discount = 0.0 if last.terminated else gamma ** len(window)
-    assert batch.discount[at].item() == pytest.approx(discount, abs=1e-12)
-    assert batch.next_obs[at].tolist() == last.final_obs.tolist()
-    assert batch.next_mask[at].tolist() == last.final_mask.tolist()
-
-
-def check_everything(envs: list[list[FakeEnv]], stream: Stream) -> None:
-    """Every transition that can be sampled is the one that the record has in its place."""
+def check_everything(envs: Envs, stream: Stream) -> None:
+    """What is in the rings, and which transitions can be sampled from them in which order."""
     stream.check_valid()
-    gamma = np.array([0.9, 0.5])[: len(envs)]
-    kept = [[env.reachable(stream.capacity, stream.n_step) for env in row] for row in envs]
-    assert stream.sizes.tolist() == [[len(positions) for positions in row] for row in kept]
-    ring = np.arange(stream.members * stream.envs).repeat(stream.capacity)
-    ring = ring.reshape(stream.members, -1)  # [members, envs * capacity]
-    nth = np.arange(ring.size).reshape(ring.shape) % stream.capacity
-    weight = np.random.default_rng(0).random(ring.shape)
-    batch = stream.batch(stream.locate(ring, nth), weight, gamma)
-    assert batch.weight.tolist() == weight.tolist()
-    for member, column in np.ndindex(ring.shape):
-        env, oldness = divmod(column, stream.capacity)
-        if oldness < len(kept[member][env]):
-            window = envs[member][env].window(kept[member][env][oldness], stream.n_step)
-            check_sample(batch, (member, column), window, float(gamma[member]))
+    for env in [env for row in envs for env in row]:
+        check_ring(env, stream)
+        places = env.reachable(stream)
+        assert stream.sizes.ravel()[env.ring] == len(places)
+        nth = np.arange(len(places))
+        found = stream.locate(np.full(nth.shape, env.ring), nth)
+        assert found.slot.tolist() == places
+        assert found.ring.tolist() == [env.ring] * len(places)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_whatever_is_sampled_is_what_the_environments_emitted(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_environments_emitted_is_found_in_its_place(seed: int) -> None:
     random = np.random.default_rng(seed)
     members, n_step, masked = 1 + seed // 2 % 2, int(random.integers(1, 6)), bool(seed % 2)
+    window = n_step + int(random.choice([0, 0, 1, 6]))
     end_chance = random.choice([0.0, 0.05, 0.3, 0.6])
-    envs = fake_envs(seed, members, int(random.integers(1, 4)), masked, end_chance)
-    capacity = int(random.choice([1, 2, 3, 5, 8, 13]))
-    stream = stream_of(envs, capacity, n_step, masked)
+    envs = recorded_envs(seed, members, int(random.integers(1, 4)), masked, end_chance)
+    args = (int(random.choice([1, 2, 3, 5, 8, 13])), n_step, masked, window)
+    stream = stream_of(envs, *args)
     for step in range(45):
         step_all(envs, stream, random)
         check_everything(envs, stream)
         if step in (3, 30):  # before and after the rings are full
-            others = fake_envs(99, members, stream.envs, masked, 0)
-            state = copy.deepcopy(stream.state())
-            stream = stream_of(others, capacity, n_step, masked)
-            stream.load(state)
+            contents = copy.deepcopy(stream.contents())
+            stream = stream_of(recorded_envs(99, members, stream.envs, masked), *args)
+            stream.load(contents)
             check_everything(envs, stream)
 
 
@@ -157,75 +73,145 @@ def test_whatever_is_sampled_is_what_the_environments_emitted(seed: int) -> None
 def test_a_members_environments_share_its_capacity_rounded_up(
     capacity: int, envs: int, each: int
 ) -> None:
-    fakes = fake_envs(0, 2, envs, False, 0.0)
-    stream = stream_of(fakes, capacity, 1, False)
-    for _ in range(10):
-        step_all(fakes, stream, np.random.default_rng(0))
+    recorded = recorded_envs(0, 2, envs)
+    stream = stream_of(recorded, capacity)
+    step_all(recorded, stream, np.random.default_rng(0), 10)
     assert stream.sizes.tolist() == [[each] * envs] * 2
-    check_everything(fakes, stream)
+    check_everything(recorded, stream)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_buffer_of_one_always_holds_the_latest_transition_alone(seed: int) -> None:
-    envs = fake_envs(seed, 1, 1, True, 0.3)
+    envs = recorded_envs(seed, 1, 1, True, 0.3)
     stream, random = stream_of(envs, 1, 1, True), np.random.default_rng(seed)
-    zero = np.zeros((1, 1), np.int64)
     for _ in range(40):
         step_all(envs, stream, random)
         assert stream.sizes.item() == 1
-        batch = stream.batch(stream.locate(zero, zero), np.ones((1, 1)), np.array([0.9]))
-        check_sample(batch, (0, 0), envs[0][0].record[-1:], 0.9)
+        begun = [place for place, slot in enumerate(envs[0][0].slots) if slot.taken]
+        zero = np.zeros((1, 1), np.int64)
+        assert stream.locate(zero, zero) == Indices(zero, np.array([[begun[-1]]]))
 
 
-def append(stream: Stream, reward: float, to: float, end: str = "", then: float = 0.0) -> None:
-    """One step of the only environment to observation `to`; after an `end` a new episode begins."""
-    mask = np.ones((1, 1, ACTIONS), bool)
-    values = (reward, end == "terminated", end == "truncated", to, then if end else to)
-    number, terminated, truncated, final_obs, obs = (np.array([[value]]) for value in values)
-    action = np.zeros((1, 1), np.int64)
-    stream.append(action, Step(number, terminated, truncated, final_obs, mask, obs, mask))
+@pytest.mark.parametrize(("window", "sizes"), [(1, [1, 2, 3, 4, 4]), (3, [0, 0, 1, 2, 3])])
+def test_a_transition_can_be_sampled_once_its_window_is_there(
+    window: int, sizes: list[int]
+) -> None:
+    envs = recorded_envs(0, 1, 1)
+    stream = stream_of(envs, 4, 1, window=window)
+    for size in sizes:
+        step_all(envs, stream, np.random.default_rng(0))
+        assert stream.sizes.item() == size
 
 
-@pytest.mark.parametrize(("end", "discount"), [("terminated", 0.0), ("truncated", 0.25)])
-def test_three_steps_by_hand_with_an_end_after_two(end: str, discount: float) -> None:
-    stream = Stream(10, 3, np.array([[100.0]]), np.ones((1, 1, ACTIONS), bool), False)
-    append(stream, 1.0, 101.0)
-    append(stream, 2.0, 102.0, end, then=200.0)
-    for k in range(3):
-        append(stream, 4.0 * 2**k, 201.0 + k)
-    nth = np.arange(3)[None]
+def test_a_window_is_n_steps_where_no_other_is_asked_for() -> None:
+    assert stream_of(recorded_envs(0, 1, 1), 9, 3).window == 3
+    assert stream_of(recorded_envs(0, 1, 1), 9, 3, window=8).window == 8
+
+
+def test_windows_go_on_through_the_ends_of_episodes() -> None:
+    stream = empty_stream(1, 1, 6, window=3)
+    for count in range(5):
+        append(stream, count, terminated=count == 1)
+    # Slots 0 1 | 2 3 4 5 6, where 2 is the end's own; three follow 0, 1 and 3.
+    assert stream.locate(np.zeros(3, np.int64), np.arange(3)).slot.tolist() == [0, 1, 3]
     assert stream.sizes.item() == 3
-    batch = stream.batch(stream.locate(nth * 0, nth), np.ones((1, 3)), np.array([0.5]))
-    assert batch.obs.tolist() == [[100, 101, 200]]
-    # 1 + 0.5 * 2; 2 alone; 4 + 0.5 * 8 + 0.25 * 16. Truncation keeps gamma^2 and gamma.
-    assert batch.reward.tolist() == [[2, 2, 12]]
-    assert batch.discount.tolist() == [[discount, 2 * discount, 0.125]]
-    assert batch.next_obs.tolist() == [[102, 102, 203]]
+
+
+def test_the_first_state_is_empty_and_each_later_one_is_stored_with_its_observation() -> None:
+    envs = recorded_envs(0, 1, 2)
+    stream = stream_of(envs, 5)
+    assert stream.state.dtype == np.float32
+    step_all(envs, stream, np.random.default_rng(0), 3)
+    assert not stream.state[:, 0].any()
+    expected = [[slot.state.tolist() for slot in env.slots] for env in envs[0]]
+    assert stream.state[:, :4].tolist() == expected
+
+
+def test_after_an_end_the_state_belongs_to_the_new_episode() -> None:
+    obs, mask = np.zeros((1, 1, 1)), np.ones((1, 1, 2), bool)
+    stream = Stream(5, 1, obs, mask, False, 1)
+    zero, true = np.zeros((1, 1)), np.ones((1, 1), bool)
+    step = Step(zero, true, ~true, obs + 1, mask, obs + 2, mask)
+    stream.append(zero.astype(int), step, np.full((1, 1, 1), 7.0))
+    assert stream.obs[0, :3].tolist() == [[0], [1], [2]]
+    assert stream.state[0, [0, 2]].tolist() == [[0], [7]]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, [[-4, -4], [-4, -4]]),
+        (3, [[-4, 4, 3, -4, 4, 3]] * 2),
+        (6, [[-4, 4, 3, 2, 1, 0, -4, 4, 3, 2, 1, 0]] * 2),
+        (99, [[-4, 4, 3, 2, 1, 0, -4, 4, 3, 2, 1, 0]] * 2),
+    ],
+)
+def test_the_newest_observations_come_from_every_environment(
+    count: int, expected: list[list[float]]
+) -> None:
+    stream = empty_stream(2, 2, 20)
+    for to in range(1, 5):
+        append(stream, to, truncated=to == 4)
+    assert stream.newest(count)[..., 0].tolist() == expected
+
+
+def test_the_newest_observations_are_never_overwritten_ones() -> None:
+    stream = empty_stream(1, 1, 2)  # four slots: two transitions, what follows, an episode's end
+    for to in range(1, 8):
+        append(stream, to)
+    assert stream.newest(99).tolist() == [[[7], [6], [5], [4]]]
+
+
+def test_the_newest_observations_are_as_many_as_the_shortest_ring_has() -> None:
+    envs = recorded_envs(1, 1, 2, end_chance=0.5)
+    stream = stream_of(envs, 99)
+    step_all(envs, stream, np.random.default_rng(0), 10)
+    fewest = min(len(env.slots) for env in envs[0])
+    assert len(envs[0][0].slots) != len(envs[0][1].slots)
+    expected = [env.slots[-1 - back].obs.tolist() for env in envs[0] for back in range(fewest)]
+    assert stream.newest(99).tolist() == [expected]
 
 
 @pytest.mark.parametrize(("stored", "numbers"), [("u1", "f4"), ("f4", "f4"), ("f8", "f8")])
-def test_observations_keep_their_dtype_and_numbers_follow_it(stored: str, numbers: str) -> None:
+def test_observations_keep_their_dtype_and_rewards_follow_it(stored: str, numbers: str) -> None:
     obs, mask = np.full((1, 1, 2, 2), 255, stored), np.ones((1, 1, 10_000), bool)
     stream = Stream(3, 1, obs, mask, False)
     number, false = np.ones((1, 1)), np.zeros((1, 1), bool)
     stream.append(np.array([[9999]]), Step(number / 3, false, false, obs, mask, obs, mask))
-    zero = np.zeros((1, 1), np.int64)
-    batch = stream.batch(stream.locate(zero, zero), number, np.array([0.9]))
-    assert batch.obs.numpy().dtype == batch.next_obs.numpy().dtype == stored
-    assert batch.obs.tolist() == obs.tolist()
-    for name in ("reward", "discount", "weight"):
-        assert getattr(batch, name).numpy().dtype == numbers
-    assert batch.reward.item() == np.dtype(numbers).type(1 / 3)
-    assert (batch.action.numpy().dtype, batch.action.item()) == (np.int64, 9999)
+    assert stream.obs.dtype == stored
+    assert stream.obs[0, :2].tolist() == [obs[0, 0].tolist()] * 2
+    assert stream.reward.dtype == numbers
+    assert stream.reward[0, 0] == np.dtype(numbers).type(1 / 3)
+    assert stream.action[0, 0] == 9999
 
 
-def test_a_state_leaves_out_what_was_never_written_and_masks_that_say_nothing() -> None:
-    envs = fake_envs(0, 1, 2, False, 0.0)
-    stream = stream_of(envs, 1000, 1, False)
-    for _ in range(4):
-        step_all(envs, stream, np.random.default_rng(0))
-    assert stream.state()["obs"].shape == (2, 5, 2)  # two rings; four steps, five observations
+def test_contents_leave_out_what_was_never_written_and_what_says_nothing() -> None:
+    envs = recorded_envs(0, 1, 2)
+    stream = stream_of(envs, 1000)
+    step_all(envs, stream, np.random.default_rng(0), 4)
+    assert stream.contents()["obs"].shape == (2, 5, 2)  # two rings; four steps, five observations
     assert stream.mask.nbytes == 0
+    assert empty_stream(1, 1, 5).state.nbytes == 0
+
+
+def test_memory_counts_everything() -> None:
+    stream = empty_stream(1, 2, 8)  # rings of 4 transitions in 6 slots
+    # Each slot: float64 observation and reward, a byte for the action, three bools; each ring: a
+    # queue of four, first, count and head, all int64.
+    assert stream.nbytes == 2 * 6 * (8 + 8 + 1 + 3) + 2 * (4 + 3) * 8
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_observations_and_masks_are_found_by_slots_counted_through_all_rings(masked: bool) -> None:
+    envs = recorded_envs(0, 2, 1, masked)
+    stream = stream_of(envs, 3, 1, masked)  # five slots in each ring
+    step_all(envs, stream, np.random.default_rng(0), 4)
+    at = np.array([[0, 4], [9, 5]])
+    slots = [[envs[ring][0].slots[place] for ring, place in row] for row in
+             ([(0, 0), (0, 4)], [(1, 4), (1, 0)])]  # fmt: skip
+    for found, name in ((stream.observations(at), "obs"), (stream.masks(at), "mask")):
+        expected = [[getattr(slot, name).tolist() for slot in row] for row in slots]
+        assert found.tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -238,11 +224,19 @@ def test_a_state_leaves_out_what_was_never_written_and_masks_that_say_nothing() 
     ],
 )
 def test_check_valid_finds_what_must_not_be_sampled(change: dict[str, Any], complaint: str) -> None:
-    envs = fake_envs(0, 1, 1, False, 0.0)
-    stream = stream_of(envs, 3, 1, False)
-    for _ in range(5):
-        step_all(envs, stream, np.random.default_rng(0))
+    envs = recorded_envs(0, 1, 1)
+    stream = stream_of(envs, 3)
+    step_all(envs, stream, np.random.default_rng(0), 5)
     stream.check_valid()
-    stream.load(stream.state() | {name: np.array(value) for name, value in change.items()})
+    stream.load(stream.contents() | {name: np.array(value) for name, value in change.items()})
     with pytest.raises(AssertionError, match=complaint):
         stream.check_valid()
+
+
+def test_actions_are_stored_for_each_ring() -> None:
+    mask = np.ones((2, 2, ACTIONS), bool)
+    stream = Stream(4, 1, np.zeros((2, 2, 1)), mask, False)
+    zero, false = np.zeros((2, 2)), np.zeros((2, 2), bool)
+    obs = np.zeros((2, 2, 1))
+    stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, obs, mask, obs, mask))
+    assert stream.action[:, 0].tolist() == [0, 1, 2, 1]

@@ -2,11 +2,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from dqn_cli.training.building import build_run, torch_device
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.replay.prioritised import PrioritisedSampler
+from dqn_cli.replay.rollouts import RolloutSampler
+from dqn_cli.replay.samplers import Sampler, UniformSampler
+from dqn_cli.training.building import agent_for, build_run, torch_device
+from dqn_cli.training.loop import Run, act, remember
 from dqn_cli.training.settings import Device, Settings
+
+Compose = Callable[..., Settings]
+
+
+def built(settings: Settings) -> Run:
+    _, run = build_run(settings)
+    run.envs.close()
+    return run
 
 
 def test_a_run_starts_with_the_shapes_its_settings_ask_for(
@@ -20,6 +35,91 @@ def test_a_run_starts_with_the_shapes_its_settings_ask_for(
     assert run.learner.state.parameters.shape == (1, 4 * 8 + 8 + 8 * 2 + 2)
     assert run.learner.state.parameters.dtype == torch.float64
     assert agent.spaces.actions == 2
+
+
+@pytest.mark.parametrize(
+    ("agent", "sampler"),
+    [("dqn", UniformSampler), ("rainbow", PrioritisedSampler), ("pqn", RolloutSampler)],
+)
+def test_the_sampler_is_that_of_the_replay_and_draws_from_the_stream(
+    settings_of: Compose, agent: str, sampler: type[Sampler]
+) -> None:
+    settings = settings_of(f"agent={agent}", "network.widths=[8]")
+    run = built(settings)
+    assert type(run.sampler) is sampler
+    assert run.sampler.replay is settings.replay
+    assert run.sampler.stream is run.stream
+
+
+@pytest.mark.parametrize(
+    ("words", "window", "state"),
+    [
+        (("replay.n_step=1",), 1, 0),
+        (("replay.n_step=5",), 5, 0),
+        # n + burn_in + length - 1: the last of the slots that are learned from has n behind it
+        (("agent=drqn", "network.burn_in=4", "network.length=6", "network.units=7"), 10, 7),
+        (("network=lstm", "network.burn_in=0", "network.length=1", "network.units=7"), 1, 14),
+        (("network=gru", "network.burn_in=4", "network.length=6", "replay.n_step=3"), 12, 128),
+    ],
+)
+def test_the_stream_keeps_the_window_and_the_state_that_the_network_needs(
+    settings_of: Compose, words: tuple[str, ...], window: int, state: int
+) -> None:
+    run = built(settings_of(*words, "network.widths=[8]", "env.num_envs=2"))
+    assert run.stream.window == window
+    assert run.stream.state.shape[2] == state
+    assert run.state.shape == (1, 2, state)
+
+
+def batch_of(settings: Settings) -> Batch | Sequences:
+    """A batch after 60 random steps."""
+    _, run = build_run(settings)
+    for _ in range(60):
+        action = act(settings, run, 1.0)
+        remember(run, action, run.envs.step(action))
+    run.envs.close()
+    return run.sampler.sample(run.replay.uniform, np.array([0.9]), 0.0)
+
+
+def test_batches_are_of_transitions(settings_of: Compose) -> None:
+    batch = batch_of(settings_of("network.widths=[8]", "replay.batch_size=20", "replay.n_step=3"))
+    assert isinstance(batch, Batch)
+    assert batch.action.shape == (1, 20)
+    assert batch.obs.shape == (1, 20, 4)
+
+
+@pytest.mark.parametrize("replay", ["uniform", "prioritised"])
+@pytest.mark.parametrize(("size", "sequences"), [(20, 4), (24, 4), (25, 5), (5, 1), (4, 1)])
+def test_batches_for_recurrent_networks_are_as_many_sequences_as_hold_the_transitions(
+    settings_of: Compose, replay: str, size: int, sequences: int
+) -> None:
+    settings = settings_of(
+        "agent=drqn", f"replay={replay}", f"replay.batch_size={size}", "replay.n_step=3",
+        "network.widths=[8]", "network.units=6", "network.burn_in=2", "network.length=5",
+    )  # fmt: skip
+    batch = batch_of(settings)
+    assert isinstance(batch, Sequences)
+    assert batch.action.shape == (1, sequences, 5)
+    assert batch.obs.shape == (1, sequences, 2 + 5 + 3, 4)
+    assert batch.state.shape == (1, sequences, 6)
+    assert settings.replay.batch_size == size
+
+
+def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> None:
+    run = built(settings_of("network.widths=[8]", "seed=5"))
+    streams = (run.exploration, run.replay, run.noise, run.resets)
+    drawn = np.concatenate([stream.uniform(4) for stream in streams])
+    assert len(np.unique(drawn)) == drawn.size
+
+
+def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
+    settings = settings_of("agent=rainbow")
+    agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False))
+    assert agent.head is settings.head
+    assert agent.network is settings.network
+    assert agent.update is settings.update
+    assert agent.optimizer is settings.optimizer
+    assert agent.layout["advantage.out.weight"].shape == (256, 3 * 51)
 
 
 def test_auto_takes_the_cpu_and_a_missing_device_is_refused() -> None:

@@ -76,6 +76,16 @@ def test_metrics_stay_until_newer_ones_come(
     assert "greedy 5.0  loss 2  eta" in capsys.readouterr().out
 
 
+def test_only_the_metrics_that_say_most_are_shown(
+    watch: Watch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display(100, None, 0.0) as shown:
+        watch.now += 20
+        more = {"train/dormant_units": 0.5, "train/edge_mass": 0.1, "train/q_mean": 7.0}
+        shown.show(Clock(50), 0.5, more | {"train/loss": 1.0})
+    assert capsys.readouterr().out == "step 50/100  loss 1  eta 0:00:20\n"
+
+
 def test_episodes_are_shown_where_they_are_limited(
     watch: Watch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,11 +67,26 @@ def test_every_setting_that_may_explain_a_result_is_a_hyperparameter(
 ) -> None:
     EventFile(tmp_path, settings, None).close()
     found = hyperparameters(tmp_path)
-    parts = ("network", "update", "target", "exploration", "replay", "optimizer")
+    parts = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
     for part in parts:
         for name in vars(getattr(settings, part)):
             assert f"{part}.{name}" in found
     assert {"steps", "gamma", "learning_starts", "train_every", "threads", "dtype"} <= set(found)
+
+
+def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    settings = settings_of("agent=rainbow", "reset.every=5000", "replay.alpha=0.25")
+    EventFile(tmp_path, settings, None).close()
+    found = hyperparameters(tmp_path)
+    assert (found["head.type"], found["replay.type"]) == ("C51", "Prioritised")
+    assert (found["head.atoms"], found["head.v_min"]) == (51, -100)
+    assert (found["replay.alpha"], found["replay.priority"]) == (0.25, "loss")
+    assert found["network.noisy"] == 1
+    assert found["exploration.type"] == "Noisy"
+    assert found["reset.every"] == 5000
+    assert not any(key.startswith(("eval", "checkpoint", "log")) for key in found)
 
 
 def test_a_run_that_is_over_says_so(tmp_path: Path, settings: Settings) -> None:

@@ -1,28 +1,55 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.batch import Batch
-from dqn_cli.agent.heads import Loss, Scalar
-from dqn_cli.agent.networks import Mlp, Network, Table
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.heads import Head, Loss, Scalar
+from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.optimizers import Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd
-from dqn_cli.agent.parameters import initial
+from dqn_cli.agent.parameters import initial, size, views
+from dqn_cli.agent.quantiles import Iqn, Qr
+from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.updates import Double, Dqn, Update
-from dqn_cli.training.learner import Learner, Metrics
+from dqn_cli.agent.table import Table
+from dqn_cli.agent.updates import Double, Dqn, Munchausen, Update
+from dqn_cli.training.learner import Learner, LearnerState, Metrics
+from dqn_cli.training.randomness import Purpose, Randomness
 
+Array = NDArray[Any]
 CPU = torch.device("cpu")
 CONSTANT = Schedule.constant
 PLANE = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False)
 ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
 ADAM = Adam(1e-3, CONSTANT, 0.9, 0.999, 1e-8)
-MLP = Mlp([8, 6], False, False)
+HUBER, CLIPPED = Dqn(Loss.huber, None), Dqn(Loss.huber, 1.0)
 SEEDS, RATES, NORMS = [4, 11, 5], [1e-2, 3e-3, 1e-3], [0.1, 1.0, 100.0]
+
+
+def mlp(*widths: int, **changes: Any) -> Mlp:
+    """A plain one but for the changes."""
+    return replace(Mlp(list(widths), False, False, False, False, 0.5), **changes)
+
+
+def gru(**changes: Any) -> Gru:
+    return replace(Gru([6, 5], False, False, False, False, 0.5, 4, 2, 3), **changes)
+
+
+MLP = mlp(8, 6)
+NOISY = mlp(8, 6, noisy=True, dueling=True)
+IQN = Iqn(4, 5)
+
+
+def noise_of(seeds: list[int]) -> Randomness:
+    return Randomness(seeds, Purpose.noise)
 
 
 def learner(agents: list[Agent], seeds: list[int], dtype: torch.dtype = torch.float64) -> Learner:
@@ -35,9 +62,16 @@ def one(
     update: Update | None = None,
     optimizer: Optimizer = ADAM,
     spaces: Spaces = PLANE,
+    head: Head | None = None,
 ) -> Learner:
-    update = update or Dqn(Loss.huber, None)
-    return learner([Agent(spaces, network, Scalar(), update, optimizer)], [seed])
+    agent = Agent(spaces, network, head or Scalar(), update or HUBER, optimizer)
+    return learner([agent], [seed])
+
+
+def updated(learning: Learner, count: int, seed: int = 0) -> None:
+    noise = noise_of([seed])
+    for batch in range(count):
+        learning.update(random_batch(batch, 1), noise, 1.0)
 
 
 def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) -> Batch:
@@ -60,47 +94,71 @@ def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) ->
 
 
 @pytest.mark.parametrize(
-    ("network", "update", "optimizer"),
+    ("network", "update", "optimizer", "head"),
     [
-        (MLP, Dqn(Loss.huber, 1.0), ADAM),
-        (Mlp([8, 6], True, True), Double(Loss.squared, 1.0), ADAM),
+        (MLP, CLIPPED, ADAM, Scalar()),
         (
-            Mlp([8], True, False),
+            mlp(8, 6, layer_norm=True, dueling=True),
+            Double(Loss.squared, 1.0),
+            ADAM,
+            Scalar(),
+        ),
+        (
+            mlp(8, layer_norm=True),
             Double(Loss.huber, 1.0),
             AdamW(1.0, CONSTANT, 0.9, 0.99, 1e-5, 0.1),
+            Scalar(),
         ),
-        (Mlp([8], False, True), Dqn(Loss.huber, 1.0), RmsProp(1.0, CONSTANT, 0.9, 0.01, 0.5, True)),
-        (Table(4, None, None), Double(Loss.squared, 1.0), Sgd(1.0, CONSTANT, 0.9)),
+        (
+            mlp(8, dueling=True),
+            CLIPPED,
+            RmsProp(1.0, CONSTANT, 0.9, 0.01, 0.5, True),
+            Scalar(),
+        ),
+        (Table(4, None, None), Double(Loss.squared, 1.0), Sgd(1.0, CONSTANT, 0.9), Scalar()),
+        (NOISY, Double(Loss.huber, 1.0), ADAM, C51(11, -5.0, 5.0)),
+        (mlp(8, 6, spectral_norm=True), CLIPPED, ADAM, Qr(5)),
+        (NOISY, Munchausen(Loss.huber, 1.0, 0.9, 0.03, -1.0), ADAM, IQN),
     ],
-    ids=["mlp", "dueling-norm", "adamw", "rmsprop", "table"],
+    ids=["mlp", "dueling-norm", "adamw", "rmsprop", "table", "rainbow", "spectral", "iqn"],
 )
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 def test_members_learn_side_by_side_what_each_learns_alone(
-    network: Network, update: Update, optimizer: Optimizer, dtype: torch.dtype, close: float
+    network: Network,
+    update: Update,
+    optimizer: Optimizer,
+    head: Head,
+    dtype: torch.dtype,
+    close: float,
 ) -> None:
     agents = [
         Agent(
             PLANE,
             network,
-            Scalar(),
+            head,
             replace(update, max_grad_norm=norm),
             replace(optimizer, lr=rate),
         )
         for norm, rate in zip(NORMS, RATES, strict=True)
     ]
     together = learner(agents, SEEDS, dtype)
+    noise = noise_of(SEEDS)
     alone = [learner([agent], [seed], dtype) for agent, seed in zip(agents, SEEDS, strict=True)]
+    noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(10):
         batch = random_batch(count, 3, dtype)
-        metrics = together.update(batch, 1 - count / 20)
+        metrics, surprise = together.update(batch, noise, 1 - count / 20)
         together.blend_target(0.25)
         for member, single in enumerate(alone):
             own = Batch(*(tensor[member : member + 1] for tensor in batch))
-            expected = single.update(own, 1 - count / 20)
+            expected, surprised = single.update(own, noises[member], 1 - count / 20)
             single.blend_target(0.25)
-            for mine, theirs in zip(metrics, expected, strict=True):
+            for mine, theirs in zip((*metrics, *surprise), (*expected, *surprised), strict=True):
                 torch.testing.assert_close(
-                    mine[member : member + 1], theirs, rtol=close, atol=close
+                    torch.as_tensor(mine[member : member + 1]),
+                    torch.as_tensor(theirs),
+                    rtol=close,
+                    atol=close,
                 )
     for member, single in enumerate(alone):
         for mine, theirs in zip(together.state, single.state, strict=True):
@@ -109,15 +167,18 @@ def test_members_learn_side_by_side_what_each_learns_alone(
     assert together.state.updates.tolist() == [10, 10, 10]
 
 
-def two_by_hand(max_grad_norm: float | None, factor: float = 1.0) -> tuple[Learner, Metrics]:
+def two_by_hand(
+    max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
+) -> tuple[Learner, Metrics, tuple[Array, Array]]:
     """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
     update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
     learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
     state, legal = torch.eye(2, dtype=torch.float64)[None], torch.ones(1, 2, 2, dtype=torch.bool)
     reward = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     action = torch.tensor([[1, 0]])
-    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, torch.ones_like(reward))
-    return learning, learning.update(batch, factor)
+    weights = torch.tensor([weight], dtype=torch.float64)
+    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
+    return learning, *learning.update(batch, noise_of([0]), factor)
 
 
 @pytest.mark.parametrize(
@@ -134,42 +195,50 @@ def two_by_hand(max_grad_norm: float | None, factor: float = 1.0) -> tuple[Learn
 def test_a_gradient_is_clipped_to_its_largest_norm_and_then_stepped_along(
     max_grad_norm: float | None, factor: float, first: float, second: float
 ) -> None:
-    learning, metrics = two_by_hand(max_grad_norm, factor)
+    learning, metrics, _ = two_by_hand(max_grad_norm, factor)
     expected = [0.0, first, second, 0.0]
     assert learning.state.parameters[0].tolist() == pytest.approx(expected, rel=1e-6)
     assert metrics.gradient_norm.tolist() == pytest.approx([5.0])
 
 
 def test_metrics_of_an_update_are_those_from_before_it() -> None:
-    _, metrics = two_by_hand(None)
+    _, metrics, _ = two_by_hand(None)
     assert metrics.loss.tolist() == [12.5]  # (9 + 16) / 2
     assert metrics.q.tolist() == [0.0]
     assert metrics.td_error.tolist() == [3.5]
+    assert metrics.edge_mass.tolist() == [0.0]
     assert not any(metric.requires_grad for metric in metrics)
+
+
+def test_an_update_tells_each_samples_loss_and_error_without_its_weight() -> None:
+    learning, metrics, (losses, td_errors) = two_by_hand(None, weight=(1.0, 0.5))
+    assert losses.tolist() == [[9, 16]]
+    assert td_errors.tolist() == [[3, 4]]
+    assert metrics.loss.tolist() == [8.5]  # (9 + 16 / 2) / 2
+    assert learning.state.parameters[0].tolist() == pytest.approx([0, 0.3, 0.2, 0])
 
 
 def test_an_update_leaves_the_target_network_alone() -> None:
     learning = one()
     before = learning.state.parameters.clone()
-    learning.update(random_batch(0, 1), 1.0)
+    updated(learning, 1)
     assert torch.equal(learning.state.target, before)
     assert not torch.equal(learning.state.parameters, before)
 
 
 def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
     learning = one()
-    for count in range(3):
-        learning.update(random_batch(count, 1), 1.0)
+    updated(learning, 3)
     learning.blend_target(1.0)
     assert torch.equal(learning.state.target, learning.state.parameters)
     copied = learning.state.target.clone()
-    learning.update(random_batch(3, 1), 1.0)
+    updated(learning, 1)
     assert torch.equal(learning.state.target, copied)
 
 
 @pytest.mark.parametrize(("tau", "target"), [(0.0, [0.0, 0.0]), (0.25, [0.075, 0.1])])
 def test_a_soft_blend_goes_its_share_of_the_way(tau: float, target: list[float]) -> None:
-    learning, _ = two_by_hand(None)
+    learning, _, _ = two_by_hand(None)
     learning.blend_target(tau)
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(target)
     learning.blend_target(tau)  # 0.075 + 0.25 * (0.3 - 0.075) = 0.13125; 0.1 + 0.075 = 0.175
@@ -187,33 +256,90 @@ def test_the_target_starts_as_a_copy_and_moments_and_count_at_zero() -> None:
 
 
 def test_each_member_starts_from_its_own_seed() -> None:
-    agent = Agent(PLANE, MLP, Scalar(), Dqn(Loss.huber, None), ADAM)
+    agent = Agent(PLANE, MLP, Scalar(), HUBER, ADAM)
     parameters = learner([agent] * 3, SEEDS).state.parameters
     for member, seed in enumerate(SEEDS):
         expected = initial(agent.layout, np.random.default_rng(seed))
         assert torch.equal(parameters[member], expected)
 
 
-def test_the_same_seed_learns_bit_for_bit_the_same_and_another_differs() -> None:
-    first, again, other = one(1), one(1), one(2)
+@pytest.mark.parametrize(
+    ("network", "head"), [(MLP, Scalar()), (NOISY, C51(11, -5.0, 5.0)), (MLP, IQN)]
+)
+def test_the_same_seeds_learn_bit_for_bit_the_same_and_others_differ(
+    network: Network, head: Head
+) -> None:
+    first, again, other = (one(seed, network, head=head) for seed in (1, 1, 2))
     assert torch.equal(first.state.parameters, again.state.parameters)
     assert not torch.equal(first.state.parameters, other.state.parameters)
-    for count in range(5):
-        first.update(random_batch(count, 1), 1.0)
-        again.update(random_batch(count, 1), 1.0)
+    updated(first, 5)
+    updated(again, 5)
     assert all(map(torch.equal, first.state, again.state))
 
 
+@pytest.mark.parametrize(("network", "head"), [(NOISY, Scalar()), (MLP, IQN)])
+def test_other_noise_learns_something_else(network: Network, head: Head) -> None:
+    first, other = (one(1, network, head=head) for _ in range(2))
+    updated(first, 5, seed=0)
+    updated(other, 5, seed=1)
+    assert not torch.equal(first.state.parameters, other.state.parameters)
+
+
+def agent_of(network: Network, head: Head | None = None) -> Agent:
+    return Agent(PLANE, network, head or Scalar(), HUBER, ADAM)
+
+
+def observations(members: int, count: int = 5) -> Array:
+    return np.random.default_rng(0).normal(size=(members, count, 2))
+
+
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
-def test_q_has_the_values_of_each_members_own_network(seeds: list[int]) -> None:
-    agent = Agent(PLANE, MLP, Scalar(), Dqn(Loss.huber, None), ADAM)
-    learning = learner([agent] * len(seeds), seeds)
-    obs = np.random.default_rng(0).normal(size=(len(seeds), 5, 2))
-    q = learning.q(obs)
-    assert q.shape == (len(seeds), 5, 3)
+@pytest.mark.parametrize("head", [Scalar(), IQN])
+def test_values_are_those_of_each_members_own_network(seeds: list[int], head: Head) -> None:
+    agent = agent_of(MLP, head)
+    learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
+    values = learning.values(obs, noise_of(seeds))
+    assert values.shape == (len(seeds), 5, 3)
     for member in range(len(seeds)):
-        expected = agent.q(learning.state.parameters[member], torch.from_numpy(obs[member]))
-        np.testing.assert_allclose(q[member], expected.numpy(), rtol=1e-12, atol=1e-14)
+        mine = learning.state.parameters[member]
+        expected = agent.model.q(mine, torch.from_numpy(obs[member]), torch.empty(0))
+        np.testing.assert_allclose(values[member], expected.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("seeds", [[4], SEEDS])
+def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
+    agent = agent_of(NOISY)
+    learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
+    noise, drawn, empty = noise_of(seeds), noise_of(seeds), np.zeros((len(seeds), 5, 0))
+    for _ in range(2):
+        values, state = learning.act(obs, empty, noise)
+        assert state.shape == empty.shape
+        expected = drawn.normal(agent.model.noise_size)
+        for member in range(len(seeds)):
+            mine = learning.state.parameters[member]
+            normal = torch.from_numpy(expected[member])
+            q = agent.model.q(mine, torch.from_numpy(obs[member]), normal)
+            np.testing.assert_allclose(values[member], q.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("seeds", [[4], SEEDS])
+@pytest.mark.parametrize("kind", [Gru, Lstm])
+def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) -> None:
+    agent = agent_of(kind(*vars(gru()).values()))
+    learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
+    state = np.zeros((len(seeds), 5, agent.model.state_size), np.float32)
+    first, after = learning.act(obs, state, noise_of(seeds))
+    second, later = learning.act(obs, after, noise_of(seeds))
+    assert after.shape == later.shape == state.shape
+    assert not np.allclose(first, second)
+    for member in range(len(seeds)):
+        inputs = (torch.from_numpy(each[member]) for each in (obs, after))
+        mine = learning.state.parameters[member]
+        q, now = agent.model.act(mine, *inputs, torch.empty(0))
+        np.testing.assert_allclose(second[member], q.numpy(), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(later[member], now.numpy(), rtol=1e-12, atol=1e-14)
+    # Values are those at an episode's beginning.
+    np.testing.assert_array_equal(learning.values(obs, noise_of(seeds)), first)
 
 
 @pytest.mark.parametrize("network", [MLP, Table(4, None, None)])
@@ -224,6 +350,174 @@ def test_observations_kept_as_bytes_are_learned_from_as_numbers(network: Network
         obs=counts.obs.to(torch.uint8), next_obs=counts.next_obs.to(torch.uint8)
     )
     expected, actual = one(0, network), one(0, network)
-    expected.update(counts, 1.0)
-    actual.update(as_bytes, 1.0)
+    expected.update(counts, noise_of([0]), 1.0)
+    actual.update(as_bytes, noise_of([0]), 1.0)
     assert torch.equal(actual.state.parameters, expected.state.parameters)
+
+
+def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
+    """Two steps of burn-in, three to learn from and one more."""
+    random, shape = np.random.default_rng(seed), (members, batch, 3)
+    floats = {
+        "obs": random.normal(size=(members, batch, 6, 2)),
+        "state": random.normal(size=(members, batch, 4)),
+        "reward": random.normal(size=shape),
+        "discount": random.choice([0.0, 0.9], shape),
+        "weight": random.uniform(0.5, 1.5, shape) * (random.random(shape) < 0.8),
+    }
+    return Sequences(
+        starts=torch.from_numpy(random.random((members, batch, 6)) < 0.2),
+        action=torch.from_numpy(random.integers(3, size=shape)),
+        mask=torch.ones((*shape, 3), dtype=torch.bool),
+        ahead=torch.ones(shape, dtype=torch.int64),
+        next_mask=torch.ones((*shape, 3), dtype=torch.bool),
+        **{name: torch.from_numpy(values) for name, values in floats.items()},
+    )
+
+
+@pytest.mark.parametrize("head", [Scalar(), IQN])
+def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
+    agents = [Agent(PLANE, gru(), head, HUBER, replace(ADAM, lr=rate)) for rate in RATES]
+    together, noise = learner(agents, SEEDS), noise_of(SEEDS)
+    alone = [learner([agent], [seed]) for agent, seed in zip(agents, SEEDS, strict=True)]
+    noises = [noise_of([seed]) for seed in SEEDS]
+    for count in range(5):
+        batch = random_sequences(count, 3)
+        _, surprise = together.update(batch, noise, 1.0)
+        assert [each.shape for each in surprise] == [(3, 4), (3, 4)]  # one for each sequence
+        for member, single in enumerate(alone):
+            own = Sequences(*(tensor[member : member + 1] for tensor in batch))
+            _, expected = single.update(own, noises[member], 1.0)
+            for mine, theirs in zip(surprise, expected, strict=True):
+                np.testing.assert_allclose(mine[member], theirs[0], rtol=1e-9)
+    for member, single in enumerate(alone):
+        torch.testing.assert_close(together.state.parameters[member], single.state.parameters[0])
+
+
+def named(learning: Learner, vector: Tensor) -> dict[str, Tensor]:
+    return views(vector, learning._model.layout)
+
+
+@pytest.mark.parametrize(
+    ("network", "head", "last"),
+    [
+        (MLP, Scalar(), "advantage"),
+        (NOISY, C51(11, -5.0, 5.0), ("advantage", "value")),
+        (mlp(8, 6, spectral_norm=True, layer_norm=True), IQN, "advantage"),
+        (gru(dueling=True), Scalar(), ("advantage", "value")),
+    ],
+    ids=["mlp", "rainbow", "iqn", "gru"],
+)
+def test_a_reset_changes_the_streams_alone(
+    network: Network, head: Head, last: str | tuple[str, ...]
+) -> None:
+    learning = one(3, network, head=head)
+    if isinstance(network, Gru):
+        for count in range(3):
+            learning.update(random_sequences(count, 1), noise_of([0]), 1.0)
+    else:
+        updated(learning, 3)
+    before = learning.state
+    learning.reset(Randomness([3], Purpose.resets))
+    after = learning.state
+    fresh = initial(learning._model.layout, next(iter(Randomness([3], Purpose.resets))))
+    expected = named(learning, fresh)
+    for which in ("parameters", "target"):
+        old, new = (named(learning, getattr(state, which)[0]) for state in (before, after))
+        for name, tensor in new.items():
+            assert torch.equal(tensor, (expected if name.startswith(last) else old)[name]), name
+    assert before.moments.abs().sum() > 0
+    for old_moment, new_moment in zip(before.moments[0], after.moments[0], strict=True):
+        old, new = named(learning, old_moment), named(learning, new_moment)
+        for name, tensor in new.items():
+            kept = torch.zeros_like(tensor) if name.startswith(last) else old[name]
+            assert torch.equal(tensor, kept), name
+    assert torch.equal(after.updates, before.updates)
+
+
+def test_each_reset_draws_anew_and_each_member_its_own() -> None:
+    agent = agent_of(MLP)
+    learning, weights = learner([agent] * 3, SEEDS), Randomness(SEEDS, Purpose.resets)
+    learning.reset(weights)
+    first = learning.state.parameters
+    learning.reset(weights)
+    second = learning.state.parameters
+    last = torch.cat(
+        [
+            torch.full((size({name: each}),), name.startswith("advantage"))
+            for name, each in agent.layout.items()
+        ]
+    )
+    assert torch.equal(first[:, ~last], second[:, ~last])
+    assert not (first[:, last] == second[:, last]).any()
+    assert not (first[0, last] == first[1, last]).any()
+    for member, seed in enumerate(SEEDS):
+        alone = learner([agent], [seed])
+        alone.reset(Randomness([seed], Purpose.resets))
+        assert torch.equal(alone.state.parameters[0], first[member])
+
+
+@pytest.mark.parametrize("seeds", [[4], SEEDS])
+def test_dormant_units_are_counted_for_each_member(seeds: list[int]) -> None:
+    agent = agent_of(mlp(8, 8))
+    learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds), 50)
+    parameters = learning.state.parameters.clone()
+    for member in range(len(seeds)):
+        p = named(learning, parameters[member])
+        p["torso.0.weight"][:] = 1
+        p["torso.0.bias"][:] = 9
+        p["advantage.hidden.weight"][:] = 1
+        p["advantage.hidden.bias"][:] = 0
+        p["torso.0.bias"][: member + 1] = -1000  # these never react
+    learning.state = learning.state._replace(parameters=parameters)
+    share = [(member + 1) / 16 for member in range(len(seeds))]
+    assert learning.dormant(obs).tolist() == share
+
+
+@pytest.mark.parametrize(
+    ("network", "head"),
+    [(Table(4, None, None), Scalar()), (mlp(), Scalar()), (NOISY, IQN), (gru(), Scalar())],
+)
+def test_dormant_units_are_a_share_and_none_where_nothing_is_hidden(
+    network: Network, head: Head
+) -> None:
+    (share,) = one(0, network, head=head).dormant(observations(1))
+    assert 0 <= share < 1
+    if not isinstance(network, Mlp) or not network.widths:
+        assert share == 0
+
+
+def test_an_update_renews_the_spectral_directions() -> None:
+    learning = one(0, mlp(8, 6, spectral_norm=True))
+    before = named(learning, learning.state.parameters[0])
+    updated(learning, 1)
+    after = named(learning, learning.state.parameters[0])
+    directions = [name for name in before if name.endswith(".direction")]
+    assert directions == ["torso.0.direction", "advantage.hidden.direction"]
+    for name in directions:
+        weight = after[name.replace("direction", "weight")]  # [inputs, outputs], after the step
+        left = weight @ before[name]
+        right = left @ weight  # in proportion to W' W v, one power iteration
+        torch.testing.assert_close(after[name], right / right.norm())
+
+
+def test_spectral_directions_become_singular_vectors_while_learning() -> None:
+    learning = one(0, mlp(8, 6, spectral_norm=True), optimizer=replace(ADAM, lr=1e-9))
+    updated(learning, 300)
+    p = named(learning, learning.state.parameters[0])
+    for name in ("torso.0", "advantage.hidden"):
+        _, values, right = torch.linalg.svd(p[f"{name}.weight"])
+        assert (right[0] @ p[f"{name}.direction"]).abs().item() == pytest.approx(1, abs=1e-6)
+        assert (p[f"{name}.weight"] @ p[f"{name}.direction"]).norm().item() == pytest.approx(
+            values[0].item()
+        )
+
+
+def test_an_update_replaces_the_state_and_leaves_the_old_one_as_it_was() -> None:
+    learning = one()
+    before = learning.state
+    copies = LearnerState(*(tensor.clone() for tensor in before))
+    updated(learning, 2)
+    learning.blend_target(0.5)
+    learning.reset(Randomness([0], Purpose.resets))
+    assert all(map(torch.equal, before, copies))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -10,13 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.parameters import views
+from dqn_cli.replay.prioritised import PrioritisedSampler
+from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.building import build_run
 from dqn_cli.training.loop import (
+    Run,
     Tick,
     current_epsilon,
     finished,
     horizon,
     learning_rate_factor,
+    reset_due,
     train,
     updates_due,
 )
@@ -108,17 +115,17 @@ def learned_q(settings: Settings) -> NDArray[np.float64]:
         pass
     run.envs.close()
     states = np.eye(run.envs.spaces.observation_size, dtype=settings.dtype.name)
-    return run.learner.q(states[None])[0]
+    return run.learner.values(states[None], run.noise)[0]
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("replay.capacity=1", "replay.batch_size=1", "steps=6000"),
+        ("replay.capacity=1", "replay.batch_size=1", "steps=2000"),
         ("replay.batch_size=32", "steps=3000", "target=hard", "target.every=20"),
-        ("replay.batch_size=32", "steps=3000", "target=soft", "target.tau=0.2"),
-        ("replay.batch_size=32", "steps=3000", "update=double", "env.num_envs=3"),
-        ("replay.batch_size=32", "steps=3000", "network=mlp", "network.dueling=true",
+        ("replay.batch_size=32", "steps=2500", "target=soft", "target.tau=0.2"),
+        ("replay.batch_size=32", "steps=2000", "update=double", "env.num_envs=3"),
+        ("replay.batch_size=32", "steps=1500", "network=mlp", "network.dueling=true",
          "network.widths=[32]", "optimizer=adam", "optimizer.lr=5e-3", "optimizer.schedule=linear",
          "target=hard", "target.every=20"),
     ],
@@ -133,12 +140,12 @@ def test_learns_the_optimal_values_of_a_known_mdp(settings_of: Compose, words: l
 
 def test_truncation_does_not_cut_the_bootstrap(settings_of: Compose) -> None:
     # 1 + gamma + gamma^2 + ... = 10; had the time limit counted as an end, at most 4.1.
-    q = learned_q(settings_of("env=Endless-v0", *TABULAR, "steps=2000", "replay.batch_size=8"))
+    q = learned_q(settings_of("env=Endless-v0", *TABULAR, "steps=1000", "replay.batch_size=8"))
     np.testing.assert_allclose(q, 10, rtol=0.01)
 
 
 def test_termination_cuts_the_bootstrap(settings_of: Compose) -> None:
-    settings = settings_of("env=RandomMdp-v0", *TABULAR, "steps=3000", "gamma=0.5")
+    settings = settings_of("env=RandomMdp-v0", *TABULAR, "steps=1000", "gamma=0.5")
     q = learned_q(settings)
     ends = RandomMdp.next_state == STATES - 1
     ends[STATES - 1] = ends[0, 2] = False
@@ -243,3 +250,288 @@ def test_a_batch_as_large_as_the_buffer_is_learned_from_though_episodes_are_shor
     )
     seen = ticks(settings_of("env=RandomMdp-v0", "steps=200", *words))
     assert len(seen[-1].metrics) == 1
+
+
+def run_to_the_end(settings: Settings) -> Run:
+    _, run = build_run(settings)
+    for _ in train(settings, run):
+        pass
+    run.envs.close()
+    return run
+
+
+def initial_parameters(settings: Settings) -> torch.Tensor:
+    _, run = build_run(settings)
+    run.envs.close()
+    return run.learner.state.parameters[0]
+
+
+@pytest.mark.parametrize(
+    ("every", "before", "now", "due"),
+    [
+        (None, 0, 50, False),
+        (10, 8, 9, False),
+        (10, 9, 10, True),
+        (10, 10, 11, False),
+        (10, 8, 12, True),
+        (10, 8, 35, True),
+        (10, 99, 100, False),  # the run ends here
+        (100, 99, 100, False),
+        (30, 80, 100, False),
+    ],
+)
+def test_a_reset_is_due_at_each_multiple_but_not_at_the_end_of_the_run(
+    settings_of: Compose, every: int | None, before: int, now: int, due: bool
+) -> None:
+    settings = settings_of("steps=100", f"reset.every={'null' if every is None else every}")
+    assert reset_due(settings, Clock(steps=before), Clock(steps=now)) is due
+
+
+def test_no_reset_is_due_where_the_last_episode_ends(settings_of: Compose) -> None:
+    settings = settings_of("steps=100", "episodes=3", "reset.every=10")
+    assert reset_due(settings, Clock(steps=9, episodes=2), Clock(steps=10, episodes=2))
+    assert not reset_due(settings, Clock(steps=9, episodes=2), Clock(steps=10, episodes=3))
+
+
+@pytest.mark.parametrize(
+    ("every", "resets"), [(20, 2), (25, 2), (30, 1), (58, 1), (60, 0), (61, 0)]
+)
+@pytest.mark.parametrize("envs", [1, 2])
+def test_a_run_with_resets_draws_its_last_layers_anew(
+    settings_of: Compose, every: int, resets: int, envs: int
+) -> None:
+    # A learning rate that changes nothing leaves what resets change.
+    settings = settings_of(
+        "steps=60", f"reset.every={every}", "learning_starts=10", "train_every=2",
+        "updates_per_train=1", "network.widths=[6,5]", "optimizer=sgd", "optimizer.lr=1e-30",
+        "replay.batch_size=4", "target=hard", "target.every=7", "dtype=float64",
+        f"env.num_envs={envs}",
+    )  # fmt: skip
+    before, run = initial_parameters(settings), run_to_the_end(settings)
+    fresh, layout = run.learner._drawn, run.learner._model.layout
+    _, other = build_run(settings)
+    other.envs.close()
+    expected = before
+    for _ in range(resets):
+        expected = fresh(other.resets)[0]
+    for parameters in (run.learner.state.parameters[0], run.learner.state.target[0]):
+        torso, streams = views(before, layout), views(expected, layout)
+        for name, tensor in views(parameters, layout).items():
+            assert torch.equal(tensor, (torso if "torso" in name else streams)[name]), name
+    assert run.resets.state() == other.resets.state()
+
+
+def test_a_run_without_resets_draws_none(settings_of: Compose) -> None:
+    settings = settings_of("steps=30", "learning_starts=10", "network.widths=[4]")
+    _, fresh = build_run(settings)
+    fresh.envs.close()
+    assert run_to_the_end(settings).resets.state() == fresh.resets.state()
+
+
+RECURRENT = (
+    "network.widths=[6,5]", "network.units=4", "network.burn_in=2", "network.length=3",
+    "replay.batch_size=4", "learning_starts=0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("network", ["gru", "lstm"])
+@pytest.mark.parametrize("envs", [1, 3])
+def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observation(
+    settings_of: Compose, network: str, envs: int
+) -> None:
+    words = ("env=RandomMdp-v0", f"network={network}", f"env.num_envs={envs}", "steps=90")
+    settings = settings_of(*words, *RECURRENT)
+    _, run = build_run(settings)
+    assert not run.state.any()
+    for tick in train(settings, run):
+        ended = tick.step.ended
+        assert not run.state[ended].any()
+        assert run.state[~ended].any(-1).all()
+        newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots]
+        np.testing.assert_array_equal(newest[None], run.state.astype(np.float32))
+    run.envs.close()
+    assert tick.now.episodes > 5
+
+
+def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
+    settings_of: Compose,
+) -> None:
+    # Before learning starts all actions are random, and the network watches all the same.
+    words = ("env=RandomMdp-v0", "network=gru", "steps=40", "dtype=float64")
+    settings = settings_of(*words, *RECURRENT, "learning_starts=40")
+    run = run_to_the_end(settings)
+    stream, model = run.stream, run.learner._model
+    starts, state = 0, torch.zeros(1, 4, dtype=torch.float64)
+    for slot in range(int(stream.head[0])):
+        obs = torch.from_numpy(stream.obs[0, slot])[None]
+        stored = torch.from_numpy(stream.state[0, slot])[None].to(torch.float64)
+        if slot == 0 or not stream.begins[0, slot - 1]:
+            state, starts = torch.zeros_like(state), starts + 1
+        if stream.begins[0, slot]:
+            torch.testing.assert_close(stored, state, rtol=1e-6, atol=1e-7)
+            inputs = (run.learner.state.parameters[0], obs, state, torch.empty(0))
+            state = model.act(*inputs)[1]
+    assert starts > 5
+
+
+def test_sequences_are_learned_from_once_their_window_is_there(settings_of: Compose) -> None:
+    # A window of 1 + 2 + 3 - 1 = 5 slots follows the first of 3 sequences: with the slot for the
+    # end after 5 steps, slots 0 to 2 are followed by 5 when slot 7 is there, after 6 steps.
+    words = ("env=Endless-v0", "network=gru", "steps=20", *RECURRENT, "replay.batch_size=3")
+    seen = ticks(settings_of(*words))
+    assert next(tick.now.steps for tick in seen if tick.metrics) == 6
+
+
+def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
+    settings_of: Compose,
+) -> None:
+    # With one slot to learn from, a small batch may have none but the ends of episodes.
+    words = ("env=RandomMdp-v0", "network=gru", "steps=60", *RECURRENT, "replay.batch_size=1")
+    settings = settings_of(*words, "network.burn_in=1", "network.length=1")
+    _, run = build_run(settings)
+    metrics = [metrics for tick in train(settings, run) for metrics in tick.metrics]
+    run.envs.close()
+    assert torch.isfinite(run.learner.state.parameters).all()
+    assert torch.isfinite(torch.tensor(metrics)).all()
+
+
+class Watched(Sampler[Any]):
+    """Notes in which order it is used."""
+
+    def __init__(self, sampler: Sampler[Any]) -> None:
+        super().__init__(sampler.replay, sampler.stream, sampler.view)
+        self.sampler, self.notes = sampler, list[tuple[str, Any]]()
+
+    def begin(self, values: Any, gamma: Any) -> None:
+        newest = values(self.stream.newest(1))
+        self.notes.append(("begin", newest.shape))
+        self.sampler.begin(values, gamma)
+
+    def sample(self, uniforms: Any, gamma: Any, progress: float) -> Any:
+        self.notes.append(("sample", progress))
+        return self.sampler.sample(uniforms, gamma, progress)
+
+    def learned(self, loss: Any, td_error: Any) -> None:
+        self.notes.append(("learned", (loss.shape, td_error.shape)))
+        self.sampler.learned(loss, td_error)
+
+
+@pytest.mark.parametrize("replay", ["uniform", "prioritised"])
+def test_a_training_begins_once_and_each_update_is_reported(
+    settings_of: Compose, replay: str
+) -> None:
+    settings = settings_of(
+        f"replay={replay}", "steps=40", "learning_starts=10", "train_every=20",
+        "updates_per_train=2", "replay.batch_size=5", "network.widths=[4]",
+    )  # fmt: skip
+    _, run = build_run(settings)
+    watched = run.sampler = Watched(run.sampler)
+    for _ in train(settings, run):
+        pass
+    run.envs.close()
+    shape = (1, 5)
+    one = [("sample", 0.5), ("learned", (shape, shape))]
+    two = [("sample", 1.0), ("learned", (shape, shape))]
+    begin = [("begin", (1, 1, 2))]
+    assert watched.notes == [*begin, *one * 2, *begin, *two * 2]
+
+
+def test_prioritised_replay_learns_priorities(settings_of: Compose) -> None:
+    settings = settings_of(
+        "agent=per", "steps=80", "learning_starts=10", "train_every=1", "updates_per_train=1",
+        "network.widths=[4]", "replay.batch_size=8",
+    )  # fmt: skip
+    run = run_to_the_end(settings)
+    assert isinstance(run.sampler, PrioritisedSampler)
+    run.sampler.catch_up()
+    priorities = run.sampler.tree.leaves[0]
+    assert (priorities > 0).sum() == run.stream.sizes.item()
+    assert len(np.unique(priorities[priorities > 0])) > 20
+
+
+def test_rollouts_are_learned_from_when_they_are_full(settings_of: Compose) -> None:
+    settings = settings_of(
+        "agent=pqn", "env.num_envs=4", "train_every=32", "updates_per_train=4",
+        "replay.batch_size=8", "steps=128", "network.widths=[8]",
+    )  # fmt: skip
+    seen = ticks(settings)
+    trained = [(tick.now.steps, len(tick.metrics)) for tick in seen if tick.metrics]
+    assert trained == [(32, 4), (64, 4), (96, 4), (128, 4)]
+
+
+@pytest.mark.parametrize(
+    ("words", "moves"),
+    [
+        (("agent=dqn",), False),
+        (("agent=qr",), False),
+        (("agent=noisy",), True),
+        (("agent=iqn", "exploration=constant", "exploration.start=1"), False),
+    ],
+)
+def test_acting_draws_noise_where_layers_are_noisy_alone(
+    settings_of: Compose, words: tuple[str, ...], moves: bool
+) -> None:
+    small = ("network.widths=[4]", "replay.batch_size=4")
+    settings = settings_of(*words, *small, "steps=20", "learning_starts=15", "train_every=100")
+    _, run = build_run(settings)
+    before = run.noise.state()
+    for tick in train(settings, run):
+        # Random actions ask no network.
+        assert (run.noise.state() != before) is (moves and tick.now.steps > 15)
+    run.envs.close()
+
+
+def test_epsilon_is_told_as_the_mean_of_the_environments(settings_of: Compose) -> None:
+    settings = settings_of(
+        "exploration=ladder", "exploration.start=0.5", "exploration.spread=1", "env.num_envs=3",
+        "steps=30", "learning_starts=15", "network.widths=[4]", "replay.batch_size=4",
+    )  # fmt: skip
+    seen = [tick.epsilon for tick in ticks(settings)]
+    # 0.5, 0.5^1.5 and 0.5^2
+    assert seen == pytest.approx([1.0] * 5 + [(0.5 + 0.5**1.5 + 0.25) / 3] * 5)
+
+
+def test_each_environment_explores_with_its_own_epsilon(settings_of: Compose) -> None:
+    settings = settings_of(
+        "env=Endless-v0", "exploration=ladder", "exploration.start=0.9", "exploration.spread=40",
+        "env.num_envs=2", "steps=800", "learning_starts=0", "network=table", "train_every=10000",
+    )  # fmt: skip
+    run = run_to_the_end(settings)
+    # All values are 0, so that the first action is preferred; half of the random ones are others.
+    other = run.stream.action[:, :400].mean(1)
+    assert other[0] == pytest.approx(0.45, abs=0.1)
+    assert other[1] == pytest.approx(0.9**41 / 2, abs=0.02)
+
+
+def test_what_is_seen_twice_in_one_seed_is_the_same(settings_of: Compose) -> None:
+    settings = settings_of(
+        "agent=rainbow", "steps=80", "learning_starts=20", "train_every=2",
+        "updates_per_train=1", "network.widths=[6]", "head.atoms=5", "replay.batch_size=8",
+        "reset.every=30",
+    )  # fmt: skip
+    first, second = run_to_the_end(settings), run_to_the_end(settings)
+    other = run_to_the_end(replace(settings, seed=1))
+    assert all(map(torch.equal, first.learner.state, second.learner.state))
+    assert not torch.equal(first.learner.state.parameters, other.learner.state.parameters)
+
+
+def test_only_heads_with_edges_tell_of_mass_there(settings_of: Compose) -> None:
+    words = (
+        "steps=60", "learning_starts=50", "train_every=1", "updates_per_train=1",
+        "network.widths=[6]", "replay.batch_size=8",
+    )  # fmt: skip
+    for agent, has_edges in (("c51", True), ("qr", False), ("iqn", False), ("dqn", False)):
+        seen = ticks(settings_of(f"agent={agent}", *words))
+        masses = [float(metrics.edge_mass) for tick in seen for metrics in tick.metrics]
+        assert masses
+        assert all((mass > 0) is has_edges for mass in masses)
+
+
+def test_the_clock_counts_updates_one_by_one(settings_of: Compose) -> None:
+    settings = settings_of(
+        "steps=40", "learning_starts=10", "train_every=5", "updates_per_train=3",
+        "replay.batch_size=2", "network.widths=[4]",
+    )  # fmt: skip
+    for before, after in pairwise(ticks(settings)):
+        assert after.before == before.now
+        assert after.now.updates == before.now.updates + len(after.metrics)

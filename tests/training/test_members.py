@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Loss, Scalar
-from dqn_cli.agent.networks import Table
-from dqn_cli.agent.optimizers import Schedule, Sgd
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.optimizers import Adam, Schedule, Sgd
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.updates import Dqn
+from dqn_cli.agent.table import Table
+from dqn_cli.agent.updates import Dqn, Munchausen
 from dqn_cli.training.members import per_member
 
 
@@ -24,6 +26,7 @@ SPACES = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
 AGENT = Agent(
     SPACES, Table(2, None, None), Scalar(), Dqn(Loss.huber, 1.0), Sgd(9.0, Schedule.constant, 9.0)
 )
+ADAM = Adam(1e-3, Schedule.constant, 0.9, 0.999, 1e-8)
 RATES, MOMENTA = [0.5, 2.0, 3.0], [0.0, 1.0, 0.25]
 
 
@@ -75,3 +78,41 @@ def test_gradients_flow_back_to_each_member(members: int) -> None:
     per_member(AGENT, scalars(members), line)(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [[rate, rate] for rate in RATES[:members]]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_tuples_without_names_and_empty_tensors_pass_through(members: int) -> None:
+    def swapped(agent: Agent, x: Tensor, none: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        assert none.shape == (0,)
+        return none, (line(agent, x), x)
+
+    x = torch.ones(members, 2, dtype=torch.float64)
+    function = per_member(AGENT, scalars(members), swapped)
+    none, (computed, same) = function(x, torch.empty(members, 0))
+    assert none.shape == (members, 0)
+    assert computed.tolist() == [[0.5] * 2, [3.0] * 2, [3.25] * 2][:members]
+    assert same.tolist() == x.tolist()
+
+
+def test_each_member_has_its_own_numbers_in_every_part() -> None:
+    network = Mlp([4], False, False, False, True, 0.5)
+    agent = Agent(
+        SPACES, network, C51(5, -1.0, 1.0), Munchausen(Loss.huber, 1.0, 0.9, 0.03, -1.0), ADAM
+    )
+    assert set(agent.scalars) == {
+        "network.sigma", "head.v_min", "head.v_max", "update.max_grad_norm", "update.alpha",
+        "update.temperature", "update.clip", "optimizer.lr", "optimizer.beta1", "optimizer.beta2",
+        "optimizer.eps",
+    }  # fmt: skip
+    own = {key: torch.tensor([1.0, 2.0]) * (nth + 1) for nth, key in enumerate(agent.scalars)}
+
+    def told(agent: Agent, x: Tensor) -> Tensor:
+        numbers = agent.scalars  # a tensor is no float
+        assert numbers == {}
+        parts = {part: getattr(agent, part) for part in ("network", "head", "update", "optimizer")}
+        keys = [key.split(".") for key in own]
+        return torch.stack([getattr(parts[part], name) + 0 * x for part, name in keys])
+
+    found = per_member(agent, own, told)(torch.zeros(2))
+    counts = [nth + 1.0 for nth in range(len(own))]
+    assert found.tolist() == [counts, [2 * count for count in counts]]

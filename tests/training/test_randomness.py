@@ -47,6 +47,30 @@ def test_numbers_are_uniform_on_the_unit_interval_in_the_shape_asked_for() -> No
     assert ((tenths - 600) ** 2 / 600).sum() < 27.9  # 9 degrees of freedom, 0.1 %
 
 
+def test_normal_numbers_are_standard_normal_in_the_shape_asked_for() -> None:
+    drawn = Randomness(SEEDS, Purpose.noise).normal(50, 400)
+    assert drawn.shape == (3, 50, 400)
+    # four deviations of the mean, the variance and the fourth moment of 60,000 numbers
+    assert abs(drawn.mean()) < 4 / 60_000**0.5
+    assert abs((drawn**2).mean() - 1) < 4 * (2 / 60_000) ** 0.5
+    assert abs((drawn**4).mean() - 3) < 4 * (96 / 60_000) ** 0.5
+    assert len(np.unique(drawn)) == drawn.size
+
+
+def test_a_members_normal_numbers_do_not_depend_on_the_other_members() -> None:
+    together = Randomness(SEEDS, Purpose.noise)
+    alone = [Randomness([seed], Purpose.noise) for seed in SEEDS]
+    for shape in ((4,), (2, 3)):
+        expected = np.concatenate([randomness.normal(*shape) for randomness in alone])
+        assert np.array_equal(together.normal(*shape), expected)
+
+
+def test_both_kinds_of_numbers_come_from_one_stream() -> None:
+    one, other = Randomness(SEEDS, Purpose.noise), Randomness(SEEDS, Purpose.noise)
+    one.normal(3)
+    assert not np.array_equal(one.uniform(5), other.uniform(5))
+
+
 def test_a_state_resumes_the_streams_even_as_json() -> None:
     randomness = Randomness(SEEDS, Purpose.replay)
     randomness.uniform(7)

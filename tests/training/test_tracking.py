@@ -30,8 +30,10 @@ def tick(
     return Tick(Clock(), Clock(), step, 0.5, metrics)
 
 
-def metrics(loss: float, q: float, td_error: float, norm: float) -> Metrics:
-    return Metrics(*(torch.tensor([value]) for value in (loss, q, td_error, norm)))
+def metrics(loss: float, q: float, td_error: float, norm: float, edge_mass: float = 0.0) -> Metrics:
+    values = {"loss": loss, "q": q, "td_error": td_error, "gradient_norm": norm}
+    values |= {"edge_mass": edge_mass}
+    return Metrics(**{name: torch.tensor([value]) for name, value in values.items()})
 
 
 def row(tracker: Tracker) -> dict[str, float]:
@@ -79,6 +81,14 @@ def test_updates_are_averaged_since_the_last_row() -> None:
     assert not any(f"train/{name}" in row(tracker) for name in names)
     tracker.see(tick([0], metrics=[metrics(7, 0, 0, 0)]))
     assert row(tracker)["train/loss"] == 7
+
+
+def test_the_mass_at_the_edges_is_told_where_there_is_any() -> None:
+    tracker = Tracker(1)
+    tracker.see(tick([0], metrics=[metrics(1, 1, 1, 1), metrics(1, 1, 1, 1)]))
+    assert "train/edge_mass" not in row(tracker)
+    tracker.see(tick([0], metrics=[metrics(1, 1, 1, 1, 0.5), metrics(1, 1, 1, 1, 0.25)]))
+    assert row(tracker)["train/edge_mass"] == 0.375
 
 
 class Stopwatch:
@@ -142,6 +152,16 @@ def test_a_tracker_goes_on_from_its_state() -> None:
     assert expected["train/loss"] == 2
     assert go_on(second) == expected
     assert json.loads(json.dumps(second.state())) == second.state()
+
+
+def test_sums_go_on_from_a_state_without_losing_digits() -> None:
+    first, second = Tracker(1), Tracker(1)
+    # 0.1 is no number of float32, so that rounding it would show.
+    doubles = Metrics(*(torch.tensor([0.1], dtype=torch.float64) for _ in Metrics._fields))
+    first.see(tick([0.1], metrics=[doubles] * 3))
+    second.load(json.loads(json.dumps(first.state())), NOW)
+    assert second.state()["sums"] == first.state()["sums"]
+    assert row(second)["train/loss"] == row(first)["train/loss"]
 
 
 def test_seconds_go_on_from_a_state(stopwatch: Stopwatch) -> None:

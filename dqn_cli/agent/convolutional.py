@@ -1,0 +1,55 @@
+"""Networks for images: convolutions in front of the fully connected layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dqn_cli.agent import layers
+from dqn_cli.agent.layers import Parameters
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.parameters import Layout, Parameter
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.ranges import Count
+
+KERNEL = 3
+
+
+@dataclass
+class MinAtar(Mlp):
+    """3x3 convolutions in front of the fully connected layers (Young & Tian 2019, section 4).
+
+    `channels` has the outputs of each convolution; observations are [height, width, planes].
+    """
+
+    channels: list[Count]
+
+    def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
+        """Convolutions, then the dense torso; ValueError unless observations are large enough."""
+        shape = spaces.observation_shape
+        smallest = (KERNEL - 1) * len(self.channels) + 1
+        if len(shape) != 3 or min(shape[:2]) < smallest:
+            raise ValueError(
+                f"network=minatar needs observations [height, width, planes] of at least {smallest}"
+                f" by {smallest}; these are {list(shape)}: use network=mlp"
+            )
+        height, width, planes = shape
+        layout: dict[str, Parameter] = {}
+        for index, channels in enumerate(self.channels):
+            name = f"convolution.{index}"
+            layout |= layers.convolution(name, planes, channels, KERNEL)
+            if self.spectral_norm:
+                layout |= layers.spectral(name, channels)
+            if self.layer_norm:
+                layout |= layers.normalized(name, channels)
+            height, width, planes = height - KERNEL + 1, width - KERNEL + 1, channels
+        dense, features = self.dense_torso_layout(height * width * planes)
+        return layout | dense, features
+
+    def torso(self, p: Parameters, obs: Tensor) -> Tensor:
+        """Features [batch, features] of observations [batch, height, width, planes]."""
+        x = obs.movedim(-1, 1)  # [batch, planes, height, width]
+        for index in range(len(self.channels)):
+            x = layers.hidden_convolution(p, f"convolution.{index}", x)
+        return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]

@@ -1,0 +1,115 @@
+"""Quantile heads: the distribution of returns by its quantiles, fixed (QR) or implicit (IQN)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dqn_cli.agent import layers
+from dqn_cli.agent.heads import Head, Loss
+from dqn_cli.agent.layers import Parameters
+from dqn_cli.agent.parameters import Layout
+from dqn_cli.ranges import Count
+
+
+def midpoints(count: int, like: Tensor) -> Tensor:
+    """Levels (2 i + 1) / 2 N of N quantiles, [count] (Dabney et al. 2018a, lemma 2)."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
+
+
+def quantile_huber(z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+    """Quantile Huber loss [batch] of quantiles z [batch, n] at levels taus [batch, n].
+
+    Dabney et al. 2018a, eq. 10 with kappa = 1: summed over the quantiles, averaged over the
+    target's samples [batch, m].
+    """
+    error = target.unsqueeze(1) - z.unsqueeze(2)  # [batch, n, m]
+    huber = F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    side = (taus.unsqueeze(2) - (error.detach() < 0).to(error.dtype)).abs()
+    return (side * huber).mean(2).sum(1)  # [batch]
+
+
+@dataclass
+class Qr(Head):
+    """Quantiles at fixed levels (QR-DQN, Dabney et al. 2018a)."""
+
+    atoms: Count
+
+    @property
+    def outputs(self) -> int:
+        """One number for each quantile."""
+        return self.atoms
+
+    def q(self, z: Tensor) -> Tensor:
+        """The mean of the quantiles."""
+        return z.mean(-1)
+
+    def mean(self, target: Tensor) -> Tensor:
+        """The mean of the quantiles."""
+        return target.mean(-1)
+
+    def backup(
+        self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
+    ) -> Tensor:
+        """Each quantile backed up; a soft policy mixes quantiles of one level.
+
+        This is how Munchausen-IQN mixes them (Vieillard et al. 2020, appendix B.1).
+        """
+        moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
+        mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
+        return reward[:, None] + discount[:, None] * mixed
+
+    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
+        """Quantile Huber loss at the midpoints."""
+        return quantile_huber(z, target, midpoints(self.atoms, z).expand_as(z))
+
+
+@dataclass
+class Iqn(Qr):
+    """Quantiles at any level, which is an input (Dabney et al. 2018b).
+
+    An update draws `atoms` levels for each observation, one from each of as many equal parts of
+    (0, 1): each is uniform over all parts together, and their mean hardly varies. Values for acting
+    are read at the midpoints of the parts.
+    """
+
+    cosines: Count
+
+    @property
+    def outputs(self) -> int:
+        """One number; the network computes it once for each level."""
+        return 1
+
+    @property
+    def samples(self) -> int:
+        """One level for each atom."""
+        return self.atoms
+
+    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
+        """Quantile Huber loss at the drawn levels (eq. 3)."""
+        return quantile_huber(z, target, taus)
+
+    def taus(self, like: Tensor) -> Tensor:
+        """The midpoints, for each row of `like`."""
+        return midpoints(self.atoms, like).expand(like.shape[0], -1)
+
+    def embedding(self, features: int) -> Layout:
+        """The layer that maps cosines to features."""
+        return layers.linear("cosines", self.cosines, features)
+
+    def expand(self, p: Parameters, features: Tensor) -> Tensor:
+        """Features times the embedding of each level, [batch * atoms, features] (eq. 4)."""
+        taus = p["taus"]  # [batch, atoms]
+        waves = torch.arange(self.cosines, dtype=taus.dtype, device=taus.device) * math.pi
+        cosines = (taus.flatten()[:, None] * waves).cos()  # [batch * atoms, cosines]
+        embedded = layers.dense(p, "cosines", cosines).relu()  # [batch * atoms, features]
+        return features.repeat_interleave(taus.shape[1], 0) * embedded
+
+    def fold(self, p: Parameters, z: Tensor) -> Tensor:
+        """From [batch * atoms, actions, 1] to [batch, actions, atoms]."""
+        levels = p["taus"].shape[1]
+        return z.view(-1, levels, z.shape[1]).transpose(1, 2)

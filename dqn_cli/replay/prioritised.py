@@ -1,0 +1,126 @@
+"""Prioritised replay: what surprised the agent is drawn more often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.arrays import Array
+from dqn_cli.ranges import NonNegative, Positive, Probability
+from dqn_cli.replay.samplers import Replay, Sampler, Uniforms
+from dqn_cli.replay.stream import Indices, Stream
+from dqn_cli.replay.sum_tree import SumTree
+from dqn_cli.replay.views import View
+
+
+class Priority(Enum):
+    """What a priority is made of."""
+
+    loss = "loss"
+    td_error = "td_error"
+
+
+@dataclass
+class Prioritised(Replay):
+    """Drawn in proportion to (priority + eps)^alpha (Schaul et al. 2016, section 3.3).
+
+    Importance weights take back the bias by `beta`, which goes to `beta_end` over the run.
+    """
+
+    alpha: NonNegative
+    beta: Probability
+    beta_end: Probability
+    priority: Priority
+    eps: Positive
+
+    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
+        """Keeps the priorities of a stream's transitions."""
+        return PrioritisedSampler(self, stream, view)
+
+
+class PrioritisedSampler(Sampler[Prioritised]):
+    """A sum tree over the stream's queues: leaf i belongs to what stands at i in a member's queues.
+
+    It catches up with the stream when it samples, so storing a transition costs nothing here.
+    """
+
+    def __init__(self, replay: Prioritised, stream: Stream, view: View) -> None:
+        super().__init__(replay, stream, view)
+        self.tree = SumTree(stream.members, stream.envs * stream.capacity)
+        self._largest = np.ones(stream.members)  # of all priorities seen, to the power of alpha
+        self._appends = -1  # to the stream, that the tree knows of
+        # Which stretch of each ring's queue it knows.
+        self._first = np.zeros_like(stream.first)
+        self._end = np.zeros_like(stream.first)
+        self._latest = np.zeros((stream.members, 0), np.int64)  # leaves, through all members
+
+    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
+        """One transition from each of `batch_size` equal shares of the total priority."""
+        self.catch_up()
+        stream, size = self.stream, self.replay.batch_size
+        self._latest = self.tree.find((np.arange(size) + uniforms(size)) / size)
+        priority = self.tree.leaves.take(self._latest)  # [members, batch]
+        beta = self.replay.beta + (self.replay.beta_end - self.replay.beta) * progress
+        # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
+        weight = (priority / priority.min(1, keepdims=True)) ** -beta
+        member = np.arange(stream.members)[:, None]
+        leaf = self._latest - member * self.tree.size
+        env = leaf // stream.capacity
+        ring = env + member * stream.envs
+        slot = stream.queue[ring, leaf - env * stream.capacity]
+        return self.view(stream, Indices(ring, slot), weight, gamma)
+
+    def learned(self, loss: Array, td_error: Array) -> None:
+        """The latest batch's new priorities."""
+        error = loss if self.replay.priority is Priority.loss else td_error
+        priority = (error.astype(np.float64) + self.replay.eps) ** self.replay.alpha
+        # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
+        priority = np.where(np.isfinite(priority), priority, self._largest[:, None])
+        self._largest = np.maximum(self._largest, priority.max(1))
+        self.tree.set(self._latest.ravel(), priority.ravel())
+
+    def catch_up(self) -> None:
+        """What left the queues has priority 0, what is new the largest that was ever seen."""
+        stream = self.stream
+        if self._appends == stream.appends:
+            return
+        self._appends = stream.appends
+        end = stream.first + stream.count
+        gone = self._leaves(self._first, np.minimum(stream.first, self._end))
+        new = self._leaves(np.maximum(self._end, stream.first), end)
+        if gone.size:
+            self.tree.set(gone, np.zeros(gone.size))
+        if new.size:
+            self.tree.set(new, self._largest[new // self.tree.size])
+        self._first, self._end = stream.first.copy(), end
+
+    @property
+    def nbytes(self) -> int:
+        """The tree's."""
+        return self.tree.nbytes
+
+    def contents(self) -> dict[str, Array]:
+        """Priorities, and how far the tree has caught up."""
+        known = {"first": self._first, "end": self._end, "largest": self._largest}
+        return {"leaves": self.tree.leaves} | known
+
+    def load(self, contents: Mapping[str, Array]) -> None:
+        """Goes on from the `contents()` of a sampler of the same shape."""
+        leaves = contents["leaves"].ravel()
+        self.tree.set(np.arange(leaves.size), leaves)
+        self._first, self._end = contents["first"].copy(), contents["end"].copy()
+        self._largest = contents["largest"].copy()
+
+    def _leaves(self, start: Array, end: Array) -> Array:
+        """The leaves, counted through all members, of the places from start to end [rings]."""
+        lengths = np.maximum(end - start, 0)
+        ring = np.repeat(np.arange(lengths.size), lengths)
+        within = np.arange(ring.size) - np.repeat(lengths.cumsum() - lengths, lengths)
+        member, env = np.divmod(ring, self.stream.envs)
+        place = (start[ring] + within) % self.stream.capacity
+        leaf = env * self.stream.capacity + place
+        return np.asarray(member * self.tree.size + leaf)

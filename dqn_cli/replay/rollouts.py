@@ -1,0 +1,110 @@
+"""On-policy rollouts: what was gathered since the last training, with lambda returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.arrays import Array
+from dqn_cli.ranges import Probability
+from dqn_cli.replay.samplers import Replay, Sampler, Uniforms, Values
+from dqn_cli.replay.stream import Indices, Stream
+from dqn_cli.replay.views import View, transitions
+
+
+@dataclass
+class Rollout(Replay):
+    """The transitions since the last training, in shuffled minibatches (PQN, Gallici et al. 2025).
+
+    Each is compared with its lambda return, computed once when the training begins; the rest of
+    the buffer is not used again.
+    """
+
+    trace_decay: Probability
+
+    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
+        """Keeps the current rollout."""
+        return RolloutSampler(self, stream, view)
+
+
+class RolloutSampler(Sampler[Rollout]):
+    """Epochs over one rollout, each in an order of its own."""
+
+    def __init__(self, replay: Rollout, stream: Stream, view: View) -> None:
+        super().__init__(replay, stream, view)
+        self._trained = np.zeros_like(stream.first)  # up to here in each queue
+        self._batch: Batch | None = None
+        self._order = np.zeros((stream.members, 0), np.int64)
+
+    def begin(self, values: Values, gamma: Array) -> None:
+        """Takes all that is new as the rollout, and values it with the network as it is now."""
+        stream = self.stream
+        end = stream.first + stream.count
+        steps = int((end - np.maximum(self._trained, stream.first)).min())
+        self._trained = end
+        # Environments advance in step, so the newest `steps` of each make the rollout.
+        ring = np.arange(stream.members * stream.envs)[:, None]
+        places = (end - steps)[:, None] + np.arange(steps)
+        slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
+        members = (stream.members, stream.envs * steps)
+        rings = np.broadcast_to(ring, slot.shape)
+        indices = Indices(rings.reshape(members), slot.reshape(members))
+        batch = transitions(stream, indices, np.ones(members), gamma)
+        q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
+        ended = (stream.terminated | stream.truncated)[rings, slot % stream.slots]
+        returns = lambda_returns(
+            batch.reward.numpy().reshape(slot.shape),
+            batch.discount.numpy().reshape(slot.shape),
+            q.max(-1).reshape(slot.shape),
+            ended,
+            self.replay.trace_decay,
+        )
+        reward = torch.from_numpy(returns.reshape(members).astype(stream.reward.dtype))
+        self._batch = batch._replace(
+            reward=reward,
+            discount=torch.zeros_like(reward),
+            next_obs=batch.next_obs.new_zeros(*members, 0),
+        )
+        self._order = self._order[:, :0]
+
+    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
+        """The next minibatch; what is left of an epoch when it is too short for one is dropped."""
+        assert self._batch is not None, "begin comes first"
+        total = self._batch.reward.shape[1]
+        size = min(self.replay.batch_size, total)
+        if self._order.shape[1] < size:
+            self._order = uniforms(total).argsort(1)
+        chosen, self._order = self._order[:, :size], self._order[:, size:]
+        member = torch.arange(self.stream.members)[:, None]
+        at = torch.from_numpy(chosen)
+        return Batch(*(each[member, at] for each in self._batch))
+
+    def contents(self) -> dict[str, Array]:
+        """How far it has trained; a checkpoint never falls between two updates of one training."""
+        return {"trained": self._trained}
+
+    def load(self, contents: Mapping[str, Array]) -> None:
+        """Goes on from the `contents()` of a sampler of the same shape."""
+        self._trained = contents["trained"].copy()
+
+
+def lambda_returns(
+    reward: Array, discount: Array, next_value: Array, ended: Array, trace_decay: float
+) -> Array:
+    """Peng's Q(lambda) returns of consecutive steps; all arguments are [..., steps].
+
+    G_t = r_t + discount_t ((1 - lambda) v_t+1 + lambda G_t+1), with G = v after the last step and
+    where an episode ended (Peng & Williams 1996; Gallici et al. 2025, algorithm 1).
+    """
+    returns = np.zeros(reward.shape)
+    following = next_value[..., -1]
+    for step in reversed(range(reward.shape[-1])):
+        value = next_value[..., step]
+        following = np.where(ended[..., step], value, following)
+        mixed = value + trace_decay * (following - value)
+        returns[..., step] = following = reward[..., step] + discount[..., step] * mixed
+    return returns

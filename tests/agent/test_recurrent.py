@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dqn_cli.agent import layers
+from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.parameters import size, views
+from dqn_cli.agent.quantiles import Iqn, Qr
+from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
+from dqn_cli.agent.spaces import Spaces
+
+ACTIONS, UNITS, BATCH, TIME = 3, 4, 5, 6
+SPACES = Spaces((3, 2), (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False)
+KINDS = [Gru, Lstm]
+# Episodes begin at random steps: at the first and the last, in succession, and nowhere.
+STARTS = torch.tensor(
+    [
+        [False, False, False, False, False, False],
+        [True, False, False, False, False, False],
+        [False, False, True, True, False, False],
+        [True, False, False, True, False, True],
+        [True, True, True, True, True, True],
+    ]
+)
+
+
+def net(
+    kind: type[Gru | Lstm],
+    widths: list[int],
+    layer_norm: bool = False,
+    spectral_norm: bool = False,
+    dueling: bool = False,
+    noisy: bool = False,
+) -> Recurrent:
+    return kind(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, UNITS, 2, 3)
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def parameters(network: Recurrent, head: Head) -> dict[str, Tensor]:
+    layout = network.layout(SPACES, head)
+    return views(drawn(size(layout), seed=1) * 0.5, layout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_is_torchs_own_cell_with_the_same_weights(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [])
+    p = parameters(network, Scalar())
+    cell = (nn.GRUCell if kind is Gru else nn.LSTMCell)(6, UNITS, dtype=torch.float64)
+    cell.load_state_dict(
+        {
+            "weight_ih": p["cell.input.weight"].T,
+            "bias_ih": p["cell.input.bias"],
+            "weight_hh": p["cell.state.weight"].T,
+            "bias_hh": p["cell.state.bias"],
+        }
+    )
+    x, state = drawn(BATCH, 6), drawn(BATCH, network.state_size, seed=2)
+    output, after = network.cell(p, layers.dense(p, "cell.input", x), state)
+    if kind is Gru:
+        expected = cell(x, state)
+        torch.testing.assert_close(after, expected)
+    else:
+        expected, memory = cell(x, state.chunk(2, 1))
+        torch.testing.assert_close(after, torch.cat([expected, memory], 1))
+    torch.testing.assert_close(output, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [])
+    p = parameters(network, Scalar())
+    layer = (nn.GRU if kind is Gru else nn.LSTM)(6, UNITS, batch_first=True, dtype=torch.float64)
+    layer.load_state_dict(
+        {
+            "weight_ih_l0": p["cell.input.weight"].T,
+            "bias_ih_l0": p["cell.input.bias"],
+            "weight_hh_l0": p["cell.state.weight"].T,
+            "bias_hh_l0": p["cell.state.bias"],
+        }
+    )
+    obs, empty = drawn(BATCH, TIME, 3, 2), torch.zeros(BATCH, network.state_size).double()
+    outputs, _ = network.remember(p, obs, empty, None)
+    expected = layer(obs.flatten(2))[0]
+    torch.testing.assert_close(outputs.view(BATCH, TIME, UNITS), expected)
+
+
+def test_a_gru_by_hand() -> None:
+    # One unit, no weights but on the input's candidate: h' = (1 - z) tanh(x) + z h.
+    network = Gru([], False, False, False, False, 0.5, 1, 0, 1)
+    zeros = {"cell.state.weight": torch.zeros(1, 3), "cell.state.bias": torch.zeros(3)}
+    output, after = network.cell(
+        zeros, torch.tensor([[9.0, np.log(3), 0.5]]), torch.tensor([[2.0]])
+    )
+    # z = 3 / (1 + 3) = 0.75: 0.25 * tanh(0.5) + 0.75 * 2
+    assert output.item() == pytest.approx(0.25 * np.tanh(0.5) + 1.5)
+    assert after.item() == output.item()
+
+
+def test_an_lstm_by_hand() -> None:
+    network = Lstm([], False, False, False, False, 0.5, 1, 0, 1)
+    zeros = {"cell.state.weight": torch.zeros(1, 4), "cell.state.bias": torch.zeros(4)}
+    gates = torch.tensor([[0.0, np.log(3), 0.5, -np.log(3)]], dtype=torch.float32)
+    output, after = network.cell(zeros, gates, torch.tensor([[9.0, 2.0]]))
+    # input 0.5, forget 0.75, output 0.25: memory = 0.75 * 2 + 0.5 * tanh(0.5)
+    memory = 1.5 + 0.5 * np.tanh(0.5)
+    assert after[0].tolist() == pytest.approx([0.25 * np.tanh(memory), memory])
+    assert output.item() == after[0, 0].item()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("head", "widths", "dueling"),
+    [
+        (Scalar(), [], False),
+        (Scalar(), [7], True),
+        (Qr(2), [7, 5], False),
+        (C51(3, 0.0, 1.0), [7, 6, 5], True),
+    ],
+)
+def test_a_sequence_is_stepped_through_with_an_empty_memory_where_episodes_start(
+    kind: type[Gru | Lstm], head: Head, widths: list[int], dueling: bool
+) -> None:
+    network = net(kind, widths, layer_norm=True, dueling=dueling)
+    p, obs = parameters(network, head), drawn(BATCH, TIME, 3, 2)
+    state = first = drawn(BATCH, network.state_size, seed=2)
+    steps = []
+    for step in range(TIME):
+        state = torch.where(STARTS[:, step, None], 0, state)
+        z, state = network.unroll(p, obs[:, [step]], state, None, SPACES, head)
+        steps.append(z)
+    z, last = network.unroll(p, obs, first, STARTS, SPACES, head)
+    assert z.shape == (BATCH * TIME, ACTIONS, head.outputs)
+    torch.testing.assert_close(z.view(BATCH, TIME, ACTIONS, -1), torch.stack(steps, 1))
+    torch.testing.assert_close(last, state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sequence_may_be_cut_anywhere(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [7, 5])
+    p, obs = parameters(network, Scalar()), drawn(BATCH, TIME, 3, 2)
+    state = drawn(BATCH, network.state_size, seed=2)
+    whole, end = network.remember(p, obs, state, STARTS)
+    pieces = []
+    for since, until in pairwise([0, 1, 4, TIME]):
+        piece, state = network.remember(p, obs[:, since:until], state, STARTS[:, since:until])
+        pieces.append(piece.view(BATCH, until - since, UNITS))
+    torch.testing.assert_close(torch.cat(pieces, 1), whole.view(BATCH, TIME, UNITS))
+    torch.testing.assert_close(state, end)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_from_before_an_episodes_start_reaches_it(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [7, 5])
+    p = parameters(network, Scalar())
+    obs = drawn(1, TIME, 3, 2).requires_grad_()
+    state = drawn(1, network.state_size, seed=2).requires_grad_()
+    starts = torch.tensor([[False, False, False, True, False, False]])
+    z, _ = network.unroll(p, obs, state, starts, SPACES, Scalar())
+    z.view(TIME, ACTIONS)[5].sum().backward()
+    assert obs.grad is not None
+    assert state.grad is not None
+    reached = obs.grad.flatten(2).abs().sum(2)[0] > 0
+    assert reached.tolist() == [False, False, False, True, True, True]
+    assert not state.grad.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_called_on_observations_a_network_takes_each_for_an_episodes_first(
+    kind: type[Gru | Lstm],
+) -> None:
+    network = net(kind, [7, 5], dueling=True)
+    p, obs = parameters(network, Scalar()), drawn(BATCH, TIME, 3, 2)
+    each = network(p, obs.flatten(0, 1), SPACES, Scalar())
+    garbage = drawn(BATCH, network.state_size, seed=2)
+    everywhere = torch.ones(BATCH, TIME, dtype=torch.bool)
+    z, _ = network.unroll(p, obs, garbage, everywhere, SPACES, Scalar())
+    torch.testing.assert_close(each, z)
+
+
+@pytest.mark.parametrize(("kind", "numbers"), [(Gru, UNITS), (Lstm, 2 * UNITS)])
+def test_a_grus_state_is_its_output_and_an_lstm_carries_its_cell_too(
+    kind: type[Gru | Lstm], numbers: int
+) -> None:
+    assert net(kind, []).state_size == numbers
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(Gru, 3), (Lstm, 4)])
+def test_the_cell_stands_between_torso_and_streams(kind: type[Gru | Lstm], gates: int) -> None:
+    layout = net(kind, [7, 5], dueling=True).layout(SPACES, Scalar())
+    shapes = {name: each.shape for name, each in layout.items() if name.endswith("weight")}
+    assert shapes == {
+        "torso.0.weight": (6, 7),
+        "cell.input.weight": (7, gates * UNITS),
+        "cell.state.weight": (UNITS, gates * UNITS),
+        "advantage.hidden.weight": (UNITS, 5),
+        "advantage.out.weight": (5, ACTIONS),
+        "value.hidden.weight": (UNITS, 5),
+        "value.out.weight": (5, 1),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cell_is_neither_noisy_nor_normalised_nor_a_last_layer(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [7, 5], True, True, False, True)
+    layout = network.layout(SPACES, Scalar())
+    cell = {name for name in layout if name.startswith("cell")}
+    assert cell == {
+        f"cell.{part}.{what}" for part in ("input", "state") for what in ("weight", "bias")
+    }
+    assert not any(network.is_last(name) for name in cell)
+    assert network.is_last("advantage.hidden.weight_sigma")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_implicit_quantiles_have_levels_for_each_step(kind: type[Gru | Lstm]) -> None:
+    network, head = net(kind, [7, 5], dueling=True), Iqn(3, 4)
+    p, obs = parameters(network, head), drawn(BATCH, TIME, 3, 2)
+    taus = torch.from_numpy(np.random.default_rng(3).random((BATCH * TIME, 3)))
+    state = drawn(BATCH, network.state_size, seed=2)
+    z, _ = network.unroll(p | {"taus": taus}, obs, state, STARTS, SPACES, head)
+    assert z.shape == (BATCH * TIME, ACTIONS, 3)
+    features, _ = network.remember(p, obs, state, STARTS)
+    for row in (0, 7, 29):
+        own = p | {"taus": taus[[row]]}
+        expected = network.streams(own, features[[row]], SPACES, head)
+        torch.testing.assert_close(z[[row]], expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_through_time_are_those_of_finite_differences(kind: type[Gru | Lstm]) -> None:
+    network = net(kind, [5, 4])
+    layout = network.layout(SPACES, Scalar())
+    obs, starts = drawn(2, 4, 3, 2), STARTS[[0, 2], :4]
+
+    def output(flat: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return network.unroll(views(flat, layout), obs, state, starts, SPACES, Scalar())
+
+    flat, state = drawn(size(layout), seed=1) * 0.5, drawn(2, network.state_size, seed=2)
+    assert torch.autograd.gradcheck(output, (flat.requires_grad_(), state.requires_grad_()))

@@ -1,0 +1,173 @@
+"""Environments that keep the record which streams, views and samplers are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_cli.replay.stream import Step, Stream
+
+Array = NDArray[Any]
+ACTIONS, STATE = 3, 2
+
+
+class Taken(NamedTuple):
+    """What was done in a slot, and what came of it."""
+
+    action: int
+    reward: float
+    terminated: bool
+    truncated: bool
+
+    @property
+    def ended(self) -> bool:
+        return self.terminated or self.truncated
+
+
+@dataclass
+class Slot:
+    """One observation; `taken` is None for an episode's last and for the newest."""
+
+    obs: Array
+    mask: Array
+    state: Array
+    starts: bool
+    taken: Taken | None = None
+
+
+@dataclass
+class RecordedEnv:
+    """Emits observations that never repeat, in episodes that end by chance."""
+
+    ring: int
+    random: np.random.Generator
+    masked: bool
+    end_chance: float
+    slots: list[Slot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._emit(starts=True, state=np.zeros(STATE, np.float32))
+
+    def step(self, action: int) -> Slot:
+        """Fills the newest slot, and gives the one with what the action led to."""
+        ends = self.random.random(2) < self.end_chance  # sometimes both at once
+        self.slots[-1].taken = Taken(action, float(self.random.normal()), *ends.tolist())
+        final = self._emit(starts=False)
+        if ends.any():
+            self._emit(starts=True)
+        return final
+
+    def begins(self, place: int) -> Taken:
+        taken = self.slots[place].taken
+        assert taken is not None
+        return taken
+
+    def reachable(self, stream: Stream) -> list[int]:
+        """Slots that begin a transition, are followed by a window, and are not yet overwritten."""
+        newest = len(self.slots) - 1
+        oldest = max(newest - stream.capacity - stream.window, 0)
+        places = range(oldest, newest - stream.window + 1)
+        return [place for place in places if self.slots[place].taken][-stream.capacity :]
+
+    def steps(self, place: int, n_step: int) -> list[Taken]:
+        """The transition in a slot and those after it, n or up to the episode's end."""
+        steps = [self.begins(place)]
+        while len(steps) < n_step and not steps[-1].ended:
+            steps.append(self.begins(place + len(steps)))
+        return steps
+
+    def _emit(self, starts: bool, state: Array | None = None) -> Slot:
+        count = len(self.slots)
+        obs = np.array([self.ring, count + 1], np.float64)
+        mask = np.ones(ACTIONS, bool)
+        if self.masked:
+            mask = self.random.random(ACTIONS) < 0.5
+            mask[self.random.integers(ACTIONS)] = True
+        if state is None:
+            state = self.random.normal(size=STATE).astype(np.float32)
+        self.slots.append(Slot(obs, mask, state, starts))
+        return self.slots[-1]
+
+
+Envs = list[list[RecordedEnv]]  # [members][envs]
+
+
+def recorded_envs(
+    seed: int, members: int, envs: int, masked: bool = False, end_chance: float = 0.0
+) -> Envs:
+    def env(ring: int) -> RecordedEnv:
+        return RecordedEnv(ring, np.random.default_rng([seed, ring]), masked, end_chance)
+
+    return [[env(member * envs + nth) for nth in range(envs)] for member in range(members)]
+
+
+def of_slots(envs: Envs, value: Callable[[Slot], Any]) -> Array:
+    """A value of each environment's newest slot, [members, envs, ...]."""
+    return np.array([[value(env.slots[-1]) for env in row] for row in envs])
+
+
+def stream_of(
+    envs: Envs, capacity: int, n_step: int = 1, masked: bool = False, window: int | None = None
+) -> Stream:
+    obs, mask = of_slots(envs, lambda slot: slot.obs), of_slots(envs, lambda slot: slot.mask)
+    return Stream(capacity, n_step, obs, mask, masked, STATE, window)
+
+
+def step_all(envs: Envs, stream: Stream, random: np.random.Generator, count: int = 1) -> None:
+    for _ in range(count):
+        action = random.integers(ACTIONS, size=(len(envs), len(envs[0])))
+        before = [[env.slots[-1] for env in row] for row in envs]
+        finals = [
+            [env.step(int(taken)) for env, taken in zip(*pair, strict=True)]
+            for pair in zip(envs, action, strict=True)
+        ]
+        taken = [[slot.taken for slot in row] for row in before]
+        step = Step(
+            *(np.array([[each[i] for each in row] for row in taken]) for i in (1, 2, 3)),
+            final_obs=np.array([[slot.obs for slot in row] for row in finals]),
+            final_mask=np.array([[slot.mask for slot in row] for row in finals]),
+            obs=of_slots(envs, lambda slot: slot.obs),
+            mask=of_slots(envs, lambda slot: slot.mask),
+        )
+        stream.append(action, step, of_slots(envs, lambda slot: slot.state))
+
+
+def empty_stream(
+    members: int,
+    envs: int,
+    capacity: int,
+    n_step: int = 1,
+    state_size: int = 0,
+    window: int | None = None,
+) -> Stream:
+    """Starts with observation 0."""
+    mask = np.ones((members, envs, ACTIONS), bool)
+    return Stream(capacity, n_step, np.zeros((members, envs, 1)), mask, False, state_size, window)
+
+
+def append(
+    stream: Stream, obs: float, terminated: bool = False, truncated: bool = False, reward: float = 0
+) -> None:
+    """One step of every environment to `obs`; after an end the new episode begins with -obs."""
+    shape = (stream.members, stream.envs)
+    number, final = np.full(shape, float(reward)), np.full((*shape, 1), float(obs))
+    ends = np.full(shape, terminated), np.full(shape, truncated)
+    mask = np.ones((*shape, ACTIONS), bool)
+    then = -final if terminated or truncated else final
+    stream.append(np.zeros(shape, np.int64), Step(number, *ends, final, mask, then, mask))
+
+
+def every_transition(stream: Stream) -> tuple[Array, Array]:
+    """Ring and oldness of all that `locate` can be asked for, [members, envs * capacity] each."""
+    ring = np.arange(stream.members * stream.envs).repeat(stream.capacity)
+    ring = ring.reshape(stream.members, -1)
+    return ring, np.arange(ring.size).reshape(ring.shape) % stream.capacity
+
+
+def numbers(random: np.random.Generator, members: int) -> Callable[..., Array]:
+    """Uniform numbers of all members, from one generator."""
+    return lambda *shape: random.random((members, *shape))

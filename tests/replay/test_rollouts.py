@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from recorded_envs import (
+    ACTIONS,
+    Array,
+    RecordedEnv,
+    append,
+    empty_stream,
+    numbers,
+    recorded_envs,
+    step_all,
+    stream_of,
+)
+
+from dqn_cli.agent.batch import Batch
+from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
+from dqn_cli.replay.stream import Stream
+from dqn_cli.replay.views import transitions
+
+GAMMA = np.array([0.9, 0.5])
+FACTORS = np.array([1.0, -2.0, 0.3])
+
+
+def by_hand(trace_decay: float, discount: list[float], ended: list[int]) -> list[float]:
+    """Rewards 1, 2, 3, 4; the values of what followed are 10, 20, 30, 40; gamma is 0.5."""
+    ends = np.isin(np.arange(4), ended)
+    values = (np.arange(1.0, 5), np.array(discount), np.arange(10.0, 50, 10))
+    return [float(each) for each in lambda_returns(*values, ends, trace_decay)]
+
+
+HALF = [0.5] * 4
+
+
+@pytest.mark.parametrize(
+    ("trace_decay", "discount", "ended", "expected"),
+    [
+        # 1 + 5, 2 + 10, 3 + 15, 4 + 20: one step ahead, whatever ends
+        (0.0, HALF, [], [6, 12, 18, 24]),
+        (0.0, HALF, [1], [6, 12, 18, 24]),
+        (0.0, [0.5, 0, 0.5, 0.5], [1], [6, 2, 18, 24]),
+        # 24; 3 + 12 = 15; 2 + 7.5 = 9.5; 1 + 4.75 = 5.75
+        (1.0, HALF, [], [5.75, 9.5, 15, 24]),
+        # truncated after the second: 2 + 10 = 12; 1 + 6 = 7
+        (1.0, HALF, [1], [7, 12, 15, 24]),
+        # terminated after the second: 2; 1 + 1 = 2
+        (1.0, [0.5, 0, 0.5, 0.5], [1], [2, 2, 15, 24]),
+        # the last one ends: 4, 3 + 2 = 5, 2 + 2.5 = 4.5, 1 + 2.25 = 3.25
+        (1.0, [0.5, 0.5, 0.5, 0], [3], [3.25, 4.5, 5, 4]),
+        (1.0, HALF, [3], [5.75, 9.5, 15, 24]),
+        # 24; 3 + (30 + 24) / 4 = 16.5; 2 + (20 + 16.5) / 4 = 11.125; 1 + 21.125 / 4 = 6.28125
+        (0.5, HALF, [], [6.28125, 11.125, 16.5, 24]),
+        # truncated after the second: 2 + 10 = 12; 1 + (10 + 12) / 4 = 6.5
+        (0.5, HALF, [1], [6.5, 12, 16.5, 24]),
+        # terminated there: 2; 1 + (10 + 2) / 4 = 4
+        (0.5, [0.5, 0, 0.5, 0.5], [1], [4, 2, 16.5, 24]),
+        # every step ends, by turns in both ways
+        (1.0, [0.5, 0, 0.5, 0], [0, 1, 2, 3], [6, 2, 18, 4]),
+    ],
+)
+def test_lambda_returns_by_hand(
+    trace_decay: float, discount: list[float], ended: list[int], expected: list[float]
+) -> None:
+    assert by_hand(trace_decay, discount, ended) == pytest.approx(expected)
+
+
+def test_one_step_alone_is_bootstrapped_with_its_value() -> None:
+    values = (np.array([[1.0]]), np.array([[0.5]]), np.array([[10.0]]), np.array([[False]]))
+    for trace_decay in (0.0, 0.7, 1.0):
+        assert lambda_returns(*values, trace_decay).tolist() == [[6]]
+
+
+def values_of(obs: Array) -> Array:
+    """Action values that tell observations and actions apart, [..., actions]."""
+    return np.asarray(np.sin(3.1 * obs[..., :1] + obs[..., 1:] * FACTORS))
+
+
+def value(env: RecordedEnv, place: int) -> float:
+    slot = env.slots[place]
+    q = np.sin(3.1 * slot.obs[0] + slot.obs[1] * FACTORS)
+    return float(q[slot.mask].max())
+
+
+def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_decay: float) -> float:
+    """The lambda return of a slot, if slot `last` begins the rollout's last transition."""
+    taken = env.begins(place)
+    if taken.terminated:
+        return taken.reward
+    bootstrap = value(env, place + 1)
+    if taken.truncated or place == last:
+        return taken.reward + gamma * bootstrap
+    following = slow_return(env, place + 1, last, gamma, trace_decay)
+    return taken.reward + gamma * ((1 - trace_decay) * bootstrap + trace_decay * following)
+
+
+def sampler_of(stream: Stream, batch_size: int, trace_decay: float = 0.65) -> RolloutSampler:
+    sampler = Rollout(10**6, batch_size, 1, trace_decay).sampler(stream, transitions)
+    assert isinstance(sampler, RolloutSampler)
+    return sampler
+
+
+def epoch(sampler: RolloutSampler, uniforms: Callable[..., Array], batches: int) -> list[Batch]:
+    drawn = [sampler.sample(uniforms, GAMMA, 0.5) for _ in range(batches)]
+    assert all(isinstance(batch, Batch) for batch in drawn)
+    return drawn  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("trace_decay", [0.0, 0.65, 1.0])
+@pytest.mark.parametrize(("members", "envs", "end_chance"), [(1, 1, 0.0), (1, 3, 0.2), (2, 2, 0.5)])
+def test_an_epoch_has_each_new_transition_once_with_its_lambda_return(
+    members: int, envs: int, end_chance: float, trace_decay: float
+) -> None:
+    random = np.random.default_rng(1)
+    recorded = recorded_envs(5, members, envs, True, end_chance)
+    stream = stream_of(recorded, 24 * envs, 1, True)
+    sampler = sampler_of(stream, envs * 3, trace_decay)
+    began = [[0] * envs for _ in range(members)]
+    for _ in range(8):
+        step_all(recorded, stream, random, 12)
+        sampler.begin(values_of, GAMMA[:members])
+        batches = epoch(sampler, numbers(random, members), 2 * 12 * envs // (envs * 3))
+        for half in (batches[: len(batches) // 2], batches[len(batches) // 2 :]):
+            check_epoch(half, recorded, began, trace_decay)
+        began = [[len(env.slots) - 1 for env in row] for row in recorded]
+
+
+def check_epoch(
+    batches: list[Batch],
+    recorded: list[list[RecordedEnv]],
+    began: list[list[int]],
+    trace_decay: float,
+) -> None:
+    for member, row in enumerate(recorded):
+        found = {}
+        for batch in batches:
+            for column, (ring, count) in enumerate(batch.obs[member].int().tolist()):
+                assert (ring, count - 1) not in found
+                found[ring, count - 1] = batch, (member, column)
+        expected = [
+            (env, place)
+            for env, since in zip(row, began[member], strict=True)
+            for place in range(since, len(env.slots))
+            if env.slots[place].taken
+        ]
+        assert set(found) == {(env.ring, place) for env, place in expected}
+        last = {env.ring: place for env, place in expected}
+        for env, place in expected:
+            batch, at = found[env.ring, place]
+            slot, taken = env.slots[place], env.begins(place)
+            wanted = slow_return(env, place, last[env.ring], GAMMA[member], trace_decay)
+            assert batch.reward[at].item() == pytest.approx(wanted, abs=1e-9)
+            assert batch.action[at] == taken.action
+            assert batch.mask[at].tolist() == slot.mask.tolist()
+            assert batch.weight[at] == 1
+
+
+def stream_of_four() -> Stream:
+    stream = empty_stream(1, 1, 40)
+    for to in range(1, 5):
+        append(stream, to, reward=to)
+    return stream
+
+
+def zeros(obs: Array) -> Array:
+    return np.zeros((*obs.shape[:2], ACTIONS))
+
+
+def rewards(batch: Batch) -> list[float]:
+    found: list[float] = batch.reward.ravel().tolist()
+    return found
+
+
+def in_order(size: int) -> Array:
+    """Numbers that leave the rollout's order as it is."""
+    return np.arange(size)[None] / size
+
+
+def test_nothing_is_left_to_look_ahead_to() -> None:
+    sampler = sampler_of(stream_of_four(), 4)
+    sampler.begin(zeros, GAMMA[:1])
+    (batch,) = epoch(sampler, in_order, 1)
+    assert batch.discount.tolist() == [[0] * 4]
+    assert batch.next_obs.shape == (1, 4, 0)
+    assert batch.weight.tolist() == [[1] * 4]
+
+
+def test_the_first_rollout_is_everything_and_the_next_what_came_since() -> None:
+    stream = stream_of_four()
+    sampler = sampler_of(stream, 3, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3]
+    for to in (5, 6, 7):
+        append(stream, to, truncated=to == 6, reward=to)
+    sampler.begin(zeros, GAMMA[:1])
+    for batch in epoch(sampler, in_order, 5):
+        assert rewards(batch) == [5, 6, 7]
+
+
+def test_an_old_rollout_stays_what_it_was_until_the_next_begins() -> None:
+    stream = stream_of_four()
+    sampler = sampler_of(stream, 4, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    append(stream, 5, reward=5)
+    assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3, 4]
+
+
+def test_what_is_too_little_for_a_batch_is_left_out_of_its_epoch() -> None:
+    sampler = sampler_of(stream_of_four(), 3, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    random = np.random.default_rng(0)
+    seen: set[float] = set()
+    for batch in epoch(sampler, numbers(random, 1), 40):
+        assert len(set(rewards(batch))) == 3
+        seen |= set(rewards(batch))
+    assert seen == {1, 2, 3, 4}
+
+
+def test_an_epochs_order_is_that_of_its_numbers() -> None:
+    sampler = sampler_of(stream_of_four(), 2, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    orders = iter([np.array([[0.4, 0.1, 0.3, 0.2]]), np.array([[0.1, 0.2, 0.9, 0.8]])])
+    drawn = [rewards(batch) for batch in epoch(sampler, lambda size: next(orders), 4)]
+    assert drawn == [[2, 4], [3, 1], [1, 2], [4, 3]]
+
+
+def test_a_new_rollout_begins_a_new_epoch() -> None:
+    stream = stream_of_four()
+    sampler = sampler_of(stream, 2, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    epoch(sampler, in_order, 1)
+    for to in (5, 6):
+        append(stream, to, reward=to)
+    sampler.begin(zeros, GAMMA[:1])
+    assert rewards(epoch(sampler, in_order, 1)[0]) == [5, 6]
+
+
+def test_a_batch_larger_than_the_rollout_is_the_whole_rollout() -> None:
+    sampler = sampler_of(stream_of_four(), 100, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    for batch in epoch(sampler, in_order, 2):
+        assert rewards(batch) == [1, 2, 3, 4]
+
+
+def test_values_are_asked_once_and_of_what_followed_each_transition() -> None:
+    stream = empty_stream(1, 2, 20)
+    append(stream, 1)
+    append(stream, 2, terminated=True)
+    append(stream, 3)
+    asked = []
+
+    def values(obs: Array) -> Array:
+        asked.append(obs.tolist())
+        return zeros(obs)
+
+    sampler = sampler_of(stream, 6)
+    sampler.begin(values, GAMMA[:1])
+    epoch(sampler, in_order, 3)
+    assert asked == [[[[1], [2], [3], [1], [2], [3]]]]
+
+
+def test_illegal_actions_are_worth_nothing_in_a_return() -> None:
+    recorded = recorded_envs(0, 1, 1)
+    stream = stream_of(recorded, 5, 1, True)
+    step_all(recorded, stream, np.random.default_rng(0))
+    stream.mask[0, 1] = [True, False, True]
+    sampler = sampler_of(stream, 1)
+    sampler.begin(lambda obs: np.array([[[1.0, 100.0, 2.0]]]), np.array([0.5]))
+    reward = recorded[0][0].begins(0).reward
+    assert rewards(epoch(sampler, in_order, 1)[0]) == pytest.approx([reward + 0.5 * 2])
+
+
+def test_a_batch_without_a_rollout_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="begin comes first"):
+        sampler_of(stream_of_four(), 2).sample(in_order, GAMMA, 0.0)
+
+
+def test_a_rollout_longer_than_the_buffer_is_what_is_left_of_it() -> None:
+    stream = empty_stream(1, 2, 10)  # 5 in each ring
+    sampler = sampler_of(stream, 10, trace_decay=0)
+    for to in range(1, 9):
+        append(stream, to, reward=to)
+    sampler.begin(zeros, GAMMA[:1])
+    assert rewards(epoch(sampler, in_order, 1)[0]) == [4, 5, 6, 7, 8] * 2
+
+
+def test_a_sampler_goes_on_from_its_contents() -> None:
+    stream = stream_of_four()
+    sampler = sampler_of(stream, 2, trace_decay=0)
+    sampler.begin(zeros, GAMMA[:1])
+    append(stream, 5, reward=5)
+    append(stream, 6, reward=6)
+    stored = copy.deepcopy((stream.contents(), sampler.contents()))
+    fresh = empty_stream(1, 1, 40)
+    other = sampler_of(fresh, 2, trace_decay=0)
+    fresh.load(stored[0])
+    other.load(stored[1])
+    append(fresh, 7, reward=7)
+    other.begin(zeros, GAMMA[:1])
+    drawn = [rewards(batch) for batch in epoch(other, numbers(np.random.default_rng(0), 1), 20)]
+    assert {reward for row in drawn for reward in row} == {5, 6, 7}
+    assert stored[1]["trained"].tolist() == [4]  # and is not changed by what follows
+
+
+def test_rewards_have_the_streams_precision() -> None:
+    sampler = sampler_of(stream_of_four(), 4)
+    sampler.begin(zeros, GAMMA[:1])
+    (batch,) = epoch(sampler, in_order, 1)
+    assert batch.reward.numpy().dtype == sampler.stream.reward.dtype == np.float64

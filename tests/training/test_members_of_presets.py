@@ -1,0 +1,96 @@
+"""Members of a population learn what each would have learned alone, whatever the preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.config.paths import config_folder
+from dqn_cli.training.building import agent_for, build_run
+from dqn_cli.training.learner import Learner
+from dqn_cli.training.loop import Run, act, remember
+from dqn_cli.training.randomness import Purpose, Randomness
+from dqn_cli.training.settings import Settings
+
+MEMBERS = 8
+PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
+SMALL = ("network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400")
+OWN = {
+    "drqn": ("network.units=6", "network.length=4", "network.burn_in=2"),
+    "pqn": ("env.num_envs=4", "train_every=64"),
+}
+
+
+class Population(NamedTuple):
+    """The same members, each alone and all together."""
+
+    alone: list[tuple[Settings, Run]]
+    together: Learner
+    noise: Randomness
+
+
+def population(settings_of: Callable[..., Settings], preset: str, dtype: str) -> Population:
+    words = (f"agent={preset}", f"dtype={dtype}", *SMALL, *OWN.get(preset, ()))
+    settings = settings_of(*words)
+    members, agents = [], []
+    for seed in range(MEMBERS):
+        optimizer = replace(settings.optimizer, lr=1e-3 * (1 + seed / 4))
+        mine = replace(settings, seed=seed, optimizer=optimizer)
+        agent, run = build_run(mine)
+        agents.append(agent_for(mine, agent.spaces))
+        for _ in range(80):
+            action = act(mine, run, 1.0)
+            remember(run, action, run.envs.step(action))
+        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise), np.ones(1))
+        run.envs.close()
+        members.append((mine, run))
+    seeds = list(range(MEMBERS))
+    weights = list(Randomness(seeds, Purpose.weights))
+    together = Learner(agents, weights, getattr(torch, dtype), torch.device("cpu"))
+    return Population(members, together, Randomness(seeds, Purpose.noise))
+
+
+def difference(members: Population, updates: int) -> float:
+    """Of parameters and moments, the largest after so many updates."""
+    for count in range(updates):
+        batches = []
+        for settings, run in members.alone:
+            gamma = np.full(1, settings.gamma)
+            batch = run.sampler.sample(run.replay.uniform, gamma, 0.5)
+            batches.append(batch)
+            _, surprise = run.learner.update(batch, run.noise, 1 - count / 2000)
+            run.sampler.learned(*surprise)
+            run.learner.blend_target(0.05)
+        kind = Batch if isinstance(batches[0], Batch) else Sequences
+        stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
+        members.together.update(stacked, members.noise, 1 - count / 2000)
+        members.together.blend_target(0.05)
+    alone = [run.learner.state for _, run in members.alone]
+    return max(
+        float((torch.cat(each) - all_of_them).abs().max())
+        for each, all_of_them in zip(zip(*alone, strict=True), members.together.state, strict=True)
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_members_side_by_side_learn_what_each_learns_alone(
+    settings_of: Callable[..., Settings], preset: str
+) -> None:
+    members = population(settings_of, preset, "float32")
+    assert difference(members, 1) < 1e-5
+    assert difference(members, 9) < 1e-4
+    assert difference(population(settings_of, preset, "float64"), 30) < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_members_stay_together_over_a_thousand_updates(
+    settings_of: Callable[..., Settings], preset: str
+) -> None:
+    assert difference(population(settings_of, preset, "float64"), 1000) < 1e-10
