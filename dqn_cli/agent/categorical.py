@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent.heads import Head, Loss
@@ -59,7 +58,7 @@ class C51(Head):
 
     def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
         """Kullback-Leibler divergence from the target; its gradient is the cross-entropy's."""
-        return F.kl_div(z.log_softmax(1), target, reduction="none").sum(1)  # [batch]
+        return (target.xlogy(target) - target * z.log_softmax(1)).sum(1)  # [batch]
 
     def edge_mass(self, target: Tensor) -> Tensor:
         """Probability of the first and the last atom."""

@@ -110,10 +110,11 @@ def _rollout(settings: Settings) -> str | None:
             f" train_every={settings.train_every} is less than one of each environment: use at"
             f" least {settings.env.num_envs}"
         )
-    if not replay.batch_size <= settings.train_every <= replay.capacity:
+    if not replay.batch_size <= settings.train_every or settings.train_every * 2 > replay.capacity:
+        # An episode's end takes a slot of its own: half of them, where every step ends one.
         return (
-            f"replay=rollout needs replay.batch_size <= train_every <= replay.capacity; they are"
-            f" {replay.batch_size}, {settings.train_every} and {replay.capacity}"
+            f"replay=rollout needs replay.batch_size <= train_every <= half of replay.capacity;"
+            f" they are {replay.batch_size}, {settings.train_every} and {replay.capacity}"
         )
     return None
 

@@ -92,7 +92,7 @@ class Tracker:
         self._return[:], self._length[:] = state["return"], state["length"]
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
-        self._sums[:] = torch.tensor(state["sums"])
+        self._sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
         self._mark = (self.seconds["train"], now.steps)
 

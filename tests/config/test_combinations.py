@@ -105,14 +105,14 @@ REFUSED = [
         ["train_every=8", "env.num_envs=7"],
     ),
     (
-        f"{ROLLOUT}replay.batch_size=300 train_every=299 replay.capacity=500",
-        ["replay=rollout", "batch_size <= train_every", "300, 299 and 500"],
+        f"{ROLLOUT}replay.batch_size=300 train_every=299 replay.capacity=600",
+        ["replay=rollout", "batch_size <= train_every", "300, 299 and 600"],
         ["train_every=300", "replay.batch_size=299"],
     ),
     (
         f"{ROLLOUT}replay.batch_size=64 train_every=200 replay.capacity=100",
-        ["replay=rollout", "train_every <= replay.capacity", "64, 200 and 100"],
-        ["train_every=100", "replay.capacity=200"],
+        ["replay=rollout", "train_every <= half of replay.capacity", "64, 200 and 100"],
+        ["train_every=50 replay.batch_size=50", "replay.capacity=400"],
     ),
 ]
 
@@ -151,7 +151,7 @@ def test_a_refusal_names_what_clashes_and_what_would_be_right_which_is_then_acce
         "exploration=ladder env.num_envs=2 exploration.start=1",
         f"{ROLLOUT}network=table",
         f"{ROLLOUT}head=iqn exploration=noisy network.noisy=true reset.every=100",
-        f"{ROLLOUT}env.num_envs=64 train_every=64 replay.batch_size=64 replay.capacity=64",
+        f"{ROLLOUT}env.num_envs=64 train_every=64 replay.batch_size=64 replay.capacity=128",
         "replay=uniform target=none network=gru replay.n_step=3",
     ],
 )

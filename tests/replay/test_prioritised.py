@@ -318,6 +318,20 @@ def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None
     assert sampler.tree.leaves[0, 1] == 10  # the largest is that of them all
 
 
+@pytest.mark.parametrize("error", [np.nan, np.inf])
+def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> None:
+    # The run fails with words of its own when its parameters are looked at.
+    sampler = sampler_of(stream_of_three(), 3)
+    sampled(sampler, middles())
+    sampler.learned(np.zeros((1, 3)), np.array([[0.0, 3.0, 1.0]]))
+    sampled(sampler, lambda size: np.full((1, size), 0.1))
+    sampler.learned(np.zeros((1, 3)), np.array([[0.0, error, 1.0]]))
+    assert np.isfinite(sampler.tree.leaves).all()
+    append(sampler.stream, 4)
+    sampler.catch_up()
+    assert sampler.tree.leaves.max() == sampler.tree.leaves[0, 3] == 4  # 3 + eps
+
+
 @pytest.mark.parametrize(("members", "envs", "behind"), [(1, 1, 0), (1, 3, 2), (2, 2, 70)])
 def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
     members: int, envs: int, behind: int
