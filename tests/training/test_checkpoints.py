@@ -25,7 +25,7 @@ from dqn_cli.training.tracking import Tracker
 
 Compose = Callable[..., Settings]
 SMALL = (
-    "network.widths=[8]", "replay.batch_size=8", "replay.capacity=60", "learning_starts=20",
+    "network.widths=[8]", "replay.batch_size=8", "replay.capacity=80", "learning_starts=20",
     "train_every=2", "updates_per_train=1", "steps=150",
 )  # fmt: skip
 RECURRENT = ("network.units=5", "network.length=4", "network.burn_in=2")
