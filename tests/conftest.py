@@ -69,11 +69,15 @@ def settings_of() -> Callable[..., Settings]:
     return cache(composed)
 
 
+PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
+
 # What a choice needs besides itself.
 NEEDED = {
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),
-    "replay=rollout": ("target=none", "train_every=256"),
+    "network=minatar": ("env=MinAtar/Breakout-v1",),
+    "network=table": ("env=CliffWalking-v1",),
+    "replay=rollout": ("target=none",),
 }
 
 

@@ -111,24 +111,26 @@ def presence() -> Array:
     return np.stack(seen)
 
 
+# Of all the times a state is seen, the share after so many steps of an episode, [LIMIT, states].
+WHEN: Array = presence() / np.maximum(presence().sum(0), 1e-12)
+
+
 def n_step(q: Array, n: int, value: Callable[[Array], Array] = best) -> Array:
     """n rewards of the behaviour, or fewer where the time limit comes first, then the value.
 
     What is left of an episode differs each time a state is seen, so targets are averaged over when.
     """
-    share = presence() / np.maximum(presence().sum(0), 1e-12)
     total = np.zeros((STATES, ACTIONS))
     for time in range(LIMIT):
         ahead = value(q)
         for _ in range(min(n, LIMIT - time) - 1):
             ahead = (BEHAVIOUR * (REWARD + GAMMA * after(ahead))).sum(1)
-        total += share[time][:, None] * (REWARD + GAMMA * after(ahead))
+        total += WHEN[time][:, None] * (REWARD + GAMMA * after(ahead))
     return total
 
 
 def peng(q: Array, trace_decay: float, length: int) -> Array:
     """Lambda returns of the behaviour in rollouts of `length`, averaged over place and time."""
-    share = presence() / np.maximum(presence().sum(0), 1e-12)
     total = np.zeros((STATES, ACTIONS))
     for place in range(length):
         for time in range(LIMIT):
@@ -137,7 +139,7 @@ def peng(q: Array, trace_decay: float, length: int) -> Array:
                 mixed = (1 - trace_decay) * best(q) + trace_decay * following
                 following = (BEHAVIOUR * (REWARD + GAMMA * after(mixed))).sum(1)
             mixed = (1 - trace_decay) * best(q) + trace_decay * following
-            total += share[time][:, None] / length * (REWARD + GAMMA * after(mixed))
+            total += WHEN[time][:, None] / length * (REWARD + GAMMA * after(mixed))
     return total
 
 

@@ -10,11 +10,11 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from conftest import NEEDED, PRESETS
 from gymnasium import spaces
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.training.building import build_run
 from dqn_cli.training.loop import train
@@ -66,6 +66,11 @@ def pairs(*patterns: tuple[str, str]) -> set[Pair]:
     }
 
 
+EVERY_PAIR = {
+    frozenset((f"{one}={value}", f"{other}={choice}"))
+    for (one, values), (other, choices) in combinations(AXES.items(), 2)
+    for value, choice in product(values, choices)
+}
 REFUSED = pairs(
     ("network=table", "head=iqn"),
     ("network=table", "exploration=noisy"),
@@ -104,22 +109,17 @@ SMALL = (
 def covering_array() -> list[list[str]]:
     """Assignments of every axis, without refused pairs, in which all other pairs occur; greedy."""
     random = np.random.default_rng(0)
-    missing = {
-        frozenset((f"{a}={x}", f"{b}={y}"))
-        for (a, xs), (b, ys) in combinations(AXES.items(), 2)
-        for x, y in product(xs, ys)
-    } - REFUSED
+    missing = EVERY_PAIR - REFUSED
     cases = []
     while missing:
         best: list[str] = []
         for _ in range(30):
-            case = sorted(min(missing, key=lambda pair: (sorted(pair), len(pair))))
+            case = min(map(sorted, missing))
             rest = [axis for axis in AXES if not any(w.startswith(f"{axis}=") for w in case)]
             for axis in random.permutation(rest):
+                words = [f"{axis}={value}" for value in AXES[axis]]
                 allowed = [
-                    word
-                    for value in AXES[axis]
-                    if not any(frozenset((word := f"{axis}={value}", w)) in REFUSED for w in case)
+                    word for word in words if not any(frozenset((word, w)) in REFUSED for w in case)
                 ]
                 if allowed:
                     gain = [
@@ -138,7 +138,7 @@ def covered(case: list[str]) -> set[Pair]:
 
 
 def in_order(case: list[str]) -> list[str]:
-    """Choices of a group before keys of it; a table goes without the keys it does not have."""
+    """Choices of a group before keys of it."""
     return sorted(case, key=lambda word: "." in word.split("=")[0])
 
 
@@ -198,32 +198,20 @@ def test_every_legal_pair_of_choices_runs(settings_of: Compose, case: list[str])
 
 def test_the_cases_cover_every_pair_and_hold_none_that_is_refused() -> None:
     seen = set().union(*(covered(case) for case in CASES))
-    every = {
-        frozenset((f"{a}={x}", f"{b}={y}"))
-        for (a, xs), (b, ys) in combinations(AXES.items(), 2)
-        for x, y in product(xs, ys)
-    }
-    assert every - seen == REFUSED
+    assert EVERY_PAIR - seen == REFUSED
 
 
 @pytest.mark.parametrize("pair", sorted(map(sorted, REFUSED)), ids=str)
 def test_a_pair_that_makes_no_sense_is_refused_in_words(
     settings_of: Compose, pair: list[str]
 ) -> None:
-    # What either of the two needs besides, so that the pair itself is what is wrong.
-    besides = {
-        "exploration=noisy": ["network.noisy=true"],
-        "exploration=ladder": ["env.num_envs=3"],
-        "replay=rollout": ["target=none", "train_every=8"],
-        "network=minatar": ["env=MinAtar/Breakout-v1"],
-        "network=table": ["env=CliffWalking-v1"],
-    }
     keys = {word.split("=")[0] for word in pair}
     table = "network=table" in pair
+    # With what either of the two needs besides, so that the pair itself is what is wrong.
     needed = [
         word
         for each in pair
-        for word in besides.get(each, [])
+        for word in NEEDED.get(each, ())
         if word.split("=")[0] not in keys and not (table and word.startswith("network."))
     ]
     with pytest.raises(
@@ -234,7 +222,6 @@ def test_a_pair_that_makes_no_sense_is_refused_in_words(
     assert any(name in str(refused.value) for name in named)
 
 
-PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
 OBSERVATIONS = {
     "vector": "env=CartPole-v1",
     "one-hot": "env=CliffWalking-v1",

@@ -95,7 +95,7 @@ def over_sequences(values: Tensor, batch: Sequences) -> Tensor:
 def _unroll(
     model: Model, parameters: Tensor, batch: Sequences, noise: Tensor, taus: Tensor
 ) -> Tensor:
-    """Z after the burn-in, [sequences, length + n, actions, atoms]."""
+    """The z after the burn-in, [sequences, length + n, actions, atoms]."""
     network = model.network
     assert isinstance(network, Recurrent)
     p = model.named(parameters, noise, taus)

@@ -9,7 +9,7 @@ from torch import Tensor
 from dqn_cli.agent import layers
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.networks import Mlp
-from dqn_cli.agent.parameters import Layout, Parameter
+from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count
 
@@ -35,14 +35,11 @@ class MinAtar(Mlp):
                 f" by {smallest}; these are {list(shape)}: use network=mlp"
             )
         height, width, planes = shape
-        layout: dict[str, Parameter] = {}
+        layout: Layout = {}
         for index, channels in enumerate(self.channels):
             name = f"convolution.{index}"
-            layout |= layers.convolution(name, planes, channels, KERNEL)
-            if self.spectral_norm:
-                layout |= layers.spectral(name, channels)
-            if self.layer_norm:
-                layout |= layers.normalized(name, channels)
+            layer = layers.convolution(name, planes, channels, KERNEL)
+            layout |= self.hidden_layout(name, layer, channels)
             height, width, planes = height - KERNEL + 1, width - KERNEL + 1, channels
         dense, features = self.dense_torso_layout(height * width * planes)
         return layout | dense, features

@@ -44,7 +44,7 @@ class Head:
 
     def mean(self, target: Tensor) -> Tensor:
         """Expected returns [batch] of what `backup` gave [batch, atoms]."""
-        raise NotImplementedError
+        return self.q(target)
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
@@ -95,10 +95,6 @@ class Scalar(Head):
     def q(self, z: Tensor) -> Tensor:
         """The one atom itself."""
         return z.squeeze(-1)
-
-    def mean(self, target: Tensor) -> Tensor:
-        """The one atom itself."""
-        return target.squeeze(-1)
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None

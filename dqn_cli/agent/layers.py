@@ -34,8 +34,7 @@ def linear(name: str, inputs: int, outputs: int) -> Layout:
 def noisy_linear(name: str, inputs: int, outputs: int, sigma: float) -> Layout:
     """A linear layer that also has a scale of noise for each weight (Fortunato et al. 2018)."""
     scale = sigma / math.sqrt(inputs)
-    return {
-        **linear(name, inputs, outputs),
+    return linear(name, inputs, outputs) | {
         f"{name}.weight_sigma": Parameter((inputs, outputs), scale, scale),
         f"{name}.bias_sigma": Parameter((outputs,), scale, scale),
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 from dqn_cli.agent import layers
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.parameters import Layout, Parameter
+from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count, Positive
 
@@ -78,7 +78,7 @@ class Mlp(Network):
     def layout(self, spaces: Spaces, head: Head) -> Layout:
         """Torso, head, one stream (`advantage`) or two; ValueError if nothing is normalised."""
         layout, features = self.torso_layout(spaces)
-        layout = {**layout, **head.embedding(features)}
+        layout |= head.embedding(features)
         outputs = {"advantage": spaces.actions * head.outputs}
         if self.dueling:
             outputs["value"] = head.outputs
@@ -88,7 +88,8 @@ class Mlp(Network):
         for stream, count in outputs.items():
             inputs = features
             for width in self.widths[-1:]:
-                layout |= self._hidden(f"{stream}.hidden", inputs, width, dense)
+                name = f"{stream}.hidden"
+                layout |= self.hidden_layout(name, dense(name, inputs, width), width)
                 inputs = width
             layout |= dense(f"{stream}.out", inputs, count)
         if self.spectral_norm and not layers.is_spectral(layout):
@@ -112,9 +113,10 @@ class Mlp(Network):
 
     def dense_torso_layout(self, inputs: int) -> tuple[Layout, int]:
         """All hidden layers but the last of `widths`, and how many features come out."""
-        layout: dict[str, Parameter] = {}
+        layout: Layout = {}
         for index, width in enumerate(self.widths[:-1]):
-            layout |= self._hidden(f"torso.{index}", inputs, width, layers.linear)
+            name = f"torso.{index}"
+            layout |= self.hidden_layout(name, layers.linear(name, inputs, width), width)
             inputs = width
         return layout, inputs
 
@@ -124,8 +126,14 @@ class Mlp(Network):
             x = layers.hidden(p, f"torso.{index}", x)
         return x
 
+    def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
+        """A hidden layer's own parameters and those of what normalises it, as chosen."""
+        if self.spectral_norm and f"{name}.weight_sigma" not in layer:
+            layer = layer | layers.spectral(name, units)
+        return layer | layers.normalized(name, units) if self.layer_norm else layer
+
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """Z [batch, actions, atoms] of features [batch, features]."""
+        """The z [batch, actions, atoms] of features [batch, features]."""
         x = head.expand(p, features)
         advantage = self._stream(p, "advantage", x).view(-1, spaces.actions, head.outputs)
         if not self.dueling:
@@ -137,14 +145,6 @@ class Mlp(Network):
         if self.widths:
             x = layers.hidden(p, f"{stream}.hidden", x)
         return layers.dense(p, f"{stream}.out", x)
-
-    def _hidden(
-        self, name: str, inputs: int, width: int, dense: Callable[[str, int, int], Layout]
-    ) -> Layout:
-        layout = dense(name, inputs, width)
-        if self.spectral_norm and dense is layers.linear:
-            layout = {**layout, **layers.spectral(name, width)}
-        return {**layout, **layers.normalized(name, width)} if self.layer_norm else layout
 
     def _noisy(self, name: str, inputs: int, outputs: int) -> Layout:
         return layers.noisy_linear(name, inputs, outputs, self.sigma)

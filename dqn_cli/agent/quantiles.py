@@ -48,10 +48,6 @@ class Qr(Head):
         """The mean of the quantiles."""
         return z.mean(-1)
 
-    def mean(self, target: Tensor) -> Tensor:
-        """The mean of the quantiles."""
-        return target.mean(-1)
-
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:

@@ -46,10 +46,8 @@ class Recurrent(Mlp):
         """The dense torso and the cell, which has `units` features."""
         layout, features = self.dense_torso_layout(spaces.observation_size)
         columns = self.gates * self.units
-        from_input = layers.linear("cell.input", features, columns)
-        return {**layout, **from_input, **layers.linear("cell.state", self.units, columns)}, (
-            self.units
-        )
+        layout |= layers.linear("cell.input", features, columns)
+        return layout | layers.linear("cell.state", self.units, columns), self.units
 
     def torso(self, p: Parameters, obs: Tensor) -> Tensor:
         """Features of each observation as if an episode began with it."""
@@ -65,7 +63,7 @@ class Recurrent(Mlp):
         spaces: Spaces,
         head: Head,
     ) -> tuple[Tensor, Tensor]:
-        """Z [batch * time, actions, atoms] and the last state, of obs [batch, time, *shape].
+        """The z [batch * time, actions, atoms] and the last state, of obs [batch, time, *shape].
 
         Where `starts` [batch, time] is true an episode begins, with an empty memory.
         """

@@ -50,10 +50,10 @@ class RolloutSampler(Sampler[Rollout]):
         ring = np.arange(stream.members * stream.envs)[:, None]
         places = (end - steps)[:, None] + np.arange(steps)
         slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
-        members = (stream.members, stream.envs * steps)
+        of_members = (stream.members, stream.envs * steps)
         rings = np.broadcast_to(ring, slot.shape)
-        indices = Indices(rings.reshape(members), slot.reshape(members))
-        batch = transitions(stream, indices, np.ones(members), gamma)
+        indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
+        batch = transitions(stream, indices, np.ones(of_members), gamma)
         q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
         ended = (stream.terminated | stream.truncated)[rings, slot % stream.slots]
         returns = lambda_returns(
@@ -63,11 +63,11 @@ class RolloutSampler(Sampler[Rollout]):
             ended,
             self.replay.trace_decay,
         )
-        reward = torch.from_numpy(returns.reshape(members).astype(stream.reward.dtype))
+        reward = torch.from_numpy(returns.reshape(of_members).astype(stream.reward.dtype))
         self._batch = batch._replace(
             reward=reward,
             discount=torch.zeros_like(reward),
-            next_obs=batch.next_obs.new_zeros(*members, 0),
+            next_obs=batch.next_obs.new_zeros(*of_members, 0),
         )
         self._order = self._order[:, :0]
 

@@ -25,7 +25,7 @@ def transitions(stream: Stream, indices: Indices, weight: Array, gamma: Array) -
     there = row + (indices.slot + steps) % stream.slots
     return Batch(
         obs=stream.observations(here),
-        action=torch.from_numpy(stream.action.take(here).astype(np.int64)),
+        action=_actions(stream, here),
         mask=stream.masks(here),
         reward=_real(stream, reward),
         discount=_real(stream, discount),
@@ -58,7 +58,7 @@ def sequences(
         obs=stream.observations(time),
         state=torch.from_numpy(state.take(time[..., 0], axis=0)),
         starts=torch.from_numpy(starts),
-        action=torch.from_numpy(stream.action.take(here).astype(np.int64)),
+        action=_actions(stream, here),
         mask=stream.masks(here),
         reward=_real(stream, reward),
         discount=_real(stream, discount),
@@ -87,6 +87,10 @@ def _returns(stream: Stream, row: Array, slot: Array, gamma: Array) -> tuple[Arr
         discount = np.where(lasts, discount * gamma * ~terminated, discount)
         steps += lasts
     return reward, discount, steps
+
+
+def _actions(stream: Stream, at: Array) -> Tensor:
+    return torch.from_numpy(stream.action.take(at).astype(np.int64))
 
 
 def _real(stream: Stream, values: Array) -> Tensor:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from conftest import PRESETS
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.config.paths import config_folder
 from dqn_cli.training.building import agent_for, build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, act, remember
@@ -19,7 +19,6 @@ from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Settings
 
 MEMBERS = 8
-PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
 SMALL = ("network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400")
 OWN = {
     "drqn": ("network.units=6", "network.length=4", "network.burn_in=2"),
