@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cpprb
 import numpy as np
@@ -22,7 +23,7 @@ from dqn_cli.replay.views import transitions
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
 ALPHA, BETA = 0.6, 0.4
-CARTPOLE = 4  # elements of an observation
+CARTPOLE, ACTIONS = 4, 2  # elements of an observation, and actions
 GAMMA = np.array([0.99])
 
 
@@ -47,18 +48,19 @@ def main() -> None:
 def filled(capacity: int) -> PrioritisedSampler:
     """A full buffer of transitions like CartPole's, with random priorities."""
     random = np.random.default_rng(0)
-    mask = np.ones((1, ENVS, 2), bool)
+    mask = np.ones((1, ENVS, ACTIONS), bool)
     obs = random.normal(size=(1, ENVS, CARTPOLE)).astype(np.float32)
-    stream = Stream(capacity, 1, obs, mask, masked=False)
+    stream = Stream(capacity, obs, mask, masked=False, state_size=0, window=1)
     for count in range(stream.slots + EPISODE):
         ended = np.full((1, ENVS), count % EPISODE == EPISODE - 1)
         after = random.normal(size=obs.shape).astype(np.float32)
         step = Step(np.ones((1, ENVS)), ended, ended & False, after, mask, after, mask)
-        stream.append(random.integers(2, size=(1, ENVS)), step)
+        stream.append(random.integers(ACTIONS, size=(1, ENVS)), step)
     replay = Prioritised(capacity, BATCH, 1, ALPHA, BETA, 1.0, Priority.td_error, 1e-6)
-    sampler = PrioritisedSampler(replay, stream, transitions)
+    view = partial(transitions, n_step=1, actions=ACTIONS)
+    sampler = PrioritisedSampler(replay, stream, view, GAMMA)
     for _ in range(2 * capacity // BATCH):
-        sampler.sample(lambda size: random.random((1, size)), GAMMA, 0.0)
+        sampler.draw(lambda size: random.random((1, size)), 0.0)
         errors = random.exponential(size=(1, BATCH))
         sampler.learned(errors, errors)
     return sampler
@@ -72,7 +74,8 @@ def our_round(sampler: PrioritisedSampler) -> Callable[[], float]:
         errors = random.exponential(size=(CALLS, 1, BATCH)).astype(np.float32)
         start = time.perf_counter()
         for error in errors:
-            sampler.sample(lambda size: random.random((1, size)), GAMMA, 0.0)
+            drawn = sampler.draw(lambda size: random.random((1, size)), 0.0)
+            sampler.batch(sampler.sources, drawn)
             sampler.learned(error, error)
         return (time.perf_counter() - start) / CALLS
 
@@ -90,7 +93,7 @@ def their_round(capacity: int) -> Callable[[], float]:
     )  # fmt: skip
     for _ in range(capacity // 1000):
         obs = random.normal(size=(1000, CARTPOLE)).astype(np.float32)
-        act = random.integers(2, size=1000)
+        act = random.integers(ACTIONS, size=1000)
         buffer.add(obs=obs, act=act, rew=np.ones(1000), done=np.zeros(1000), next_obs=obs)
     for _ in range(2 * capacity // BATCH):
         sample = buffer.sample(BATCH, beta=BETA)

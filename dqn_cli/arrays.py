@@ -1,9 +1,32 @@
-"""The type of NumPy arrays everywhere here; shapes are in the docstrings."""
+"""Types and words for arrays of numbers, which stand at the bottom of everything."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-Array: TypeAlias = NDArray[Any]
+Array = NDArray[Any]
+# NumPy arrays or tensors, all of one call of the same kind: a few small operations are done sooner
+# on arrays, and only tensors can be compiled.
+Values: TypeAlias = Any
+
+
+def library(values: Values) -> Any:
+    """NumPy or torch, whichever these are of; both have `where`, `arange`, `ones_like`, `clip`."""
+    return torch if isinstance(values, Tensor) else np
+
+
+def cast(values: Values, dtype: Any) -> Values:
+    """The values in a type that has the same name in NumPy and torch, or in that of others."""
+    if isinstance(values, Tensor):
+        return values.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    return values.astype(dtype, copy=False)
+
+
+def tensor(values: Values) -> Tensor:
+    """The values as a tensor, on the same memory."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(values)

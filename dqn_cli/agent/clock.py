@@ -23,13 +23,16 @@ class Clock(NamedTuple):
 
     def reading(self, unit: Unit) -> int:
         """The reading in one unit."""
-        return {Unit.steps: self.steps, Unit.updates: self.updates, Unit.episodes: self.episodes}[
-            unit
-        ]
+        reading: int = getattr(self, unit.value)
+        return reading
 
     def since(self, start: Clock) -> Clock:
         """The time passed since `start`, never negative."""
-        return Clock(*(max(now - then, 0) for now, then in zip(self[:3], start[:3], strict=True)))
+        return Clock(
+            max(self.steps - start.steps, 0),
+            max(self.updates - start.updates, 0),
+            max(self.episodes - start.episodes, 0),
+        )
 
 
 def crossings(before: int, now: int, every: int) -> int:

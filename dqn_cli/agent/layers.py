@@ -86,7 +86,7 @@ def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
         noise_in, noise_out = _factor(p[f"{name}.noise_in"]), _factor(p[f"{name}.noise_out"])
         weight = weight + p[f"{name}.weight_sigma"] * torch.outer(noise_in, noise_out)
         bias = bias + p[f"{name}.bias_sigma"] * noise_out
-    return torch.addmm(bias, x, weight)
+    return x @ weight + bias
 
 
 def hidden(p: Parameters, name: str, x: Tensor) -> Tensor:

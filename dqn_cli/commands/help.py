@@ -47,7 +47,7 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
 
 Keys without a group
   steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads
-  reset.every
+  compile=auto|true|false   reset.every
   eval.every eval.episodes eval.max_episode_steps
   checkpoint.every checkpoint.keep checkpoint.replay   log.every
   import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER

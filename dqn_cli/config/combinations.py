@@ -14,7 +14,7 @@ from dqn_cli.agent.table import Table
 from dqn_cli.agent.targets import NoTarget
 from dqn_cli.agent.updates import Dqn
 from dqn_cli.replay.rollouts import Rollout
-from dqn_cli.training.settings import Settings
+from dqn_cli.training.settings import Device, Settings
 
 Rule = Callable[[Settings], str | None]
 
@@ -119,6 +119,15 @@ def _rollout(settings: Settings) -> str | None:
     return None
 
 
+def _compile(settings: Settings) -> str | None:
+    if settings.compile not in ("auto", True, False):
+        return f"compile={settings.compile} must be auto, true or false"
+    if settings.compile is True and settings.device not in (Device.auto, Device.cpu):
+        device = settings.device.name
+        return f"compile=true is for the CPU alone: device={device} needs compile=auto or false"
+    return None
+
+
 def _threads(settings: Settings) -> str | None:
     threads = settings.threads
     if threads != "auto" and not (isinstance(threads, int) and threads >= 1):
@@ -128,6 +137,7 @@ def _threads(settings: Settings) -> str | None:
 
 RULES: tuple[Rule, ...] = (
     _threads,
+    _compile,
     _fraction_of_no_episodes,
     _empty_support,
     _loss_of_a_distribution,

@@ -6,21 +6,15 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.building import (
-    EnvConfig,
-    EnvironmentFailure,
-    Vectorization,
-    make,
-    storage_dtype,
-)
+from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, Vectorization, make, storage_dtype
+from dqn_cli.envs.processes import Processes
 from dqn_cli.envs.seeding import Place, SeededEpisodes, SeedOf
+from dqn_cli.envs.serial import Serial
 from dqn_cli.envs.spaces import AnyEnv
 from dqn_cli.replay.stream import Step
 
@@ -49,18 +43,16 @@ class Environments:
             for seed_of, place in zip(flat, places, strict=True)
         ]
         is_async = config.vectorization is Vectorization["async"]
-        vector = AsyncVectorEnv if is_async else SyncVectorEnv
-        self._vector = vector(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        self._envs = (Processes if is_async else Serial)(config.id, makers)
         self._id = config.id
         self._episodes = [place.episode for place in places]
         self._actions = [list(place.actions) for place in places]
         probe, self.spaces = make(config)
         probe.close()
-        self._dtype = storage_dtype(self._vector.single_observation_space, dtype)
-        obs, info = self._vector.reset()
-        self.masked = "action_mask" in info
-        self.obs = self._observations(obs)
-        self.mask = self._masks(info)
+        space = self._envs.observation_space
+        start = self._envs.reset(self.spaces.actions, storage_dtype(space, dtype))
+        obs, mask, self.masked = start
+        self.obs, self.mask = self._shaped(obs), self._shaped(mask)
         self._check_finite("observation", self.obs)
 
     @property
@@ -71,67 +63,27 @@ class Environments:
 
     def step(self, action: Array) -> Step:
         """Takes `action` [members, envs]; EnvironmentFailure on a NaN or infinite answer."""
-        obs, reward, terminated, truncated, info = self._vector.step(action.reshape(-1))
-        self._record(action.reshape(-1), terminated | truncated)
-        self.obs, self.mask = self._observations(obs), self._masks(info)
-        final_obs, final_mask = self.obs, self.mask
-        if "final_obs" in info:
-            final_obs, final_mask = self._final(info)
-        self._check_finite("reward", reward)
-        self._check_finite("observation", final_obs)
-        if final_obs is not self.obs:
-            self._check_finite("observation", self.obs)
-        shape = self._shape
-        return Step(
-            reward=reward.reshape(shape),
-            terminated=terminated.reshape(shape),
-            truncated=truncated.reshape(shape),
-            final_obs=final_obs,
-            final_mask=final_mask,
-            obs=self.obs,
-            mask=self.mask,
-        )
+        actions = action.ravel().tolist()
+        step = self._envs.step(actions)
+        for row, taken in enumerate(actions):
+            self._actions[row].append(taken)
+            if step.terminated[row] or step.truncated[row]:
+                self._episodes[row] += 1
+                self._actions[row] = []
+        self._check_finite("reward", step.reward)
+        self._check_finite("observation", step.final_obs)
+        if step.obs is not step.final_obs:
+            self._check_finite("observation", step.obs)
+        step = Step(*map(self._shaped, step))
+        self.obs, self.mask = step.obs, step.mask
+        return step
 
     def close(self) -> None:
         """Closes every environment."""
-        self._vector.close()
+        self._envs.close()
 
-    def _record(self, action: Array, ended: Array) -> None:
-        for env, taken in enumerate(action.tolist()):
-            self._actions[env].append(taken)
-        for env in np.flatnonzero(ended).tolist():
-            self._episodes[env] += 1
-            self._actions[env] = []
-
-    def _final(self, info: dict[str, Any]) -> tuple[Array, Array]:
-        obs, mask = self.obs.copy(), self.mask.copy()
-        rows = obs.reshape(-1, *obs.shape[2:])  # [members * envs, *shape]
-        for env in np.flatnonzero(info["_final_obs"]).tolist():
-            rows[env] = info["final_obs"][env]
-        if self.masked:
-            final = self._masks(info.get("final_info", {}))
-            ended = info["_final_obs"].reshape(self._shape)
-            mask[ended] = final[ended]
-        return obs, mask
-
-    def _observations(self, obs: Any) -> Array:
-        array = np.asarray(obs)
-        return array.astype(self._dtype).reshape(*self._shape, *array.shape[1:])
-
-    def _masks(self, info: dict[str, Any]) -> Array:
-        legal = np.ones((*self._shape, self.spaces.actions), bool)
-        if not self.masked or "action_mask" not in info:
-            return legal
-        mask = np.asarray(info["action_mask"])
-        if mask.shape[1:] != (self.spaces.actions,):
-            raise EnvironmentFailure(
-                f"env={self._id}: action_mask has shape {mask.shape[1:]},"
-                f" but there are {self.spaces.actions} actions"
-            )
-        given = info["_action_mask"].reshape(self._shape)
-        legal[given] = mask.reshape(legal.shape).astype(bool)[given]
-        legal[~legal.any(-1)] = True  # nothing is legal where an episode is over: nothing is asked
-        return legal
+    def _shaped(self, rows: Array) -> Array:
+        return rows.reshape(*self._shape, *rows.shape[1:])  # [members, envs, ...]
 
     def _check_finite(self, what: str, values: Array) -> None:
         if not np.isfinite(values).all():

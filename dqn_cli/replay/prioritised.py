@@ -11,7 +11,7 @@ import numpy as np
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.ranges import NonNegative, Positive, Probability
-from dqn_cli.replay.samplers import Replay, Sampler, Uniforms
+from dqn_cli.replay.samplers import Drawn, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Indices, Stream
 from dqn_cli.replay.sum_tree import SumTree
 from dqn_cli.replay.views import View
@@ -37,9 +37,9 @@ class Prioritised(Replay):
     priority: Priority
     eps: Positive
 
-    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
+    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
         """Keeps the priorities of a stream's transitions."""
-        return PrioritisedSampler(self, stream, view)
+        return PrioritisedSampler(self, stream, view, gamma)
 
 
 class PrioritisedSampler(Sampler[Prioritised]):
@@ -48,8 +48,8 @@ class PrioritisedSampler(Sampler[Prioritised]):
     It catches up with the stream when it samples, so storing a transition costs nothing here.
     """
 
-    def __init__(self, replay: Prioritised, stream: Stream, view: View) -> None:
-        super().__init__(replay, stream, view)
+    def __init__(self, replay: Prioritised, stream: Stream, view: View, gamma: Array) -> None:
+        super().__init__(replay, stream, view, gamma)
         self.tree = SumTree(stream.members, stream.envs * stream.capacity)
         self._largest = np.ones(stream.members)  # of all priorities seen, to the power of alpha
         self._appends = -1  # to the stream, that the tree knows of
@@ -58,21 +58,25 @@ class PrioritisedSampler(Sampler[Prioritised]):
         self._end = np.zeros_like(stream.first)
         self._latest = np.zeros((stream.members, 0), np.int64)  # leaves, through all members
 
-    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
-        """One transition from each of `batch_size` equal shares of the total priority."""
+    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+        """One leaf from each of `batch_size` equal shares of the total priority, and its weight."""
         self.catch_up()
-        stream, size = self.stream, self.replay.batch_size
+        size = self.replay.batch_size
         self._latest = self.tree.find((np.arange(size) + uniforms(size)) / size)
         priority = self.tree.leaves.take(self._latest)  # [members, batch]
         beta = self.replay.beta + (self.replay.beta_end - self.replay.beta) * progress
         # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
         weight = (priority / priority.min(1, keepdims=True)) ** -beta
-        member = np.arange(stream.members)[:, None]
-        leaf = self._latest - member * self.tree.size
-        env = leaf // stream.capacity
-        ring = env + member * stream.envs
-        slot = stream.queue[ring, leaf - env * stream.capacity]
-        return self.view(stream, Indices(ring, slot), weight, gamma)
+        return self._latest, weight
+
+    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
+        """The transitions that belong to the leaves."""
+        stored, gamma = sources
+        leaf, weight = drawn
+        member, leaf = leaf // self.tree.size, leaf % self.tree.size
+        env, place = leaf // self.stream.capacity, leaf % self.stream.capacity
+        ring = member * self.stream.envs + env
+        return self.view(stored, Indices(ring, stored.queue[ring, place]), weight, gamma)
 
     def learned(self, loss: Array, td_error: Array) -> None:
         """The latest batch's new priorities."""

@@ -11,9 +11,9 @@ import torch
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.ranges import Probability
-from dqn_cli.replay.samplers import Replay, Sampler, Uniforms, Values
+from dqn_cli.replay.samplers import ActionValues, Drawn, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Indices, Stream
-from dqn_cli.replay.views import View, transitions
+from dqn_cli.replay.views import View
 
 
 @dataclass
@@ -26,21 +26,21 @@ class Rollout(Replay):
 
     trace_decay: Probability
 
-    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
+    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
         """Keeps the current rollout."""
-        return RolloutSampler(self, stream, view)
+        return RolloutSampler(self, stream, view, gamma)
 
 
 class RolloutSampler(Sampler[Rollout]):
     """Epochs over one rollout, each in an order of its own."""
 
-    def __init__(self, replay: Rollout, stream: Stream, view: View) -> None:
-        super().__init__(replay, stream, view)
+    def __init__(self, replay: Rollout, stream: Stream, view: View, gamma: Array) -> None:
+        super().__init__(replay, stream, view, gamma)
         self._trained = np.zeros_like(stream.first)  # up to here in each queue
         self._batch: Batch | None = None
         self._order = np.zeros((stream.members, 0), np.int64)
 
-    def begin(self, values: Values, gamma: Array) -> None:
+    def begin(self, values: ActionValues) -> None:
         """Takes all that is new as the rollout, and values it with the network as it is now."""
         stream = self.stream
         end = stream.first + stream.count
@@ -53,7 +53,8 @@ class RolloutSampler(Sampler[Rollout]):
         of_members = (stream.members, stream.envs * steps)
         rings = np.broadcast_to(ring, slot.shape)
         indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
-        batch = transitions(stream, indices, np.ones(of_members), gamma)
+        batch = self.view(stream.stored, indices, np.ones(of_members), self.gamma)
+        assert isinstance(batch, Batch)
         q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
         ended = (stream.terminated | stream.truncated)[rings, slot % stream.slots]
         returns = lambda_returns(
@@ -71,7 +72,7 @@ class RolloutSampler(Sampler[Rollout]):
         )
         self._order = self._order[:, :0]
 
-    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
+    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
         """The next minibatch; what is left of an epoch when it is too short for one is dropped."""
         assert self._batch is not None, "begin comes first"
         total = self._batch.reward.shape[1]
@@ -81,7 +82,11 @@ class RolloutSampler(Sampler[Rollout]):
         chosen, self._order = self._order[:, :size], self._order[:, size:]
         member = torch.arange(self.stream.members)[:, None]
         at = torch.from_numpy(chosen)
-        return Batch(*(each[member, at] for each in self._batch))
+        return tuple(each[member, at] for each in self._batch)
+
+    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
+        """What was drawn is the batch."""
+        return Batch(*drawn)
 
     def contents(self) -> dict[str, Array]:
         """How far it has trained; a checkpoint never falls between two updates of one training."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
-
-import numpy as np
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array
+from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import Count
-from dqn_cli.replay.stream import Indices, Stream
+from dqn_cli.replay.stream import Stored, Stream, locate
 from dqn_cli.replay.views import View
 
+# What a batch is drawn by, each [members, ...].
+Drawn: TypeAlias = tuple[Values, ...]
 # Numbers in [0, 1) of the given shape with a leading axis [members], each member's from its own.
 Uniforms: TypeAlias = Callable[..., Array]
 # Action values [members, n, actions] of observations [members, n, *shape].
-Values: TypeAlias = Callable[[Array], Array]
+ActionValues: TypeAlias = Callable[[Array], Array]
+
+
+class Sources(NamedTuple):
+    """What batches are made from."""
+
+    stored: Stored
+    gamma: Values  # [members]
 
 
 @dataclass
@@ -36,8 +43,8 @@ class Replay:
                 f" replay.capacity={self.capacity}: a batch must fit into the buffer"
             )
 
-    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
-        """What draws from a stream; batches are what `view` makes of the indices."""
+    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
+        """What draws from a stream; batches are what `view` makes of it, with gamma [members]."""
         raise NotImplementedError
 
 
@@ -45,20 +52,34 @@ Kind = TypeVar("Kind", bound=Replay, covariant=True)
 
 
 class Sampler(Generic[Kind]):
-    """Draws batches, and learns how surprising they were."""
+    """Draws batches, and learns how surprising they were.
 
-    def __init__(self, replay: Kind, stream: Stream, view: View) -> None:
+    `draw` decides by chance, outside the update; `batch` is a pure function of what it gave, and
+    part of the update.
+    """
+
+    def __init__(self, replay: Kind, stream: Stream, view: View, gamma: Array) -> None:
         self.replay, self.stream, self.view = replay, stream, view
+        self.gamma = gamma
 
-    def begin(self, values: Values, gamma: Array) -> None:
+    def begin(self, values: ActionValues) -> None:
         """Called before each round of updates."""
 
-    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
-        """The next batch, with gamma [members]; `progress` is the share of the run that is over."""
+    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+        """What the next batch is made of; `progress` is the share of the run that is over."""
+        raise NotImplementedError
+
+    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
+        """The batch of what was drawn from the sources; all are arrays, or all are tensors."""
         raise NotImplementedError
 
     def learned(self, loss: Array, td_error: Array) -> None:
         """What the update found of each sample of the latest batch, [members, batch]."""
+
+    @property
+    def sources(self) -> Sources:
+        """What every batch is made from: the stream's memory and gamma, always the same."""
+        return Sources(self.stream.stored, self.gamma)
 
     @property
     def nbytes(self) -> int:
@@ -77,24 +98,27 @@ class Sampler(Generic[Kind]):
 class Uniform(Replay):
     """Every stored transition is equally likely (Lin 1992)."""
 
-    def sampler(self, stream: Stream, view: View) -> Sampler[Replay]:
+    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
         """Remembers nothing."""
-        return UniformSampler(self, stream, view)
+        return UniformSampler(self, stream, view, gamma)
 
 
 class UniformSampler(Sampler[Uniform]):
     """Any transition of any of a member's rings, with weight 1."""
 
-    def sample(self, uniforms: Uniforms, gamma: Array, progress: float) -> Batch | Sequences:
-        """One number for each transition of the batch picks it."""
-        uniform = uniforms(self.replay.batch_size)  # [members, batch]
-        return self.view(self.stream, self.locate(uniform), np.ones(uniform.shape), gamma)
+    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+        """A number in [0, 1) for each transition, [members, batch]."""
+        return (uniforms(self.replay.batch_size),)
 
-    def locate(self, uniform: Array) -> Indices:
-        """Where the transitions begin that numbers [members, batch] in [0, 1) pick."""
-        stream = self.stream
-        ends = stream.sizes.cumsum(1)  # [members, envs]
-        nth = (uniform * ends[:, -1:]).astype(np.int64)
+    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
+        """The transitions that the numbers pick."""
+        stored, gamma = sources
+        (uniform,) = drawn
+        members, envs = self.stream.members, self.stream.envs
+        sizes = stored.size.reshape(members, envs)
+        ends = sizes.cumsum(1)
+        nth = cast(uniform * ends[:, -1:], "int64")
         env = (nth[..., None] >= ends[:, None]).sum(-1)  # [members, batch]
-        member = np.arange(stream.members)[:, None]
-        return stream.locate(member * stream.envs + env, nth - (ends - stream.sizes)[member, env])
+        member = library(uniform).arange(members)[:, None]
+        indices = locate(stored, member * envs + env, nth - (ends - sizes)[member, env])
+        return self.view(stored, indices, library(uniform).ones_like(uniform), gamma)

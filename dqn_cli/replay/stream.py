@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from dqn_cli.arrays import Array
+from dqn_cli.arrays import Array, Values
 
 
 class Step(NamedTuple):
@@ -39,11 +37,33 @@ class Step(NamedTuple):
         return np.asarray(self.terminated | self.truncated)
 
 
+class Stored(NamedTuple):
+    """A stream's memory."""
+
+    obs: Values  # [rings, slots, *shape]
+    state: Values  # [rings, slots, state]
+    mask: Values  # [rings, slots, actions], or [rings, slots, 0] if all are always legal
+    action: Values  # [rings, slots], as are the four below
+    reward: Values
+    terminated: Values
+    truncated: Values
+    begins: Values
+    queue: Values  # [rings, capacity]
+    first: Values  # [rings]
+    size: Values  # [rings]
+
+
 class Indices(NamedTuple):
     """Where sampled transitions begin, [members, batch]: the ring, and the slot counted from 0."""
 
-    ring: Array
-    slot: Array
+    ring: Values
+    slot: Values
+
+
+def locate(stored: Stored, ring: Values, nth: Values) -> Indices:
+    """The `nth` oldest transition of each ring; both [members, batch]."""
+    place = (stored.first[ring] + nth) % stored.queue.shape[1]
+    return Indices(ring, stored.queue[ring, place])
 
 
 class Stream:
@@ -61,12 +81,11 @@ class Stream:
     def __init__(
         self,
         capacity: int,
-        n_step: int,
         obs: Array,
         mask: Array,
         masked: bool,
-        state_size: int = 0,
-        window: int | None = None,
+        state_size: int,
+        window: int,
     ) -> None:
         """Starts with observations [members, envs, *shape] and masks [members, envs, actions].
 
@@ -74,8 +93,7 @@ class Stream:
         that of a recurrent network's state, which each slot keeps as it was before obs_t.
         """
         self.members, self.envs, self.actions = mask.shape
-        self.n_step, self.masked = n_step, masked
-        self.window = n_step if window is None else window
+        self.masked, self.window = masked, window
         self.capacity = -(-capacity // self.envs)  # transitions in one ring
         # A window follows the newest transition, and an episode's end takes one more slot.
         self.slots = self.capacity + self.window + 1
@@ -84,7 +102,7 @@ class Stream:
         self.obs = np.zeros(shape + obs.shape[2:], obs.dtype)
         self.state = np.zeros((*shape, state_size), np.float32)
         self.mask = np.zeros((*shape, self.actions if masked else 0), bool)
-        self.action = np.zeros(shape, np.min_scalar_type(self.actions))
+        self.action = np.zeros(shape, np.uint8 if self.actions <= 256 else np.int32)
         self.reward = np.zeros(shape, np.float64 if obs.dtype == np.float64 else np.float32)
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
@@ -95,9 +113,11 @@ class Stream:
         self.count = np.zeros(rings, np.int64)
         self.head = np.zeros(rings, np.int64)  # the newest slot, of which only obs is known
         self.appends = 0  # how often it was appended to
-        self._rings = np.arange(rings)
-        self._all_legal = torch.ones(1, dtype=torch.bool)
-        self._write_obs(self._rings, obs, mask)
+        names = (*self._contents, *self._positions[:3])
+        self.stored = Stored(*(getattr(self, name) for name in names))
+        rows = zip(obs.reshape(rings, *obs.shape[2:]), mask.reshape(rings, -1), strict=True)
+        for ring, (row, legal) in enumerate(rows):
+            self._write_obs(ring, 0, row, legal)
 
     @property
     def nbytes(self) -> int:
@@ -115,41 +135,29 @@ class Stream:
         `state` [members, envs, state_size] is the recurrent state to act on `step.obs` with.
         """
         self.appends += 1
-        at = self.head % self.slots
-        self.action[self._rings, at] = action.reshape(-1)
-        self.reward[self._rings, at] = step.reward.reshape(-1)
-        self.terminated[self._rings, at] = step.terminated.reshape(-1)
-        self.truncated[self._rings, at] = step.truncated.reshape(-1)
-        self.begins[self._rings, at] = True
-        self._advance(self._rings, step.final_obs, step.final_mask)
-        ended = np.flatnonzero(step.ended)
-        if ended.size:
-            self._advance(ended, step.obs, step.mask)
-        if state is not None:
-            at = self.head % self.slots
-            self.state[self._rings, at] = state.reshape(self._rings.size, -1)
-
-    def locate(self, ring: Array, nth: Array) -> Indices:
-        """The `nth` oldest transition of each ring; both [members, batch]."""
-        return Indices(ring, self.queue[ring, (self.first[ring] + nth) % self.capacity])
+        # Rings are few, and a number is written at its place ten times as fast as an array of one.
+        for ring in range(self.members * self.envs):
+            env = divmod(ring, self.envs)
+            at = int(self.head[ring]) % self.slots
+            terminated, truncated = step.terminated[env], step.truncated[env]
+            self.action[ring, at] = action[env]
+            self.reward[ring, at] = step.reward[env]
+            self.terminated[ring, at] = terminated
+            self.truncated[ring, at] = truncated
+            self.begins[ring, at] = True
+            self._advance(ring, step.final_obs[env], step.final_mask[env])
+            if terminated or truncated:
+                self._advance(ring, step.obs[env], step.mask[env])
+            if state is not None:
+                self.state[ring, int(self.head[ring]) % self.slots] = state[env]
 
     def newest(self, count: int) -> Array:
         """The latest observations, [members, at most count per environment, *shape]."""
         back = np.arange(min(count, int(self.head.min()) + 1, self.slots))
-        at = self._rings[:, None] * self.slots + (self.head[:, None] - back) % self.slots
+        rings = np.arange(self.head.size)[:, None]
+        at = rings * self.slots + (self.head[:, None] - back) % self.slots
         flat = self.obs.reshape(-1, *self.obs.shape[2:])  # [rings * slots, *shape]
         return np.asarray(flat.take(at.reshape(self.members, -1), axis=0))
-
-    def observations(self, at: Array) -> Tensor:
-        """Observations [..., *shape] in slots [...], which are counted through all rings."""
-        flat = self.obs.reshape(-1, *self.obs.shape[2:])  # [rings * slots, *shape]
-        return torch.from_numpy(flat.take(at, axis=0))
-
-    def masks(self, at: Array) -> Tensor:
-        """What is legal, [..., actions], in slots [...], which are counted through all rings."""
-        if not self.masked:
-            return self._all_legal.expand(*at.shape, self.actions)
-        return torch.from_numpy(self.mask.reshape(-1, self.actions).take(at, axis=0))
 
     def contents(self) -> dict[str, Array]:
         """Views of everything in the rings; slots that were never written are left out."""
@@ -166,7 +174,7 @@ class Stream:
 
     def check_valid(self) -> None:
         """AssertionError if what is sampled could be unfinished, overwritten or no transition."""
-        for ring in self._rings:
+        for ring in range(self.head.size):
             order = (self.first[ring] + np.arange(self.count[ring])) % self.capacity
             slots = self.queue[ring, order]
             assert (np.diff(slots) > 0).all(), "the queue is in order"
@@ -174,30 +182,23 @@ class Stream:
             assert (slots <= self.head[ring] - self.window).all(), "every window is complete"
             assert self.begins[ring, slots % self.slots].all(), "only transitions are sampled"
 
-    def _advance(self, rings: Array, obs: Array, mask: Array) -> None:
-        self.head[rings] += 1
-        self._write_obs(rings, obs, mask)
-        self._drop(rings[self._oldest(rings) <= self.head[rings] - self.slots])
-        complete = self.head[rings] - self.window
-        pushed = (complete >= 0) & self.begins[rings, complete % self.slots]
-        self._push(rings[pushed], complete[pushed])
+    def _advance(self, ring: int, obs: Array, mask: Array) -> None:
+        head = int(self.head[ring]) + 1
+        self.head[ring] = head
+        self._write_obs(ring, head % self.slots, obs, mask)
+        first, count = int(self.first[ring]), int(self.count[ring])
+        if count and self.queue[ring, first % self.capacity] <= head - self.slots:
+            first, count = first + 1, count - 1
+        complete = head - self.window
+        if complete >= 0 and self.begins[ring, complete % self.slots]:
+            if count == self.capacity:
+                first, count = first + 1, count - 1
+            self.queue[ring, (first + count) % self.capacity] = complete
+            count += 1
+        self.first[ring], self.count[ring] = first, count
 
-    def _write_obs(self, rings: Array, obs: Array, mask: Array) -> None:
-        at = self.head[rings] % self.slots
-        self.begins[rings, at] = False
-        self.obs[rings, at] = obs.reshape(self._rings.size, *obs.shape[2:])[rings]
+    def _write_obs(self, ring: int, at: int, obs: Array, mask: Array) -> None:
+        self.begins[ring, at] = False
+        self.obs[ring, at] = obs
         if self.masked:
-            self.mask[rings, at] = mask.reshape(self._rings.size, self.actions)[rings]
-
-    def _oldest(self, rings: Array) -> Array:
-        oldest = self.queue[rings, self.first[rings] % self.capacity]
-        return np.where(self.count[rings] > 0, oldest, self.head[rings])
-
-    def _drop(self, rings: Array) -> None:
-        self.first[rings] += 1
-        self.count[rings] -= 1
-
-    def _push(self, rings: Array, slots: Array) -> None:
-        self._drop(rings[self.count[rings] == self.capacity])
-        self.queue[rings, (self.first[rings] + self.count[rings]) % self.capacity] = slots
-        self.count[rings] += 1
+            self.mask[ring, at] = mask

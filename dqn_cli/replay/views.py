@@ -1,97 +1,123 @@
-"""Views of the stream: transitions and sequences, put together when they are sampled."""
+"""Views of the stream: transitions and sequences, put together when they are sampled.
+
+They work on arrays and on tensors alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array
-from dqn_cli.replay.stream import Indices, Stream
+from dqn_cli.arrays import Values, cast, library, tensor
+from dqn_cli.replay.stream import Indices, Stored
 
 # A batch of what begins at the indices, with importance weights [members, batch], gamma [members].
-View: TypeAlias = Callable[[Stream, Indices, Array, Array], Batch | Sequences]
+View: TypeAlias = Callable[[Stored, Indices, Values, Values], Batch | Sequences]
 
 
-def transitions(stream: Stream, indices: Indices, weight: Array, gamma: Array) -> Batch:
+def transitions(
+    stored: Stored, indices: Indices, weight: Values, gamma: Values, n_step: int, actions: int
+) -> Batch:
     """The transitions at `indices` [members, batch] over n steps, with gamma [members]."""
-    row = indices.ring * stream.slots
-    here = row + indices.slot % stream.slots
-    reward, discount, steps = _returns(stream, row, indices.slot, gamma)
-    there = row + (indices.slot + steps) % stream.slots
-    return Batch(
-        obs=stream.observations(here),
-        action=_actions(stream, here),
-        mask=stream.masks(here),
-        reward=_real(stream, reward),
-        discount=_real(stream, discount),
-        next_obs=stream.observations(there),
-        next_mask=stream.masks(there),
-        weight=_real(stream, weight),
+    slots, real = stored.action.shape[1], stored.reward.dtype
+    row = indices.ring * slots
+    here = row + indices.slot % slots
+    reward, discount, steps = _returns(stored, row, indices.slot, gamma, n_step)
+    there = row + (indices.slot + steps) % slots
+    batch = Batch(
+        obs=_at(stored.obs, here),
+        action=cast(_at(stored.action, here), "int64"),
+        mask=_legal(stored, here, actions),
+        reward=cast(reward, real),
+        discount=cast(discount, real),
+        next_obs=_at(stored.obs, there),
+        next_mask=_legal(stored, there, actions),
+        weight=cast(weight, real),
     )
+    return Batch(*map(tensor, batch))
 
 
 def sequences(
-    stream: Stream, indices: Indices, weight: Array, gamma: Array, burn_in: int, length: int
+    stored: Stored,
+    indices: Indices,
+    weight: Values,
+    gamma: Values,
+    n_step: int,
+    actions: int,
+    burn_in: int,
+    length: int,
 ) -> Sequences:
     """The `burn_in + length` slots from `indices` [members, batch] on, and n more observations.
 
     They run on through the ends of episodes. A slot that holds an episode's last observation has
     weight 0; the others' weights are scaled so that each step of the batch counts the same.
     """
+    arange, real = library(stored.action).arange, stored.reward.dtype
+    slots = stored.action.shape[1]
     first = indices.slot[..., None]  # [members, batch, 1]
-    row = indices.ring[..., None] * stream.slots
-    time = row + (first + np.arange(burn_in + length + stream.n_step)) % stream.slots
-    slot = first + np.arange(burn_in, burn_in + length)
-    reward, discount, ahead = _returns(stream, row, slot, gamma)
-    here = row + slot % stream.slots
-    begins = stream.begins.take(here)
-    counted = begins * (begins[0].size / np.maximum(begins.sum((1, 2), keepdims=True), 1))
-    starts = ~stream.begins.take(row + (time - row - 1) % stream.slots)
-    starts[..., 0] = False  # the stored state is already that of the first slot
-    state = stream.state.reshape(-1, stream.state.shape[2])  # [rings * slots, state]
-    return Sequences(
-        obs=stream.observations(time),
-        state=torch.from_numpy(state.take(time[..., 0], axis=0)),
-        starts=torch.from_numpy(starts),
-        action=_actions(stream, here),
-        mask=stream.masks(here),
-        reward=_real(stream, reward),
-        discount=_real(stream, discount),
-        ahead=torch.from_numpy(ahead),
-        next_mask=stream.masks(row + (slot + ahead) % stream.slots),
-        weight=_real(stream, weight[..., None] * counted),
+    row = indices.ring[..., None] * slots
+    time = row + (first + arange(burn_in + length + n_step)) % slots
+    slot = first + arange(burn_in, burn_in + length)
+    reward, discount, ahead = _returns(stored, row, slot, gamma, n_step)
+    here = row + slot % slots
+    begins = _at(stored.begins, here)
+    among = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
+    counted = begins * begins[0].reshape(-1).shape[0] / among
+    starts = ~_at(stored.begins, row + (time - row - 1) % slots)
+    # The stored state is already that of the first slot.
+    starts = starts & (arange(time.shape[2]) > 0)
+    sample = Sequences(
+        obs=_at(stored.obs, time),
+        state=_at(stored.state, time[..., 0]),
+        starts=starts,
+        action=cast(_at(stored.action, here), "int64"),
+        mask=_legal(stored, here, actions),
+        reward=cast(reward, real),
+        discount=cast(discount, real),
+        ahead=ahead,
+        next_mask=_legal(stored, row + (slot + ahead) % slots, actions),
+        weight=cast(weight[..., None] * counted, real),
     )
+    return Sequences(*map(tensor, sample))
 
 
-def _returns(stream: Stream, row: Array, slot: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    """Sum of n rewards, discount and number of steps from each slot [members, ...] on.
+def _returns(
+    stored: Stored, row: Values, slot: Values, gamma: Values, n_step: int
+) -> tuple[Values, Values, Values]:
+    """Sum of n rewards, discount and number of steps from each slot [members, ...] on, in float64.
 
     Rewards are summed up to the episode's end at the latest. Truncation ends the sum and keeps the
     discount, termination makes it 0.
     """
-    gamma = gamma.reshape(-1, *[1] * (slot.ndim - 1))
-    at = row + slot % stream.slots
-    terminated = stream.terminated.take(at)
-    reward, discount = stream.reward.take(at).astype(np.float64), gamma * ~terminated
-    steps = np.ones_like(slot)
-    for k in range(1, stream.n_step):
-        lasts = ~(terminated | stream.truncated.take(at)) & (steps == k)
-        at = row + (slot + k) % stream.slots
-        terminated = stream.terminated.take(at)
-        reward += np.where(lasts, discount * stream.reward.take(at), 0)
-        discount = np.where(lasts, discount * gamma * ~terminated, discount)
-        steps += lasts
+    where, slots = library(slot).where, stored.action.shape[1]
+    gamma = gamma.reshape(-1, *[1] * (slot.ndim - 1))  # [members, 1, ...]
+    at = row + slot % slots
+    terminated = _at(stored.terminated, at)
+    reward, discount = cast(_at(stored.reward, at), "float64"), gamma * ~terminated
+    steps = library(slot).ones_like(slot)
+    for k in range(1, n_step):
+        lasts = ~(terminated | _at(stored.truncated, at)) & (steps == k)
+        at = row + (slot + k) % slots
+        terminated = _at(stored.terminated, at)
+        reward = reward + where(lasts, discount * _at(stored.reward, at), 0)
+        discount = where(lasts, discount * gamma * ~terminated, discount)
+        steps = steps + lasts
     return reward, discount, steps
 
 
-def _actions(stream: Stream, at: Array) -> Tensor:
-    return torch.from_numpy(stream.action.take(at).astype(np.int64))
+def _at(values: Values, at: Values) -> Values:
+    """Values [..., *shape] in slots [...], which are counted through all rings."""
+    flat = values.reshape(-1, *values.shape[2:])  # [rings * slots, *shape]
+    if not isinstance(values, Tensor):
+        return flat.take(at, axis=0)
+    return flat.index_select(0, at.flatten()).view(*at.shape, *flat.shape[1:])
 
 
-def _real(stream: Stream, values: Array) -> Tensor:
-    return torch.from_numpy(values.astype(stream.reward.dtype))
+def _legal(stored: Stored, at: Values, actions: int) -> Values:
+    """What is legal, [..., actions], in slots [...], which are counted through all rings."""
+    if stored.mask.shape[2] == 0:
+        return library(at).ones((*at.shape, actions), dtype=stored.mask.dtype)
+    return _at(stored.mask, at)

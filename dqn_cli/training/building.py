@@ -17,8 +17,9 @@ from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.views import View, sequences, transitions
+from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run
+from dqn_cli.training.loop import Run, horizon
 from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Device, Settings
 
@@ -29,7 +30,15 @@ _AVAILABLE: dict[Device, Callable[[], bool]] = {
 }
 
 
-def build_run(settings: Settings, places: Sequence[Place] | None = None) -> tuple[Agent, Run]:
+# Compiling takes some 15 s, which compiled updates win back at about a millisecond each.
+WORTH_COMPILING = 20_000
+
+
+def build_run(
+    settings: Settings,
+    places: Sequence[Place] | None = None,
+    compiler: Compiler = uncompiled,
+) -> tuple[Agent, Run]:
     """A run of one member that is about to start, its environments at their places.
 
     Raises ValueError if a part can't serve the environment, EnvironmentFailure if there is none.
@@ -44,19 +53,28 @@ def build_run(settings: Settings, places: Sequence[Place] | None = None) -> tupl
     agent = agent_for(settings, envs.spaces)
     dtype = getattr(torch, settings.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
-    learner = Learner([agent], weights, dtype, torch_device(settings.device))
     stream, sampler = _memory(settings, envs, agent)
+    device = torch_device(settings.device)
+    learner = Learner([agent], weights, dtype, device, sampler, compiler)
     return agent, Run(
         envs=envs,
         stream=stream,
         sampler=sampler,
         learner=learner,
-        state=np.zeros((*envs.mask.shape[:2], agent.model.state_size), np.float32),
+        state=np.zeros((*envs.mask.shape[:2], agent.model.state_size), settings.dtype.name),
         exploration=Randomness(seeds, Purpose.exploration),
         replay=Randomness(seeds, Purpose.replay),
         noise=Randomness(seeds, Purpose.noise),
         resets=Randomness(seeds, Purpose.resets),
     )
+
+
+def worth_compiling(settings: Settings) -> bool:
+    """Whether the updates run as compiled code, by the settings alone; auto: if it will pay."""
+    if settings.compile != "auto":
+        return settings.compile is True
+    on_cpu = torch_device(settings.device).type == "cpu"
+    return on_cpu and horizon(settings).updates >= WORTH_COMPILING
 
 
 def agent_for(settings: Settings, spaces: Spaces) -> Agent:
@@ -67,16 +85,21 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
 def _memory(settings: Settings, envs: Environments, agent: Agent) -> tuple[Stream, Sampler[Replay]]:
     """The stream, and what draws from it: transitions, or sequences for a recurrent network."""
     replay, network = settings.replay, settings.network
-    view: View = transitions
-    window = replay.n_step
+    window, actions = replay.n_step, envs.spaces.actions
+    view: View = partial(transitions, n_step=replay.n_step, actions=actions)
     if isinstance(network, Recurrent):
-        view = partial(sequences, burn_in=network.burn_in, length=network.length)
+        view = partial(
+            sequences,
+            n_step=replay.n_step,
+            actions=actions,
+            burn_in=network.burn_in,
+            length=network.length,
+        )
         window += network.burn_in + network.length - 1
         replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
     size = agent.model.state_size
-    args = (replay.capacity, replay.n_step, envs.obs, envs.mask, envs.masked, size, window)
-    stream = Stream(*args)
-    return stream, replay.sampler(stream, view)
+    stream = Stream(replay.capacity, envs.obs, envs.mask, envs.masked, size, window)
+    return stream, replay.sampler(stream, view, np.full(stream.members, settings.gamma))
 
 
 def torch_device(device: Device) -> torch.device:

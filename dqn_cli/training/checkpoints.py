@@ -32,7 +32,7 @@ def policy_data(settings: Settings, run: Run) -> dict[str, Any]:
     }
 
 
-def run_data(settings: Settings, run: Run, tracker: Tracker) -> dict[str, Any]:
+def run_data(settings: Settings, run: Run, tracker: Tracker, compiled: bool) -> dict[str, Any]:
     """The policy, and everything else that changes as a run goes on."""
     replay = settings.checkpoint.replay
     stream = run.stream.contents() if replay else {}
@@ -46,6 +46,7 @@ def run_data(settings: Settings, run: Run, tracker: Tracker) -> dict[str, Any]:
         "places": [tuple(place) for place in run.envs.places],
         "learning_began": tuple(run.learning_began),
         "tracker": tracker.state(),
+        "compiled": compiled,
     }
 
 
@@ -58,7 +59,7 @@ def restore(data: Mapping[str, Any], run: Run, tracker: Tracker) -> None:
     """Puts a fresh run of the same settings where `run_data` left it."""
     device = run.learner.state.parameters.device
     learner = {name: tensor.to(device) for name, tensor in data["learner"].items()}
-    run.learner.state = LearnerState(**learner)
+    run.learner.load(LearnerState(**learner))
     if data["stream"]:
         run.stream.load({name: tensor.numpy() for name, tensor in data["stream"].items()})
         run.sampler.load({name: tensor.numpy() for name, tensor in data["sampler"].items()})
@@ -82,10 +83,10 @@ class CheckpointFolder:
         _check_finite(run)
         save_checkpoint(self._folder / "best", policy_data(settings, run))
 
-    def save_last(self, settings: Settings, run: Run, tracker: Tracker) -> None:
+    def save_last(self, settings: Settings, run: Run, tracker: Tracker, compiled: bool) -> None:
         """Replaces `last`, and keeps this one among the older ones."""
         _check_finite(run)
-        save_checkpoint(self._folder / "last", run_data(settings, run, tracker))
+        save_checkpoint(self._folder / "last", run_data(settings, run, tracker, compiled))
         if self._keep:
             name = f"step_{run.clock.steps:010}"
             save_checkpoint(self._folder / name, policy_data(settings, run))

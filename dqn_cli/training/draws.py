@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,31 +14,34 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.training.randomness import Randomness
 
 
-def draws_for(model: Model, batch: Batch | Sequences, random: Randomness, like: Tensor) -> Draws:
-    """What `model` needs for a batch [members, ...], as tensors like `like`."""
-    none = like.new_zeros(like.shape[0], 0)
-    noise = [none] * 3
-    if model.noise_size:
-        normal = torch.from_numpy(random.normal(3, model.noise_size)).to(like)
-        noise = list(normal.unbind(1))  # 3 of [members, size]
-    taus = [none.unsqueeze(1).expand(-1, _rows(model, batch), -1)] * 2
-    if samples := model.head.samples:
+class Numbers(NamedTuple):
+    """Random numbers of one update; an axis has length 0 where a network or head needs none."""
+
+    levels: Tensor  # [members, 2, rows, samples], quantile levels for both networks
+    noise: Tensor  # [members, 3, size], standard normal, for the noisy layers
+
+
+def numbers_for(model: Model, rows: int, random: Randomness, like: Tensor) -> Numbers:
+    """What `model` needs for z of `rows` observations of each member, as tensors like `like`."""
+    size, samples = model.noise_size, model.head.samples
+    noise = like.new_zeros(like.shape[0], 3, 0)
+    if size:
+        noise = torch.from_numpy(random.normal(3, size)).to(like)
+    levels = like.new_zeros(like.shape[0], 2, rows, 0)
+    if samples:
         # One level from each of as many equal parts of (0, 1).
-        uniform = random.uniform(2, _rows(model, batch), samples)
+        uniform = random.uniform(2, rows, samples)
         levels = torch.from_numpy((np.arange(samples) + uniform) / samples).to(like)
-        taus = list(levels.unbind(1))  # 2 of [members, rows, samples]
-    return Draws(*taus, *noise)
+    return Numbers(levels, noise)
 
 
-def acting_noise(model: Model, random: Randomness, like: Tensor) -> Tensor:
-    """Fresh noise for one step of acting, [members, size]; size is 0 without noisy layers."""
-    if not model.noise_size:
-        return like.new_zeros(like.shape[0], 0)
-    return torch.from_numpy(random.normal(model.noise_size)).to(like)
+def draws_of(numbers: Numbers) -> Draws:
+    """The numbers as the loss takes them."""
+    return Draws(*numbers.levels.unbind(1), *numbers.noise.unbind(1))
 
 
-def _rows(model: Model, batch: Batch | Sequences) -> int:
-    """How many observations the loss computes z of."""
+def rows_of(model: Model, batch: Batch | Sequences) -> int:
+    """How many observations of each member the loss computes z of."""
     rows = batch.action.shape[1]
     if isinstance(batch, Sequences):
         assert isinstance(model.network, Recurrent)

@@ -5,8 +5,8 @@ Everything has a leading axis [members]; the mathematics is written for one memb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.layers import is_spectral, renewed
 from dqn_cli.agent.parameters import initial
-from dqn_cli.arrays import Array
-from dqn_cli.training.draws import acting_noise, draws_for
+from dqn_cli.arrays import Array, Values, tensor
+from dqn_cli.replay.samplers import Drawn, Replay, Sampler, Sources
+from dqn_cli.training.compiler import Compiler, uncompiled
+from dqn_cli.training.draws import Numbers, draws_of, numbers_for, rows_of
 from dqn_cli.training.members import per_member
 from dqn_cli.training.randomness import Randomness
 
@@ -41,8 +43,24 @@ class Metrics(NamedTuple):
     gradient_norm: Tensor
 
 
+class Seen(NamedTuple):
+    """What an update gives back."""
+
+    metrics: Tensor  # [len(Metrics), members]
+    surprise: Tensor  # [2, members, batch]: each sample's loss and its TD error
+
+
+class Functions(NamedTuple):
+    """What is computed for each member."""
+
+    loss: Callable[..., Any]
+    step: Callable[..., Any]
+    act: Callable[..., Any]
+    dormant: Callable[..., Any]
+
+
 class Learner:
-    """Agents of one structure that learn side by side; `state` is replaced by each update."""
+    """Agents of one structure that learn side by side; an update changes `state` in place."""
 
     def __init__(
         self,
@@ -50,56 +68,53 @@ class Learner:
         weights: Iterable[np.random.Generator],
         dtype: torch.dtype,
         device: torch.device,
+        sampler: Sampler[Replay] | None = None,
+        compiler: Compiler = uncompiled,
     ) -> None:
-        """Draws each agent's initial parameters from its own stream in `weights`."""
-        self._agents = agents
-        agent = agents[0]
+        """Draws each agent's initial parameters from its own stream in `weights`.
+
+        With a `sampler` an update takes what it draws; without one it takes batches.
+        """
+        self._agents, self._model, self._sampler = agents, agents[0].model, sampler
         self._like = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._drawn(weights)
         members, size = parameters.shape
         self.state = LearnerState(
             parameters,
             parameters.clone(),
-            self._like.new_zeros(members, agent.optimizer.moments, size),
+            self._like.new_zeros(members, agents[0].optimizer.moments, size),
             torch.zeros(members, dtype=torch.float64, device=device),
         )
-        scalars = {
-            key: torch.tensor([each.scalars[key] for each in agents], dtype=torch.float64).to(
-                device
-            )
-            for key in agent.scalars
-        }
-        self._model = agent.model
-        self._loss = per_member(agent, scalars, Agent.loss)
-        self._step = per_member(agent, scalars, _step)
-        self._act = per_member(agent, scalars, lambda agent, *inputs: agent.model.act(*inputs))
-        self._dormant = per_member(
-            agent, scalars, lambda agent, *inputs: agent.model.dormant(*inputs)
-        )
+        self._keys = tuple(agents[0].scalars)
+        values = [[agent.scalars[key] for agent in agents] for key in self._keys]
+        self._scalars = torch.tensor(values, dtype=torch.float64).to(device)  # [scalars, members]
+        self._bound = self._functions(self._scalars.clone())
+        self._sources: Sources | tuple[()] = sampler.sources if sampler else ()
+        self._update = compiler(self._updated, (self.state, self._scalars, self._sources))
+        self._act = compiler(self._acted, (self.state.parameters, self._scalars))
+        self._row_counts: dict[torch.Size, int] = {}
+        nothing = (self._like.new_zeros(members, parts, 0) for parts in (2, 3))
+        self._no_numbers = Numbers(next(nothing).unsqueeze(2), next(nothing))
+        self._no_noise = self._like.new_zeros(members, 0)
+        self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
+        self._factor, self._factors = 1.0, torch.ones_like(self.state.updates)
 
-    def update(
-        self, batch: Batch | Sequences, noise: Randomness, factor: float
-    ) -> tuple[Metrics, tuple[Array, Array]]:
-        """One gradient step on a batch [members, batch]; `factor` multiplies the learning rate.
-
-        Also gives each sample's loss and TD error, [members, batch].
-        """
-        batch = self._placed(batch)
-        draws = draws_for(self._model, batch, noise, self._like)
-        parameters = self.state.parameters.detach().requires_grad_()
-        loss, estimates, surprise = self._loss(parameters, self.state.target, batch, draws)
-        # Members share nothing, so the gradient of their sum holds each one's own.
-        (gradient,) = torch.autograd.grad(loss.sum(), parameters)
-        factors = torch.full_like(self.state.updates, factor)
-        self.state, gradient_norm = self._step(self.state, gradient, factors)
-        losses, td_errors = (np.asarray(each.cpu().numpy()) for each in surprise)
-        return Metrics(**estimates._asdict(), gradient_norm=gradient_norm), (losses, td_errors)
+    def update(self, drawn: Drawn, noise: Randomness, factor: float) -> Seen:
+        """One gradient step on what was drawn; `factor` multiplies the learning rate."""
+        numbers = self._numbers(drawn, noise)
+        if factor != self._factor:
+            self._factor, self._factors = factor, torch.full_like(self.state.updates, factor)
+        return Seen(*self._update(drawn, numbers, self._factors))
 
     def blend_target(self, tau: float) -> None:
         """Moves the target parameters this share of the way to the online ones."""
         if tau:
-            target = torch.lerp(self.state.target, self.state.parameters, tau)
-            self.state = self.state._replace(target=target)
+            self.state.target.lerp_(self.state.parameters, tau)
+
+    def load(self, state: LearnerState) -> None:
+        """Goes on from the state of a learner of the same structure."""
+        for own, other in zip(self.state, state, strict=True):
+            own.copy_(other)
 
     def reset(self, weights: Iterable[np.random.Generator]) -> None:
         """Draws the network's last layers anew and forgets their moments (Nikishin et al. 2022)."""
@@ -110,22 +125,24 @@ class Learner:
             ]
         ).to(self._like.device)  # [size]
         fresh, state = self._drawn(weights), self.state
-        self.state = state._replace(
-            parameters=torch.where(last, fresh, state.parameters),
-            target=torch.where(last, fresh, state.target),
-            moments=state.moments * ~last,
+        self.load(
+            state._replace(
+                parameters=torch.where(last, fresh, state.parameters),
+                target=torch.where(last, fresh, state.target),
+                moments=state.moments * ~last,
+            )
         )
 
-    @torch.no_grad()
     def act(self, obs: Array, state: Array, noise: Randomness) -> tuple[Array, Array]:
         """Action values [members, envs, actions] and next states [members, envs, state].
 
         Of observations [members, envs, *shape] and states; noisy layers get fresh noise.
         """
-        draw = acting_noise(self._model, noise, self._like)
-        inputs = (torch.from_numpy(each).to(self._like) for each in (obs, state))
-        values, after = self._act(self.state.parameters, *inputs, draw)
-        return np.asarray(values.cpu().numpy()), np.asarray(after.cpu().numpy())
+        draw = self._no_noise
+        if self._noise_size:
+            draw = torch.from_numpy(noise.normal(self._noise_size)).to(self._like)
+        values, after = self._act(obs, state, draw)
+        return values.cpu().numpy(), after.cpu().numpy()
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""
@@ -135,7 +152,7 @@ class Learner:
     @torch.no_grad()
     def dormant(self, obs: Array) -> Array:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
-        share = self._dormant(self.state.parameters, torch.from_numpy(obs).to(self._like))
+        share = self._bound.dormant(self.state.parameters, torch.from_numpy(obs).to(self._like))
         return np.asarray(share.cpu().numpy())
 
     def _drawn(self, weights: Iterable[np.random.Generator]) -> Tensor:
@@ -143,6 +160,67 @@ class Learner:
         return torch.stack([initial(agent.layout, random) for agent, random in pairs]).to(
             self._like
         )  # [members, size]
+
+    def _updated(
+        self,
+        state: LearnerState,
+        scalars: Tensor,
+        sources: Any,
+        drawn: Drawn,
+        numbers: Numbers,
+        factors: Tensor,
+    ) -> Seen:
+        """One update of `state` in place."""
+        functions = self._functions(scalars)
+        batch = self._placed(self._batch(sources, drawn))
+        parameters = state.parameters.detach().requires_grad_()
+        loss, estimates, surprise = functions.loss(
+            parameters, state.target, batch, draws_of(numbers)
+        )
+        # Members share nothing, so the gradient of their sum holds each one's own.
+        (gradient,) = torch.autograd.grad(loss.sum(), parameters)
+        after, norm = functions.step(state, gradient, factors)
+        with torch.no_grad():
+            for own, new in zip(state, after, strict=True):
+                own.copy_(new)
+        return Seen(torch.stack([*estimates, norm]), torch.stack(surprise))
+
+    @torch.no_grad()
+    def _acted(
+        self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Action values and next states."""
+        device, dtype = self._like.device, self._like.dtype
+        inputs = (tensor(each).to(device, dtype) for each in (obs, state))
+        values, after = self._functions(scalars).act(parameters, *inputs, noise)
+        return values, after
+
+    def _functions(self, scalars: Tensor) -> Functions:
+        """One member's mathematics, made to work on all with these scalars."""
+        if scalars is self._scalars:
+            return self._bound
+        named = dict(zip(self._keys, scalars, strict=True))
+        each = (
+            Agent.loss,
+            _step,
+            lambda agent, *inputs: agent.model.act(*inputs),
+            lambda agent, *inputs: agent.model.dormant(*inputs),
+        )
+        return Functions(*(per_member(self._agents[0], named, function) for function in each))
+
+    def _batch(self, sources: Any, drawn: Drawn) -> Batch | Sequences:
+        """What was drawn, as a batch; without a sampler it is one."""
+        return self._sampler.batch(sources, drawn) if self._sampler else cast(Batch, drawn)
+
+    def _numbers(self, drawn: Drawn, noise: Randomness) -> Numbers:
+        """Random numbers of one update."""
+        if not (self._noise_size or self._samples):
+            return self._no_numbers
+        shape = drawn[0].shape
+        if shape not in self._row_counts:
+            batch = self._batch(self._sources, drawn)
+            self._row_counts[shape] = rows_of(self._model, batch)
+        return numbers_for(self._model, self._row_counts[shape], noise, self._like)
 
     def _placed(self, batch: Batch | Sequences) -> Batch | Sequences:
         """The batch on the learner's device; bytes and floats in its precision."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from dqn_cli.agent.clock import Clock, crossings
 from dqn_cli.agent.exploration import explore
@@ -14,7 +15,7 @@ from dqn_cli.arrays import Array
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Step, Stream
-from dqn_cli.training.learner import Learner, Metrics
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Randomness
 from dqn_cli.training.settings import Settings
 
@@ -42,8 +43,8 @@ class Tick(NamedTuple):
     before: Clock
     now: Clock
     step: Step
-    epsilon: float  # mean over environments
-    metrics: list[Metrics]
+    epsilon: float | Array  # [envs] where each has its own
+    metrics: list[Tensor]  # of each update, [len(Metrics), members]
 
 
 def train(settings: Settings, run: Run) -> Iterator[Tick]:
@@ -61,7 +62,7 @@ def train(settings: Settings, run: Run) -> Iterator[Tick]:
         metrics = learn(settings, run, updates_due(settings, before, run))
         if reset_due(settings, before, run.clock):
             run.learner.reset(run.resets)
-        yield Tick(before, run.clock, step, float(np.mean(epsilon)), metrics)
+        yield Tick(before, run.clock, step, epsilon, metrics)
 
 
 def act(settings: Settings, run: Run, epsilon: float | Array) -> Array:
@@ -69,32 +70,34 @@ def act(settings: Settings, run: Run, epsilon: float | Array) -> Array:
     mask = run.envs.mask
     uniform = run.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
     exploring = uniform[..., 0] < epsilon
-    action = explore(mask, uniform[..., 1])
-    if run.state.size or not exploring.all():
-        q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
-        preferred = settings.exploration.preferred(q, mask, uniform[..., 1])
-        action = np.where(exploring, action, preferred)
-    return action
+    if exploring.all() and not run.state.size:
+        return explore(mask, uniform[..., 1])
+    q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
+    preferred = settings.exploration.preferred(q, mask, uniform[..., 1])
+    if not exploring.any():
+        return preferred
+    return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
 
 
 def remember(run: Run, action: Array, step: Step) -> None:
     """Stores what happened; a new episode begins with an empty memory."""
-    run.state = np.where(step.ended[..., None], 0, run.state)
+    if run.state.size:
+        run.state = np.where(step.ended[..., None], 0, run.state)
     run.stream.append(action, step, run.state)
 
 
-def learn(settings: Settings, run: Run, updates: int) -> list[Metrics]:
+def learn(settings: Settings, run: Run, updates: int) -> list[Tensor]:
     """So many updates, each on one batch drawn from the stream."""
-    gamma = np.full(run.stream.members, settings.gamma)
     if updates:
-        run.sampler.begin(lambda obs: run.learner.values(obs, run.noise), gamma)
+        run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
     seen = []
     for _ in range(updates):
-        batch = run.sampler.sample(run.replay.uniform, gamma, progress(settings, run.clock))
+        drawn = run.sampler.draw(run.replay.uniform, progress(settings, run.clock))
         factor = learning_rate_factor(settings, run.clock)
-        metrics, surprise = run.learner.update(batch, run.noise, factor)
-        run.sampler.learned(*surprise)
-        before, run.clock = run.clock, run.clock._replace(updates=run.clock.updates + 1)
+        metrics, surprise = run.learner.update(drawn, run.noise, factor)
+        run.sampler.learned(*surprise.cpu().numpy())
+        before = run.clock
+        run.clock = Clock(before.steps, before.updates + 1, before.episodes)
         run.learner.blend_target(settings.target.blend(before, run.clock))
         seen.append(metrics)
     return seen
@@ -102,13 +105,13 @@ def learn(settings: Settings, run: Run, updates: int) -> list[Metrics]:
 
 def updates_due(settings: Settings, before: Clock, run: Run) -> int:
     """How many updates this step calls for; none until learning starts and a batch is there."""
-    if run.clock.steps <= settings.learning_starts:
+    trainings = crossings(before.steps, run.clock.steps, settings.train_every)
+    if not trainings or run.clock.steps <= settings.learning_starts:
         return 0
     # Where every step ends an episode, half of the slots hold last observations.
     always_fits = max(run.stream.capacity * run.stream.envs // 2, 1)
     if run.stream.sizes.sum(1).min() < min(settings.replay.batch_size, always_fits):
         return 0
-    trainings = crossings(before.steps, run.clock.steps, settings.train_every)
     return trainings * settings.updates_per_train
 
 
@@ -154,7 +157,5 @@ def horizon(settings: Settings) -> Clock:
 def advance(clock: Clock, step: Step) -> Clock:
     """The clock after a step of the environments of one member."""
     members = step.reward.shape[0]
-    return clock._replace(
-        steps=clock.steps + step.reward.size // members,
-        episodes=clock.episodes + int(step.ended.sum()) // members,
-    )
+    steps = clock.steps + step.reward.size // members
+    return Clock(steps, clock.updates, clock.episodes + int(step.ended.sum()) // members)

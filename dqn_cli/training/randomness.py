@@ -34,11 +34,11 @@ class Randomness:
 
     def uniform(self, *shape: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), [members, *shape], each member's from its own stream."""
-        return np.stack([generator.random(shape) for generator in self._generators])
+        return np.array([generator.random(shape) for generator in self._generators])
 
     def normal(self, *shape: int) -> NDArray[np.float64]:
         """Standard normal numbers, [members, *shape], each member's from its own stream."""
-        return np.stack([generator.standard_normal(shape) for generator in self._generators])
+        return np.array([generator.standard_normal(shape) for generator in self._generators])
 
     def state(self) -> list[dict[str, Any]]:
         """Where each stream stands, as plain numbers and strings."""

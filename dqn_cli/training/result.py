@@ -23,6 +23,7 @@ def result_of(
     overrides: Sequence[str],
     status: str,
     error: str | None,
+    compiled: bool,
 ) -> dict[str, Any]:
     """The result of a run that is finished, interrupted or failed."""
     seconds = tracker.seconds
@@ -40,9 +41,9 @@ def result_of(
             "total": sum(seconds.values()),
             "train": seconds["train"],
             "eval": seconds["eval"],
-            "compile": 0.0,
+            "compile": seconds["compile"],
         },
-        "compile": False,
+        "compile": compiled,
         "threads": torch.get_num_threads(),
         "device": str(run.learner.state.parameters.device),
         "final": tracker.final,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from dqn_cli.evaluation.rollout import play
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_json
 from dqn_cli.training import checkpoints
-from dqn_cli.training.building import build_run
+from dqn_cli.training.building import build_run, torch_device, worth_compiling
+from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
 from dqn_cli.training.events import EventFile
 from dqn_cli.training.loop import Run, Tick, learning_rate_factor, progress, train
@@ -61,9 +64,14 @@ class Session:
         self.settings, self.folder, self.overrides = settings, folder, list(overrides)
         self.tracker = Tracker(settings.env.num_envs)
         places = checkpoints.places_in(resumed) if resumed else None
+        # A run that goes on computes as it did, though it may be longer now.
+        on_cpu = torch_device(settings.device).type == "cpu"
+        wanted = on_cpu and resumed["compiled"] if resumed else worth_compiling(settings)
+        waiting = partial(self.tracker.booked, "compile")
+        self.compiler = AheadOfTime(print, waiting) if wanted else None
         self.agent: Agent
         self.run: Run
-        self.agent, self.run = build_run(settings, places)
+        self.agent, self.run = build_run(settings, places, self.compiler or uncompiled)
         if resumed:
             checkpoints.restore(resumed, self.run, self.tracker)
         self.checkpoints = checkpoints.CheckpointFolder(folder, settings.checkpoint.keep)
@@ -81,6 +89,8 @@ class Session:
             with Interruption() as interruption, self._display() as display:
                 events = self._events()
                 self._announce(display)
+                if self.compiler:
+                    self.compiler.say = display.say
                 try:
                     self._train(display, events, interruption)
                     if not interruption:
@@ -95,15 +105,30 @@ class Session:
         finally:
             self.run.envs.close()
             self.tracker.lap("train")
-            result = result_of(self.settings, self.run, self.tracker, self.overrides, status, error)
+            result = result_of(
+                self.settings,
+                self.run,
+                self.tracker,
+                self.overrides,
+                status,
+                error,
+                self.compiled,
+            )
             write_json(self.folder / RESULT, result)
         if interruption:
             raise Interrupted(interruption.exit_code, self.folder)
         return result
 
+    @property
+    def compiled(self) -> bool:
+        """Whether updates run as compiled code."""
+        return self.compiler is not None and self.compiler.works
+
     def _train(self, display: Display, events: EventFile, interruption: Interruption) -> None:
         settings, run = self.settings, self.run
         self.tracker.lap("start")
+        # Without this, Python's collector walks through all of torch's objects every so often.
+        gc.freeze()
         ticks = train(settings, run)
         while not interruption:
             try:
@@ -167,7 +192,7 @@ class Session:
 
     def _save(self, display: Display, must: bool) -> None:
         def save() -> None:
-            self.checkpoints.save_last(self.settings, self.run, self.tracker)
+            self.checkpoints.save_last(self.settings, self.run, self.tracker, self.compiled)
 
         self._check_finite()
         if must:

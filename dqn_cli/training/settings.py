@@ -91,6 +91,7 @@ class Settings:
     dtype: Precision
     device: Device
     threads: int | str
+    compile: bool | str
 
 
 def plain(part: Any) -> Any:

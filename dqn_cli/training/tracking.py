@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.arrays import Array
 from dqn_cli.training.learner import Metrics
 from dqn_cli.training.loop import Tick
 
@@ -24,7 +26,7 @@ class Tracker:
     def __init__(self, envs: int) -> None:
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
-        self.seconds = {"start": 0.0, "train": 0.0, "eval": 0.0}
+        self.seconds = {"start": 0.0, "train": 0.0, "eval": 0.0, "compile": 0.0}
         self._lap = time.perf_counter()
         self._return, self._length = np.zeros(envs), np.zeros(envs)
         self._returns: deque[float] = deque(maxlen=RECENT)
@@ -35,20 +37,22 @@ class Tracker:
 
     def see(self, tick: Tick) -> None:
         """Takes in one step of the environments."""
-        self._return += tick.step.reward[0]
-        self._length += 1
-        for env in np.flatnonzero(tick.step.ended[0]):
-            self._returns.append(float(self._return[env]))
-            self._lengths.append(float(self._length[env]))
-            self._return[env] = self._length[env] = 0
+        step = tick.step
+        for env in range(step.reward.shape[1]):
+            self._return[env] += step.reward[0, env]
+            self._length[env] += 1
+            if step.terminated[0, env] or step.truncated[0, env]:
+                self._returns.append(float(self._return[env]))
+                self._lengths.append(float(self._length[env]))
+                self._return[env] = self._length[env] = 0
         for metrics in tick.metrics:
-            self._sums += torch.cat(metrics).cpu()
+            self._sums += metrics[:, 0].cpu()
             self._updates += 1
 
-    def row(self, now: Clock, epsilon: float, learning_rate: float) -> dict[str, float]:
+    def row(self, now: Clock, epsilon: float | Array, learning_rate: float) -> dict[str, float]:
         """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
         row = {
-            "rollout/exploration_rate": epsilon,
+            "rollout/exploration_rate": float(np.mean(epsilon)),
             "train/learning_rate": learning_rate,
             "train/n_updates": float(now.updates),
             "time/episodes": float(now.episodes),
@@ -67,10 +71,17 @@ class Tracker:
         return row
 
     def lap(self, what: str) -> None:
-        """Books the time since the last lap under `what`: start, train or eval."""
+        """Books the time since the last lap under `what`: start, train, eval or compile."""
         now = time.perf_counter()
         self.seconds[what] += now - self._lap
         self._lap = now
+
+    @contextmanager
+    def booked(self, what: str) -> Iterator[None]:
+        """Books what happens inside under `what`, and the time before it as training."""
+        self.lap("train")
+        yield
+        self.lap(what)
 
     def state(self) -> dict[str, Any]:
         """Everything as plain numbers, for a checkpoint."""

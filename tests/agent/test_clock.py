@@ -26,6 +26,21 @@ def test_time_since_a_later_start_is_zero() -> None:
     assert Clock(10, 4, 2).since(Clock(11, 1, 5)) == Clock(0, 3, 0)
 
 
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize(("now", "start", "passed"), [(9, 4, 5), (9, 9, 0), (4, 9, 0), (4, 0, 4)])
+def test_time_that_passed_is_that_of_each_unit_and_never_negative(
+    unit: Unit, now: int, start: int, passed: int
+) -> None:
+    others = Clock(100, 200, 300), Clock(1, 2, 3)
+    later, earlier = (
+        each._replace(**{unit.value: reading})
+        for each, reading in zip(others, (now, start), strict=True)
+    )
+    since = later.since(earlier)
+    assert since.reading(unit) == passed
+    assert since == Clock(99, 198, 297)._replace(**{unit.value: passed})
+
+
 @pytest.mark.parametrize(
     ("before", "now", "every", "crossed"),
     [

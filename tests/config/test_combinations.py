@@ -19,6 +19,22 @@ REFUSED = [
     ("threads=0", ["threads=0", "auto"], ["threads=auto", "threads=1"]),
     ("threads=-2", ["threads=-2", "at least 1"], ["threads=auto", "threads=2"]),
     ("threads=many", ["threads=many", "auto"], ["threads=auto"]),
+    *(
+        (
+            f"compile={word}",
+            [f"compile={word}", "auto, true or false"],
+            ["compile=auto", "compile=true", "compile=false"],
+        )
+        for word in ("yes", "AUTO", "inductor")
+    ),
+    *(
+        (
+            f"compile=true device={device}",
+            ["compile=true", "CPU", f"device={device}", "compile=auto or false"],
+            ["compile=auto", "compile=false", "device=cpu", "device=auto"],
+        )
+        for device in ("cuda", "mps")
+    ),
     (
         "exploration.unit=episodes",
         ["exploration.duration", "episodes is null", "episodes=N", "a duration above 1"],
@@ -139,6 +155,9 @@ def test_a_refusal_names_what_clashes_and_what_would_be_right_which_is_then_acce
 @pytest.mark.parametrize(
     "words",
     [
+        "compile=true steps=1",
+        "compile=true dtype=float64 threads=2 device=cpu",
+        "compile=true network=gru replay=prioritised",
         "exploration.unit=updates",
         "exploration.unit=episodes episodes=10",
         "exploration=exponential exploration.unit=episodes",

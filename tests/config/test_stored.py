@@ -33,6 +33,8 @@ def test_every_choice_comes_back_as_it_was(settings_of: Compose, choice: str) ->
     "overrides",
     [
         ["episodes=10", "exploration.unit=episodes", "threads=2", "device=cpu", "dtype=float64"],
+        ["compile=true"],
+        ["compile=false", "device=cuda"],
         ["update.max_grad_norm=null", "network.widths=[]", "env.vectorization=async"],
         ["network=table", "network.low=[-1,-2.5]", "network.high=[1,2]"],
         ["exploration=piecewise", "exploration.points=[[0,1],[10,0.5]]"],
@@ -91,6 +93,8 @@ def test_a_limit_on_episodes_can_be_lifted(settings_of: Compose) -> None:
         "network.widths=[1]",
         "replay.capacity=5",
         "dtype=float64",
+        "compile=true",
+        "compile=auto",
         "learning_starts=1",
         "nonsense=1",
         "+steps=1",
@@ -102,6 +106,13 @@ def test_what_may_not_change_is_refused(settings_of: Compose, override: str) -> 
     with pytest.raises(ConfigError, match=r"only steps, episodes, .* can") as caught:
         stored_settings(plain(settings_of()), [override])
     assert str(caught.value).startswith(override.partition("=")[0])
+
+
+def test_a_compiled_run_stays_on_the_cpu(settings_of: Compose) -> None:
+    data = plain(settings_of("compile=true"))
+    assert stored_settings(data, ["device=cpu"]).compile is True
+    with pytest.raises(ConfigError, match=r"compile=true is for the CPU alone: device=cuda"):
+        stored_settings(data, ["device=cuda"])
 
 
 def test_only_what_leaves_the_past_as_it_was_may_change() -> None:

@@ -31,6 +31,7 @@ def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Comp
         assert getattr(settings, key) == written[key]
     assert (settings.dtype, settings.device) == (Precision.float32, Device.auto)
     assert (settings.threads, settings.log.every) == ("auto", written["log"]["every"])
+    assert settings.compile == "auto"
 
 
 @pytest.mark.parametrize("choice", ["MountainCar-v0", "Acrobot-v1", "LunarLander-v3"])
@@ -101,6 +102,9 @@ def test_files_win_over_each_other_in_the_order_that_is_documented(
         ("network.widths=[1e2,3]", "network.widths", [100, 3]),
         ("threads=3", "threads", 3),
         ("device=cpu", "device", Device.cpu),
+        ("compile=auto", "compile", "auto"),
+        ("compile=true", "compile", True),
+        ("compile=False", "compile", False),
         ("+env.kwargs.gravity=2", "env.kwargs", {"gravity": 2}),
         ("+env.kwargs.sizes=[1,{a: 2}]", "env.kwargs", {"sizes": [1, {"a": 2}]}),
     ],

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dqn_cli.replay.stream import Step, Stream
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.arrays import Array, tensor
+from dqn_cli.replay.samplers import Drawn, Replay, Sampler
+from dqn_cli.replay.stream import Indices, Step, Stored, Stream, locate
+from dqn_cli.replay.views import View, sequences, transitions
 
-Array = NDArray[Any]
 ACTIONS, STATE = 3, 2
+Input = TypeVar("Input")
+Kind = TypeVar("Kind", Batch, Sequences, Batch | Sequences)
 
 
 class Taken(NamedTuple):
@@ -110,11 +115,9 @@ def of_slots(envs: Envs, value: Callable[[Slot], Any]) -> Array:
     return np.array([[value(env.slots[-1]) for env in row] for row in envs])
 
 
-def stream_of(
-    envs: Envs, capacity: int, n_step: int = 1, masked: bool = False, window: int | None = None
-) -> Stream:
+def stream_of(envs: Envs, capacity: int, window: int = 1, masked: bool = False) -> Stream:
     obs, mask = of_slots(envs, lambda slot: slot.obs), of_slots(envs, lambda slot: slot.mask)
-    return Stream(capacity, n_step, obs, mask, masked, STATE, window)
+    return Stream(capacity, obs, mask, masked, STATE, window)
 
 
 def step_all(envs: Envs, stream: Stream, random: np.random.Generator, count: int = 1) -> None:
@@ -137,16 +140,11 @@ def step_all(envs: Envs, stream: Stream, random: np.random.Generator, count: int
 
 
 def empty_stream(
-    members: int,
-    envs: int,
-    capacity: int,
-    n_step: int = 1,
-    state_size: int = 0,
-    window: int | None = None,
+    members: int, envs: int, capacity: int, window: int = 1, state_size: int = 0
 ) -> Stream:
     """Starts with observation 0."""
     mask = np.ones((members, envs, ACTIONS), bool)
-    return Stream(capacity, n_step, np.zeros((members, envs, 1)), mask, False, state_size, window)
+    return Stream(capacity, np.zeros((members, envs, 1)), mask, False, state_size, window)
 
 
 def append(
@@ -166,6 +164,101 @@ def every_transition(stream: Stream) -> tuple[Array, Array]:
     ring = np.arange(stream.members * stream.envs).repeat(stream.capacity)
     ring = ring.reshape(stream.members, -1)
     return ring, np.arange(ring.size).reshape(ring.shape) % stream.capacity
+
+
+def starting_at(*slots: int) -> Indices:
+    """These slots of the first ring."""
+    return Indices(np.zeros((1, len(slots)), np.int64), np.array([slots]))
+
+
+def as_they_are(values: Input) -> Input:
+    return values
+
+
+def as_tensors(values: Input) -> Input:
+    """An array as a tensor on the same memory, or a tuple of such."""
+    if not isinstance(values, tuple):
+        return tensor(values)  # type: ignore[return-value]
+    each = map(as_tensors, values)
+    return type(values)(*each) if hasattr(values, "_fields") else type(values)(each)
+
+
+def in_both_kinds(make: Callable[..., Kind], *inputs: Any) -> Kind:
+    """What is made of arrays, which is the same as what is made of tensors."""
+    batch = make(*inputs)
+    assert same(batch, make(*as_tensors(inputs)))
+    return batch
+
+
+def located(stream: Stream, ring: Array, nth: Array) -> Indices:
+    """What arrays locate, which is the same as what tensors do."""
+    found = locate(stream.stored, ring, nth)
+    others = locate(*as_tensors((stream.stored, ring, nth)))
+    for one, other in zip(found, others, strict=True):
+        assert one.dtype == other.numpy().dtype
+        np.testing.assert_array_equal(one, other.numpy(), strict=True)
+    return found
+
+
+def transitions_view(n_step: int = 1) -> View:
+    return partial(transitions, n_step=n_step, actions=ACTIONS)
+
+
+def sequences_view(burn_in: int, length: int, n_step: int = 1) -> View:
+    return partial(sequences, n_step=n_step, actions=ACTIONS, burn_in=burn_in, length=length)
+
+
+def transitions_of(
+    stream: Stream, indices: Indices, weight: Array, gamma: Array, n_step: int = 1
+) -> Batch:
+    view = partial(transitions, n_step=n_step, actions=stream.actions)
+    return in_both_kinds(view, stream.stored, indices, weight, gamma)
+
+
+def sequences_of(
+    stream: Stream,
+    indices: Indices,
+    weight: Array,
+    gamma: Array,
+    burn_in: int,
+    length: int,
+    n_step: int = 1,
+) -> Sequences:
+    shape = {"burn_in": burn_in, "length": length, "n_step": n_step}
+    view = partial(sequences, actions=stream.actions, **shape)
+    return in_both_kinds(view, stream.stored, indices, weight, gamma)
+
+
+def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
+    return in_both_kinds(sampler.batch, sampler.sources, drawn)
+
+
+def drawn_by(
+    sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
+) -> Batch | Sequences:
+    """What an update makes of the sampler's next draw."""
+    return batch_of(sampler, sampler.draw(uniforms, progress))
+
+
+def sampled(
+    sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
+) -> Batch:
+    batch = drawn_by(sampler, uniforms, progress)
+    assert isinstance(batch, Batch)
+    return batch
+
+
+def arrays_of(stream: Stream) -> list[Array]:
+    """The stream's own arrays, in the order of what is `stored`."""
+    return [getattr(stream, {"size": "count"}.get(name, name)) for name in Stored._fields]
+
+
+def same(one: Batch | Sequences, other: Batch | Sequences) -> bool:
+    """Whether batches agree to the bit, and in their types."""
+    return type(one) is type(other) and all(
+        (a.dtype, a.shape) == (b.dtype, b.shape) and a.numpy().tobytes() == b.numpy().tobytes()
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def numbers(random: np.random.Generator, members: int) -> Callable[..., Array]:

@@ -3,38 +3,43 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from recorded_envs import (
-    Array,
     Envs,
     append,
+    drawn_by,
     empty_stream,
     numbers,
     recorded_envs,
+    same,
+    sampled,
+    sequences_view,
     step_all,
     stream_of,
+    transitions_view,
 )
 
 from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.arrays import Array
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.stream import Stream
-from dqn_cli.replay.views import View, sequences, transitions
+from dqn_cli.replay.views import View
 
 GAMMA = np.array([0.9, 0.5])
 KEY = dict[tuple[int, int], float]
 
 
 def sampler_of(
-    stream: Stream, batch_size: int, view: View = transitions, **changes: Any
+    stream: Stream, batch_size: int, view: View | None = None, **changes: Any
 ) -> PrioritisedSampler:
     settings = {"alpha": 1.0, "beta": 1.0, "beta_end": 1.0, "eps": 1.0}
     settings |= {"priority": Priority.td_error, **changes}
-    replay = Prioritised(10**6, batch_size, stream.n_step, **settings)
-    sampler = replay.sampler(stream, view)
+    replay = Prioritised(10**6, batch_size, 1, **settings)
+    view = view or transitions_view(stream.window)
+    sampler = replay.sampler(stream, view, GAMMA[: stream.members])
     assert isinstance(sampler, PrioritisedSampler)
     return sampler
 
@@ -42,12 +47,6 @@ def sampler_of(
 def middles(members: int = 1) -> Callable[[int], Array]:
     """The middle of each share, in place of random numbers."""
     return lambda size: np.full((members, size), 0.5)
-
-
-def sampled(sampler: PrioritisedSampler, uniforms: Any, progress: float = 0.0) -> Batch:
-    batch = sampler.sample(uniforms, GAMMA[: sampler.stream.members], progress)
-    assert isinstance(batch, Batch)
-    return batch
 
 
 @dataclass
@@ -341,7 +340,7 @@ def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
     # The checkpoint may come when the tree has not caught up with the stream.
     step_all(reference.envs, sampler.stream, np.random.default_rng(4), behind)
     stored = copy.deepcopy((sampler.stream.contents(), sampler.contents()))
-    fresh = stream_of(recorded_envs(99, members, envs, True), 24, sampler.stream.n_step, True)
+    fresh = stream_of(recorded_envs(99, members, envs, True), 24, sampler.stream.window, True)
     other = sampler_of(fresh, 8, beta=0.7, beta_end=0.7, alpha=0.6)
     fresh.load(stored[0])
     other.load(stored[1])
@@ -351,7 +350,7 @@ def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
             sampled(sampler, numbers(one, members)),
             sampled(other, numbers(two, members)),
         )
-        assert all((a == b).all() for a, b in zip(first, second, strict=True))
+        assert same(first, second)
         error = np.random.default_rng(count).exponential(size=(members, 8))
         sampler.learned(error, error)
         other.learned(error, error)
@@ -369,13 +368,12 @@ def test_members_and_environments_draw_from_their_own_rings() -> None:
 @pytest.mark.parametrize("end_chance", [0.0, 0.2])
 def test_sequences_are_drawn_where_their_window_is_complete(end_chance: float) -> None:
     envs = recorded_envs(2, 2, 2, end_chance=end_chance)
-    stream = stream_of(envs, 20, 2, window=2 + 1 + 3 - 1)
-    view = partial(sequences, burn_in=1, length=3)
-    sampler = sampler_of(stream, 6, view, beta=1.0, beta_end=1.0)
+    stream = stream_of(envs, 20, window=2 + 1 + 3 - 1)
+    sampler = sampler_of(stream, 6, sequences_view(1, 3, n_step=2), beta=1.0, beta_end=1.0)
     random = np.random.default_rng(0)
     for _ in range(30):
         step_all(envs, stream, random, 6)
-        batch = sampler.sample(numbers(random, 2), GAMMA, 0.0)
+        batch = drawn_by(sampler, numbers(random, 2))
         assert isinstance(batch, Sequences)
         assert batch.obs.shape == (2, 6, 1 + 3 + 2, 2)
         places = [{(env.ring, p) for env in row for p in env.reachable(stream)} for row in envs]

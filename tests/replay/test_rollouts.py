@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 from recorded_envs import (
     ACTIONS,
-    Array,
     RecordedEnv,
     append,
     empty_stream,
     numbers,
     recorded_envs,
+    sampled,
     step_all,
     stream_of,
+    transitions_view,
 )
 
 from dqn_cli.agent.batch import Batch
+from dqn_cli.arrays import Array
 from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
 from dqn_cli.replay.stream import Stream
-from dqn_cli.replay.views import transitions
 
 GAMMA = np.array([0.9, 0.5])
 FACTORS = np.array([1.0, -2.0, 0.3])
@@ -97,16 +98,17 @@ def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_dec
     return taken.reward + gamma * ((1 - trace_decay) * bootstrap + trace_decay * following)
 
 
-def sampler_of(stream: Stream, batch_size: int, trace_decay: float = 0.65) -> RolloutSampler:
-    sampler = Rollout(10**6, batch_size, 1, trace_decay).sampler(stream, transitions)
+def sampler_of(
+    stream: Stream, batch_size: int, trace_decay: float = 0.65, gamma: Array = GAMMA
+) -> RolloutSampler:
+    replay = Rollout(10**6, batch_size, 1, trace_decay)
+    sampler = replay.sampler(stream, transitions_view(), gamma[: stream.members])
     assert isinstance(sampler, RolloutSampler)
     return sampler
 
 
 def epoch(sampler: RolloutSampler, uniforms: Callable[..., Array], batches: int) -> list[Batch]:
-    drawn = [sampler.sample(uniforms, GAMMA, 0.5) for _ in range(batches)]
-    assert all(isinstance(batch, Batch) for batch in drawn)
-    return drawn  # type: ignore[return-value]
+    return [sampled(sampler, uniforms, 0.5) for _ in range(batches)]
 
 
 @pytest.mark.parametrize("trace_decay", [0.0, 0.65, 1.0])
@@ -121,7 +123,7 @@ def test_an_epoch_has_each_new_transition_once_with_its_lambda_return(
     began = [[0] * envs for _ in range(members)]
     for _ in range(8):
         step_all(recorded, stream, random, 12)
-        sampler.begin(values_of, GAMMA[:members])
+        sampler.begin(values_of)
         batches = epoch(sampler, numbers(random, members), 2 * 12 * envs // (envs * 3))
         for half in (batches[: len(batches) // 2], batches[len(batches) // 2 :]):
             check_epoch(half, recorded, began, trace_decay)
@@ -181,7 +183,7 @@ def in_order(size: int) -> Array:
 
 def test_nothing_is_left_to_look_ahead_to() -> None:
     sampler = sampler_of(stream_of_four(), 4)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     (batch,) = epoch(sampler, in_order, 1)
     assert batch.discount.tolist() == [[0] * 4]
     assert batch.next_obs.shape == (1, 4, 0)
@@ -191,11 +193,11 @@ def test_nothing_is_left_to_look_ahead_to() -> None:
 def test_the_first_rollout_is_everything_and_the_next_what_came_since() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 3, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3]
     for to in (5, 6, 7):
         append(stream, to, truncated=to == 6, reward=to)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     for batch in epoch(sampler, in_order, 5):
         assert rewards(batch) == [5, 6, 7]
 
@@ -203,14 +205,14 @@ def test_the_first_rollout_is_everything_and_the_next_what_came_since() -> None:
 def test_an_old_rollout_stays_what_it_was_until_the_next_begins() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 4, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     append(stream, 5, reward=5)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3, 4]
 
 
 def test_what_is_too_little_for_a_batch_is_left_out_of_its_epoch() -> None:
     sampler = sampler_of(stream_of_four(), 3, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     random = np.random.default_rng(0)
     seen: set[float] = set()
     for batch in epoch(sampler, numbers(random, 1), 40):
@@ -221,7 +223,7 @@ def test_what_is_too_little_for_a_batch_is_left_out_of_its_epoch() -> None:
 
 def test_an_epochs_order_is_that_of_its_numbers() -> None:
     sampler = sampler_of(stream_of_four(), 2, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     orders = iter([np.array([[0.4, 0.1, 0.3, 0.2]]), np.array([[0.1, 0.2, 0.9, 0.8]])])
     drawn = [rewards(batch) for batch in epoch(sampler, lambda size: next(orders), 4)]
     assert drawn == [[2, 4], [3, 1], [1, 2], [4, 3]]
@@ -230,17 +232,17 @@ def test_an_epochs_order_is_that_of_its_numbers() -> None:
 def test_a_new_rollout_begins_a_new_epoch() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 2, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     epoch(sampler, in_order, 1)
     for to in (5, 6):
         append(stream, to, reward=to)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [5, 6]
 
 
 def test_a_batch_larger_than_the_rollout_is_the_whole_rollout() -> None:
     sampler = sampler_of(stream_of_four(), 100, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     for batch in epoch(sampler, in_order, 2):
         assert rewards(batch) == [1, 2, 3, 4]
 
@@ -257,7 +259,7 @@ def test_values_are_asked_once_and_of_what_followed_each_transition() -> None:
         return zeros(obs)
 
     sampler = sampler_of(stream, 6)
-    sampler.begin(values, GAMMA[:1])
+    sampler.begin(values)
     epoch(sampler, in_order, 3)
     assert asked == [[[[1], [2], [3], [1], [2], [3]]]]
 
@@ -267,15 +269,15 @@ def test_illegal_actions_are_worth_nothing_in_a_return() -> None:
     stream = stream_of(recorded, 5, 1, True)
     step_all(recorded, stream, np.random.default_rng(0))
     stream.mask[0, 1] = [True, False, True]
-    sampler = sampler_of(stream, 1)
-    sampler.begin(lambda obs: np.array([[[1.0, 100.0, 2.0]]]), np.array([0.5]))
+    sampler = sampler_of(stream, 1, gamma=np.array([0.5]))
+    sampler.begin(lambda obs: np.array([[[1.0, 100.0, 2.0]]]))
     reward = recorded[0][0].begins(0).reward
     assert rewards(epoch(sampler, in_order, 1)[0]) == pytest.approx([reward + 0.5 * 2])
 
 
 def test_a_batch_without_a_rollout_is_a_mistake() -> None:
     with pytest.raises(AssertionError, match="begin comes first"):
-        sampler_of(stream_of_four(), 2).sample(in_order, GAMMA, 0.0)
+        sampler_of(stream_of_four(), 2).draw(in_order, 0.0)
 
 
 def test_a_rollout_longer_than_the_buffer_is_what_is_left_of_it() -> None:
@@ -283,14 +285,14 @@ def test_a_rollout_longer_than_the_buffer_is_what_is_left_of_it() -> None:
     sampler = sampler_of(stream, 10, trace_decay=0)
     for to in range(1, 9):
         append(stream, to, reward=to)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [4, 5, 6, 7, 8] * 2
 
 
 def test_a_sampler_goes_on_from_its_contents() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 2, trace_decay=0)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     append(stream, 5, reward=5)
     append(stream, 6, reward=6)
     stored = copy.deepcopy((stream.contents(), sampler.contents()))
@@ -299,7 +301,7 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
     fresh.load(stored[0])
     other.load(stored[1])
     append(fresh, 7, reward=7)
-    other.begin(zeros, GAMMA[:1])
+    other.begin(zeros)
     drawn = [rewards(batch) for batch in epoch(other, numbers(np.random.default_rng(0), 1), 20)]
     assert {reward for row in drawn for reward in row} == {5, 6, 7}
     assert stored[1]["trained"].tolist() == [4]  # and is not changed by what follows
@@ -307,6 +309,6 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
 
 def test_rewards_have_the_streams_precision() -> None:
     sampler = sampler_of(stream_of_four(), 4)
-    sampler.begin(zeros, GAMMA[:1])
+    sampler.begin(zeros)
     (batch,) = epoch(sampler, in_order, 1)
     assert batch.reward.numpy().dtype == sampler.stream.reward.dtype == np.float64

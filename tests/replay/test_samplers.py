@@ -1,18 +1,39 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from recorded_envs import numbers
+from recorded_envs import (
+    ACTIONS,
+    Envs,
+    as_tensors,
+    as_they_are,
+    batch_of,
+    drawn_by,
+    numbers,
+    recorded_envs,
+    same,
+    sampled,
+    sequences_view,
+    step_all,
+    stream_of,
+    transitions_view,
+)
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.arrays import Values, tensor
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import Replay, Sampler, Uniform, UniformSampler
-from dqn_cli.replay.stream import Indices, Stream
-from dqn_cli.replay.views import transitions
+from dqn_cli.replay.stream import Indices, Stored, Stream
+from dqn_cli.replay.views import View, transitions
 
 SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring
@@ -24,7 +45,7 @@ def filled_stream() -> Stream:
     """Rings of SIZES; slot 100 * ring + k is the k-th oldest, and the queues have wrapped."""
     members, envs = np.shape(SIZES)
     mask = np.ones((members, envs, 2), bool)
-    stream = Stream(CAPACITY * envs, 1, np.zeros((members, envs, 1)), mask, False)
+    stream = Stream(CAPACITY * envs, np.zeros((members, envs, 1)), mask, False, 0, 1)
     ring, k = np.indices((members * envs, CAPACITY))
     first = np.array([0, 5, 9, 12, 4, 25])
     queue = np.zeros((members * envs, CAPACITY), np.int64)
@@ -39,12 +60,31 @@ def stored(member: int) -> list[int]:
     return [100 * ring + k for ring, size in rings for k in range(size)]
 
 
+@dataclass
+class Asked:
+    """A view that remembers what it was asked for."""
+
+    indices: list[Indices] = field(default_factory=list)
+    weight: list[Values] = field(default_factory=list)
+    gamma: list[Values] = field(default_factory=list)
+
+    def __call__(self, stored: Stored, indices: Indices, weight: Values, gamma: Values) -> Batch:
+        self.indices.append(indices)
+        self.weight.append(weight)
+        self.gamma.append(gamma)
+        return transitions(stored, indices, weight, gamma, 1, 2)
+
+
 def draw(uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    sampler = UNIFORM.sampler(filled_stream(), transitions)
+    asked = Asked()
+    sampler = Uniform(10**6, uniform.shape[1], 1).sampler(filled_stream(), asked, GAMMA)
     assert isinstance(sampler, UniformSampler)
-    indices = sampler.locate(uniform)
-    assert (indices.slot // 100 == indices.ring).all()
-    return np.asarray(indices.slot)
+    sampled(sampler, lambda size: uniform[:, :size])
+    (ring, slot), in_tensors = asked.indices
+    assert equal(in_tensors, (ring, slot))
+    assert (slot // 100 == ring).all()
+    assert isinstance(slot, np.ndarray)
+    return slot
 
 
 @pytest.mark.parametrize("member", [0, 1])
@@ -75,33 +115,32 @@ def test_every_stored_transition_is_equally_likely_whatever_its_rings_fill() -> 
 
 
 def test_a_batch_is_what_the_view_makes_of_the_drawn_places_with_weight_one() -> None:
-    asked: list[Any] = []
-
-    def view(stream: Stream, indices: Indices, weight: Any, gamma: Any) -> Batch:
-        asked.append((indices, weight, gamma))
-        return transitions(stream, indices, weight, gamma)
-
-    stream = filled_stream()
-    sampler = UNIFORM.sampler(stream, view)
+    asked = Asked()
+    sampler = UNIFORM.sampler(filled_stream(), asked, GAMMA)
     uniform = numbers(np.random.default_rng(1), 2)(32)
-    batch = sampler.sample(lambda size: uniform[:, :size], GAMMA, 0.5)
-    ((indices, weight, gamma),) = asked
-    assert indices.slot.tolist() == draw(uniform).tolist()
-    assert weight.tolist() == np.ones((2, 32)).tolist()
-    assert gamma is GAMMA
+    batch = sampled(sampler, lambda size: uniform[:, :size], 0.5)
+    asked_for = [*zip(asked.indices, asked.weight, asked.gamma, strict=True)]
+    assert len(asked_for) == 2  # of arrays, and of tensors
+    for indices, weight, gamma in asked_for:
+        assert indices.slot.tolist() == draw(uniform).tolist()
+        assert weight.tolist() == np.ones((2, 32)).tolist()
+        assert tensor(gamma).numpy().dtype == GAMMA.dtype
+        assert gamma.tolist() == GAMMA.tolist()
+        assert tensor(gamma).data_ptr() == tensor(sampler.sources.gamma).data_ptr()
+    assert asked.gamma[0] is sampler.sources.gamma
     assert batch.action.shape == (2, 32)
 
 
 def test_uniform_sampling_remembers_nothing_and_learns_nothing() -> None:
     stream = filled_stream()
-    sampler = UNIFORM.sampler(stream, transitions)
+    sampler = UNIFORM.sampler(stream, Asked(), GAMMA)
     batches = []
     for surprise in (1.0, 1e6):
-        sampler.begin(lambda obs: obs, GAMMA)
-        batch = sampler.sample(numbers(np.random.default_rng(2), 2), GAMMA, surprise / 1e6)
+        sampler.begin(lambda obs: obs)
+        batch = sampled(sampler, numbers(np.random.default_rng(2), 2), surprise / 1e6)
         sampler.learned(np.full((2, 32), surprise), np.full((2, 32), surprise))
         batches.append(batch)
-    assert all((one == other).all() for one, other in zip(*batches, strict=True))
+    assert same(*batches)
     assert sampler.contents() == {}
     assert sampler.nbytes == 0
     sampler.load({})
@@ -130,6 +169,115 @@ def test_a_batch_as_large_as_the_buffer_is_possible() -> None:
 def test_a_kind_must_say_what_draws() -> None:
     replay, stream = Replay(8, 8, 1), filled_stream()
     with pytest.raises(NotImplementedError):
-        replay.sampler(stream, transitions)
+        replay.sampler(stream, Asked(), GAMMA)
+    sampler = Sampler(replay, stream, Asked(), GAMMA)
     with pytest.raises(NotImplementedError):
-        Sampler(replay, stream, transitions).sample(numbers(np.random.default_rng(0), 2), GAMMA, 0)
+        sampler.draw(numbers(np.random.default_rng(0), 2), 0)
+    with pytest.raises(NotImplementedError):
+        sampler.batch(sampler.sources, ())
+
+
+PRIORITISED = Prioritised(30, 5, 2, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
+KINDS = [
+    pytest.param(Uniform(30, 5, 2), transitions_view(2), id="uniform"),
+    pytest.param(Uniform(30, 5, 2), sequences_view(1, 3, 2), id="uniform-sequences"),
+    pytest.param(PRIORITISED, transitions_view(2), id="prioritised"),
+    pytest.param(PRIORITISED, sequences_view(1, 3, 2), id="prioritised-sequences"),
+    pytest.param(Rollout(30, 5, 1, 0.9), transitions_view(), id="rollout"),
+]
+every_kind = pytest.mark.parametrize(("replay", "view"), KINDS)
+
+
+def at_work(replay: Replay, view: View) -> tuple[Envs, Sampler[Replay]]:
+    """A sampler that has learned from a batch, on rings that have wrapped."""
+    envs = recorded_envs(4, 2, 2, True, 0.2)
+    stream = stream_of(envs, 30, 5, True)  # five slots are the sequences' window
+    sampler = replay.sampler(stream, view, GAMMA)
+    go_on(envs, sampler, 30)
+    return envs, sampler
+
+
+def go_on(envs: Envs, sampler: Sampler[Replay], steps: int) -> None:
+    random = np.random.default_rng(steps)
+    step_all(envs, sampler.stream, random, steps)
+    sampler.begin(lambda obs: np.zeros((*obs.shape[:2], ACTIONS)))
+    drawn_by(sampler, numbers(random, 2))
+    sampler.learned(*random.exponential(size=(2, 2, 5)))
+
+
+def equal(one: Iterable[Values], other: Iterable[Values]) -> bool:
+    return all(torch.equal(tensor(a), tensor(b)) for a, b in zip(one, other, strict=True))
+
+
+Given = Callable[[Any], Any]
+however_given = pytest.mark.parametrize("given", [as_they_are, as_tensors])
+
+
+@however_given
+@every_kind
+def test_a_batch_is_the_same_again_and_changes_nothing(
+    replay: Replay, view: View, given: Given
+) -> None:
+    _, sampler = at_work(replay, view)
+    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), 0.5))
+    sources = given(sampler.sources)
+    before = copy.deepcopy((sources, drawn, sampler.contents(), sampler.stream.contents()))
+    assert same(sampler.batch(sources, drawn), sampler.batch(sources, drawn))
+    assert equal(sources.stored, before[0].stored)
+    assert equal([sources.gamma], [before[0].gamma])
+    assert equal(drawn, before[1])
+    for now, then in ((sampler.contents(), before[2]), (sampler.stream.contents(), before[3])):
+        assert now.keys() == then.keys()
+        assert all(np.array_equal(now[name], then[name]) for name in now)
+
+
+@however_given
+@every_kind
+def test_a_batch_depends_on_sources_and_draw_alone(
+    replay: Replay, view: View, given: Given
+) -> None:
+    envs, sampler = at_work(replay, view)
+    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), 0.5))
+    batch = sampler.batch(given(sampler.sources), drawn)
+    sources, kept = copy.deepcopy((given(sampler.sources), batch))
+    go_on(envs, sampler, 50)  # nothing of what was there is left
+    assert same(batch, kept)
+    assert same(sampler.batch(sources, drawn), kept)
+    myopic = sampler.batch(sources._replace(gamma=sources.gamma * 0), drawn)
+    assert not myopic.discount.any()
+
+
+@every_kind
+def test_a_recorded_batch_holds_for_later_draws(replay: Replay, view: View) -> None:
+    # What reads a number out of a tensor, or remembers one, can't be compiled into an update.
+    envs, sampler = at_work(replay, view)
+    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), 0.5)
+    sources = as_tensors(sampler.sources)
+    record = make_fx(lambda *inputs: sampler.batch(*inputs))(sources, as_tensors(drawn))
+    for steps in (1, 7, 50):
+        go_on(envs, sampler, steps)
+        drawn = sampler.draw(numbers(np.random.default_rng(steps), 2), 0.5)
+        batch = batch_of(sampler, drawn)
+        assert isinstance(batch, Batch | Sequences)
+        assert same(record(sources, as_tensors(drawn)), batch)
+
+
+@every_kind
+def test_sources_are_the_same_arrays_for_good(replay: Replay, view: View) -> None:
+    envs, sampler = at_work(replay, view)
+    stored, gamma = sampler.sources
+    go_on(envs, sampler, 20)
+    contents = copy.deepcopy((sampler.stream.contents(), sampler.contents()))
+    go_on(envs, sampler, 20)
+    sampler.stream.load(contents[0])
+    sampler.load(contents[1])
+    assert all(now is then for now, then in zip(sampler.sources.stored, stored, strict=True))
+    assert sampler.sources.gamma is gamma
+    assert np.array_equal(stored.obs, contents[0]["obs"])
+
+
+@every_kind
+def test_draws_have_members_in_front(replay: Replay, view: View) -> None:
+    _, sampler = at_work(replay, view)
+    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), 0.5)
+    assert {tuple(each.shape[:2]) for each in drawn} == {(2, 5)}

@@ -10,13 +10,16 @@ from recorded_envs import (
     Envs,
     RecordedEnv,
     append,
+    arrays_of,
+    as_tensors,
     empty_stream,
+    located,
     recorded_envs,
     step_all,
     stream_of,
 )
 
-from dqn_cli.replay.stream import Indices, Step, Stream
+from dqn_cli.replay.stream import Indices, Step, Stored, Stream
 
 NAMES = ("action", "reward", "terminated", "truncated")
 
@@ -45,7 +48,7 @@ def check_everything(envs: Envs, stream: Stream) -> None:
         places = env.reachable(stream)
         assert stream.sizes.ravel()[env.ring] == len(places)
         nth = np.arange(len(places))
-        found = stream.locate(np.full(nth.shape, env.ring), nth)
+        found = located(stream, np.full_like(nth, env.ring), nth)
         assert found.slot.tolist() == places
         assert found.ring.tolist() == [env.ring] * len(places)
 
@@ -53,11 +56,11 @@ def check_everything(envs: Envs, stream: Stream) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_the_environments_emitted_is_found_in_its_place(seed: int) -> None:
     random = np.random.default_rng(seed)
-    members, n_step, masked = 1 + seed // 2 % 2, int(random.integers(1, 6)), bool(seed % 2)
-    window = n_step + int(random.choice([0, 0, 1, 6]))
+    members, window, masked = 1 + seed // 2 % 2, int(random.integers(1, 6)), bool(seed % 2)
+    window += int(random.choice([0, 0, 1, 6]))
     end_chance = random.choice([0.0, 0.05, 0.3, 0.6])
     envs = recorded_envs(seed, members, int(random.integers(1, 4)), masked, end_chance)
-    args = (int(random.choice([1, 2, 3, 5, 8, 13])), n_step, masked, window)
+    args = (int(random.choice([1, 2, 3, 5, 8, 13])), window, masked)
     stream = stream_of(envs, *args)
     for step in range(45):
         step_all(envs, stream, random)
@@ -89,7 +92,7 @@ def test_a_buffer_of_one_always_holds_the_latest_transition_alone(seed: int) -> 
         assert stream.sizes.item() == 1
         begun = [place for place, slot in enumerate(envs[0][0].slots) if slot.taken]
         zero = np.zeros((1, 1), np.int64)
-        assert stream.locate(zero, zero) == Indices(zero, np.array([[begun[-1]]]))
+        assert located(stream, zero, zero) == Indices(zero, np.array([[begun[-1]]]))
 
 
 @pytest.mark.parametrize(("window", "sizes"), [(1, [1, 2, 3, 4, 4]), (3, [0, 0, 1, 2, 3])])
@@ -97,15 +100,10 @@ def test_a_transition_can_be_sampled_once_its_window_is_there(
     window: int, sizes: list[int]
 ) -> None:
     envs = recorded_envs(0, 1, 1)
-    stream = stream_of(envs, 4, 1, window=window)
+    stream = stream_of(envs, 4, window)
     for size in sizes:
         step_all(envs, stream, np.random.default_rng(0))
         assert stream.sizes.item() == size
-
-
-def test_a_window_is_n_steps_where_no_other_is_asked_for() -> None:
-    assert stream_of(recorded_envs(0, 1, 1), 9, 3).window == 3
-    assert stream_of(recorded_envs(0, 1, 1), 9, 3, window=8).window == 8
 
 
 def test_windows_go_on_through_the_ends_of_episodes() -> None:
@@ -113,7 +111,8 @@ def test_windows_go_on_through_the_ends_of_episodes() -> None:
     for count in range(5):
         append(stream, count, terminated=count == 1)
     # Slots 0 1 | 2 3 4 5 6, where 2 is the end's own; three follow 0, 1 and 3.
-    assert stream.locate(np.zeros(3, np.int64), np.arange(3)).slot.tolist() == [0, 1, 3]
+    nth = np.arange(3)
+    assert located(stream, nth * 0, nth).slot.tolist() == [0, 1, 3]
     assert stream.sizes.item() == 3
 
 
@@ -129,7 +128,7 @@ def test_the_first_state_is_empty_and_each_later_one_is_stored_with_its_observat
 
 def test_after_an_end_the_state_belongs_to_the_new_episode() -> None:
     obs, mask = np.zeros((1, 1, 1)), np.ones((1, 1, 2), bool)
-    stream = Stream(5, 1, obs, mask, False, 1)
+    stream = Stream(5, obs, mask, False, 1, 1)
     zero, true = np.zeros((1, 1)), np.ones((1, 1), bool)
     step = Step(zero, true, ~true, obs + 1, mask, obs + 2, mask)
     stream.append(zero.astype(int), step, np.full((1, 1, 1), 7.0))
@@ -175,7 +174,7 @@ def test_the_newest_observations_are_as_many_as_the_shortest_ring_has() -> None:
 @pytest.mark.parametrize(("stored", "numbers"), [("u1", "f4"), ("f4", "f4"), ("f8", "f8")])
 def test_observations_keep_their_dtype_and_rewards_follow_it(stored: str, numbers: str) -> None:
     obs, mask = np.full((1, 1, 2, 2), 255, stored), np.ones((1, 1, 10_000), bool)
-    stream = Stream(3, 1, obs, mask, False)
+    stream = Stream(3, obs, mask, False, 0, 1)
     number, false = np.ones((1, 1)), np.zeros((1, 1), bool)
     stream.append(np.array([[9999]]), Step(number / 3, false, false, obs, mask, obs, mask))
     assert stream.obs.dtype == stored
@@ -201,17 +200,56 @@ def test_memory_counts_everything() -> None:
     assert stream.nbytes == 2 * 6 * (8 + 8 + 1 + 3) + 2 * (4 + 3) * 8
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_observations_and_masks_are_found_by_slots_counted_through_all_rings(masked: bool) -> None:
-    envs = recorded_envs(0, 2, 1, masked)
-    stream = stream_of(envs, 3, 1, masked)  # five slots in each ring
-    step_all(envs, stream, np.random.default_rng(0), 4)
-    at = np.array([[0, 4], [9, 5]])
-    slots = [[envs[ring][0].slots[place] for ring, place in row] for row in
-             ([(0, 0), (0, 4)], [(1, 4), (1, 0)])]  # fmt: skip
-    for found, name in ((stream.observations(at), "obs"), (stream.masks(at), "mask")):
-        expected = [[getattr(slot, name).tolist() for slot in row] for row in slots]
-        assert found.tolist() == expected
+def check_stored(stream: Stream, tensors: Stored) -> None:
+    """The stream's own arrays are what is stored, and what `tensors` of earlier are on."""
+    assert all(each is own for each, own in zip(stream.stored, arrays_of(stream), strict=True))
+    for tensor, array in zip(tensors, arrays_of(stream), strict=True):
+        assert tensor.data_ptr() == array.ctypes.data
+        assert tensor.numpy().dtype == array.dtype
+        assert tensor.numpy().strides == array.strides
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+def test_what_is_stored_are_the_streams_own_arrays_for_good() -> None:
+    envs = recorded_envs(0, 2, 2, True, 0.2)
+    stream, random = stream_of(envs, 6, 2, True), np.random.default_rng(0)
+    before, tensors = [*stream.stored], as_tensors(stream.stored)
+    check_stored(stream, tensors)
+    for _ in range(30):
+        step_all(envs, stream, random)
+        check_stored(stream, tensors)
+    contents = copy.deepcopy(stream.contents())
+    other = stream_of(recorded_envs(99, 2, 2, True), 6, 2, True)
+    its, its_tensors = [*other.stored], as_tensors(other.stored)
+    other.load(contents)
+    check_stored(other, its_tensors)
+    step_all(envs, other, random)
+    check_stored(other, its_tensors)
+    assert all(now is then for now, then in zip(stream.stored, before, strict=True))
+    assert all(now is then for now, then in zip(other.stored, its, strict=True))
+
+
+def test_an_append_can_be_seen_in_what_is_stored() -> None:
+    stream = empty_stream(1, 1, 4)
+    kinds = stream.stored, as_tensors(stream.stored)
+    append(stream, 7, terminated=True, reward=3)
+    for stored in kinds:
+        assert stored.obs[0, :3].tolist() == [[0], [7], [-7]]
+        assert (stored.reward[0, 0].item(), stored.terminated[0, 0].item()) == (3, True)
+        assert (stored.queue[0, 0].item(), stored.first.item(), stored.size.item()) == (0, 0, 1)
+
+
+def test_locating_changes_nothing() -> None:
+    envs = recorded_envs(0, 1, 2, end_chance=0.3)
+    stream = stream_of(envs, 6)
+    step_all(envs, stream, np.random.default_rng(0), 20)
+    before = copy.deepcopy(stream.contents())
+    ring, nth = np.array([[0, 1]]), np.array([[1, 0]])
+    one, two = located(stream, ring, nth), located(stream, ring, nth)
+    assert one.slot.tolist() == two.slot.tolist()
+    assert (ring.tolist(), nth.tolist()) == ([[0, 1]], [[1, 0]])
+    for name, array in stream.contents().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 @pytest.mark.parametrize(
@@ -235,7 +273,7 @@ def test_check_valid_finds_what_must_not_be_sampled(change: dict[str, Any], comp
 
 def test_actions_are_stored_for_each_ring() -> None:
     mask = np.ones((2, 2, ACTIONS), bool)
-    stream = Stream(4, 1, np.zeros((2, 2, 1)), mask, False)
+    stream = Stream(4, np.zeros((2, 2, 1)), mask, False, 0, 1)
     zero, false = np.zeros((2, 2)), np.zeros((2, 2), bool)
     obs = np.zeros((2, 2, 1))
     stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, obs, mask, obs, mask))

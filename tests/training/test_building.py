@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.rollouts import RolloutSampler
 from dqn_cli.replay.samplers import Sampler, UniformSampler
-from dqn_cli.training.building import agent_for, build_run, torch_device
-from dqn_cli.training.loop import Run, act, remember
+from dqn_cli.training import building
+from dqn_cli.training.building import agent_for, build_run, torch_device, worth_compiling
+from dqn_cli.training.loop import Run, act, remember, train
 from dqn_cli.training.settings import Device, Settings
 
 Compose = Callable[..., Settings]
@@ -78,7 +81,8 @@ def batch_of(settings: Settings) -> Batch | Sequences:
         action = act(settings, run, 1.0)
         remember(run, action, run.envs.step(action))
     run.envs.close()
-    return run.sampler.sample(run.replay.uniform, np.array([0.9]), 0.0)
+    drawn = run.sampler.draw(run.replay.uniform, 0.0)
+    return run.sampler.batch(run.sampler.sources, drawn)
 
 
 def test_batches_are_of_transitions(settings_of: Compose) -> None:
@@ -127,3 +131,61 @@ def test_auto_takes_the_cpu_and_a_missing_device_is_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device=cuda"):
             torch_device(Device.cuda)
+
+
+SLOW_START = ("learning_starts=1000", "train_every=4", "updates_per_train=2")
+
+
+@pytest.mark.parametrize(
+    ("words", "worth"),
+    [
+        (("steps=20000", "learning_starts=0", "train_every=1", "updates_per_train=1"), True),
+        (("steps=19999", "learning_starts=0", "train_every=1", "updates_per_train=1"), False),
+        # (40999 - 1000) / 4 are 9999 trainings, of two updates each
+        (("steps=41000", *SLOW_START), True),
+        (("steps=40999", *SLOW_START), False),
+        (("steps=40999", *SLOW_START, "compile=true"), True),
+        (("steps=41000", *SLOW_START, "compile=false"), False),
+        (("steps=100", "compile=true", "device=cpu"), True),
+        (("steps=41000", *SLOW_START, "device=cpu"), True),
+        # How many episodes the steps hold is not known before.
+        (("steps=41000", *SLOW_START, "episodes=1"), True),
+    ],
+)
+def test_a_run_is_compiled_where_it_is_asked_for_or_has_twenty_thousand_updates(
+    settings_of: Compose, words: tuple[str, ...], worth: bool
+) -> None:
+    assert worth_compiling(settings_of(*words)) is worth
+
+
+@pytest.mark.parametrize("word", ["auto", "false"])
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_only_the_cpu_is_compiled_for(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, device: str, word: str
+) -> None:
+    monkeypatch.setitem(building._AVAILABLE, Device[device], lambda: True)
+    settings = settings_of("steps=50000", *SLOW_START, f"device={device}", f"compile={word}")
+    assert not worth_compiling(settings)
+
+
+def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
+    settings_of: Compose,
+) -> None:
+    calls: list[str] = []
+
+    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        def noted(*changing: Any) -> Any:
+            calls.append(function.__name__)
+            return partial(function, *fixed)(*changing)
+
+        return noted
+
+    settings = settings_of(
+        "steps=30", "learning_starts=10", "train_every=5", "updates_per_train=2",
+        "network.widths=[4]", "replay.batch_size=4", "exploration=constant", "exploration.start=0",
+    )  # fmt: skip
+    _, run = build_run(settings, compiler=compiler)
+    for _ in train(settings, run):
+        pass
+    run.envs.close()
+    assert calls == (["_acted"] * 5 + ["_updated"] * 2) * 4

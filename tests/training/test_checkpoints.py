@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dqn_cli.arrays import tensor
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
 from dqn_cli.training.building import build_run
 from dqn_cli.training.checkpoints import (
@@ -101,7 +102,7 @@ def check_same(one: Any, other: Any, where: str = "") -> None:
 
 def comparable(settings: Settings, run: Run, tracker: Tracker) -> dict[str, Any]:
     """All that a checkpoint holds but the time it took."""
-    data = run_data(settings, run, tracker)
+    data = run_data(settings, run, tracker, False)
     left_out = ("seconds", "sums")  # test_tracking.py looks at the sums
     seen = {key: value for key, value in data["tracker"].items() if key not in left_out}
     return data | {"tracker": seen}
@@ -117,7 +118,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     kept = []
     for until in (13, 91):
         go_on(settings, whole, tracker, until)
-        kept.append(through_a_file(tmp_path, run_data(settings, whole, tracker)))
+        kept.append(through_a_file(tmp_path, run_data(settings, whole, tracker, False)))
     go_on(settings, whole, tracker)
     whole.envs.close()
     assert whole.clock.updates > 0
@@ -137,7 +138,7 @@ def test_a_restored_run_is_where_the_other_one_was(
 ) -> None:
     settings = settings_for(settings_of, *RUNS[name])
     run, tracker = advanced(settings, 100)
-    data = run_data(settings, run, tracker)
+    data = run_data(settings, run, tracker, False)
     again, second = resumed(settings, through_a_file(tmp_path, data))
     again.envs.close()
     expected = comparable(settings, run, tracker)
@@ -153,7 +154,7 @@ def test_without_replay_a_run_goes_on_with_an_empty_buffer(
 ) -> None:
     settings = settings_for(settings_of, *RUNS[name], "checkpoint.replay=false")
     half, tracker = advanced(settings, 100)
-    data = run_data(settings, half, tracker)
+    data = run_data(settings, half, tracker, False)
     assert data["stream"] == data["sampler"] == {}
     run, second = resumed(settings, through_a_file(tmp_path, data))
     assert not run.stream.sizes.any()
@@ -169,7 +170,7 @@ def test_a_recurrent_runs_memory_is_in_its_checkpoint(settings_of: Compose, tmp_
     settings = settings_of("agent=drqn", *RECURRENT, *SMALL)
     run, tracker = advanced(settings, 100)
     assert run.state.any()
-    data = through_a_file(tmp_path, run_data(settings, run, tracker))
+    data = through_a_file(tmp_path, run_data(settings, run, tracker, False))
     assert data["state"].tolist() == run.state.tolist()
     assert data["stream"]["state"].any()
 
@@ -180,10 +181,37 @@ def test_every_stream_of_random_numbers_that_moved_is_in_the_checkpoint(
     words = ("agent=rainbow", "head.atoms=7", "reset.every=50", "exploration=linear", *SMALL)
     settings = settings_of(*words)
     run, tracker = advanced(settings, 150)
-    data = run_data(settings, run, tracker)
+    data = run_data(settings, run, tracker, False)
     assert set(data["random"]) == {"exploration", "replay", "noise", "resets"}
     for name, state in data["random"].items():
         assert state != Randomness([settings.seed], Purpose(name)).state(), name
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_checkpoint_says_whether_updates_run_as_compiled_code(
+    settings_of: Compose, tmp_path: Path, compiled: bool
+) -> None:
+    settings = settings_of(*SMALL)
+    run, tracker = advanced(settings, 30)
+    data = through_a_file(tmp_path, run_data(settings, run, tracker, compiled))
+    assert data["compiled"] is compiled
+    CheckpointFolder(tmp_path, 0).save_last(settings, run, tracker, compiled)
+    assert load_checkpoint(tmp_path / "checkpoints" / "last")["compiled"] is compiled
+
+
+def test_a_restored_learner_learns_in_the_memory_that_its_update_was_made_for(
+    settings_of: Compose,
+) -> None:
+    settings = settings_for(settings_of, *RUNS["per"])
+    half, tracker = advanced(settings, 100)
+    _, run = build_run(settings)
+    run.envs.close()
+    fixed = (*run.learner.state, *run.sampler.sources.stored)
+    places = [tensor(each).data_ptr() for each in fixed]
+    restore(run_data(settings, half, tracker, False), run, Tracker(1))
+    again = (*run.learner.state, *run.sampler.sources.stored)
+    assert [tensor(each).data_ptr() for each in again] == places
+    assert all(map(torch.equal, run.learner.state, half.learner.state))
 
 
 def test_what_a_policy_needs_is_no_more_than_its_parameters(settings_of: Compose) -> None:
@@ -216,10 +244,10 @@ def test_parameters_that_are_not_finite_are_never_saved(
     settings = settings_of("agent=per", *SMALL)
     run, tracker = advanced(settings, 30)
     folder = CheckpointFolder(tmp_path, 0)
-    folder.save_last(settings, run, tracker)
+    folder.save_last(settings, run, tracker, False)
     run.learner.state.parameters[0, 3] = float("nan")
     with pytest.raises(CheckpointError, match="not finite"):
-        folder.save_last(settings, run, tracker)
+        folder.save_last(settings, run, tracker, False)
     with pytest.raises(CheckpointError, match="not finite"):
         folder.save_best(settings, run)
     kept = load_checkpoint(tmp_path / "checkpoints" / "last")

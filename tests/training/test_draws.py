@@ -14,7 +14,7 @@ from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.training.draws import acting_noise, draws_for
+from dqn_cli.training.draws import draws_of, numbers_for, rows_of
 from dqn_cli.training.randomness import Purpose, Randomness
 
 SPACES = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False)
@@ -52,6 +52,12 @@ def sequences(members: int = 2) -> Sequences:
     shapes = {"action": (members, BATCH, LENGTH), "obs": (members, BATCH, time, 2)}
     batch: Sequences = empty(Sequences, **shapes)
     return batch
+
+
+def draws_for(
+    model: Model, batch: Batch | Sequences, random: Randomness, like: torch.Tensor
+) -> Draws:
+    return draws_of(numbers_for(model, rows_of(model, batch), random, like))
 
 
 def drawn(
@@ -94,8 +100,6 @@ def test_where_nothing_is_needed_nothing_is_drawn(
 ) -> None:
     random = noise()
     drawn(network(False), head, batch(), random)
-    model = Model(SPACES, network(False), head)
-    assert acting_noise(model, random, LIKE).shape == (2, 0)
     assert random.state() == noise().state()
 
 
@@ -150,24 +154,25 @@ def test_a_members_draws_do_not_depend_on_the_other_members(
     network: Callable[[bool], Network], batch: Callable[[int], Batch | Sequences]
 ) -> None:
     model = Model(SPACES, network(True), IQN)
-    together, random = draws_for(model, batch(2), noise(), LIKE), noise()
-    acting = acting_noise(model, random, LIKE)
+    together = draws_for(model, batch(2), noise(), LIKE)
     for member, seed in enumerate(SEEDS):
         alone = draws_for(model, batch(1), noise([seed]), LIKE[:1])
         for mine, own in zip(together, alone, strict=True):
             assert torch.equal(mine[member], own[0])
-        assert torch.equal(acting[member], acting_noise(model, noise([seed]), LIKE[:1])[0])
     assert not torch.equal(together.noise[0], together.noise[1])
     assert not torch.equal(together.taus[0], together.taus[1])
 
 
-def test_acting_noise_is_standard_normal_and_new_at_each_step() -> None:
-    model, random = Model(SPACES, mlp(True), Scalar()), noise()
-    first, second = (acting_noise(model, random, LIKE) for _ in range(2))
-    assert first.shape == (2, model.noise_size)
-    expected = noise()
-    for found in (first, second):
-        np.testing.assert_array_equal(found.numpy(), expected.normal(model.noise_size))
+def test_both_networks_levels_and_all_three_noises_are_kept_apart() -> None:
+    model = Model(SPACES, mlp(True), IQN)
+    numbers = numbers_for(model, BATCH, noise(), LIKE)
+    assert numbers.levels.shape == (2, 2, BATCH, 4)
+    assert numbers.noise.shape == (2, 3, model.noise_size)
+    draws = draws_of(numbers)
+    for nth, levels in enumerate((draws.taus, draws.next_taus)):
+        assert torch.equal(levels, numbers.levels[:, nth])
+    for nth, each in enumerate((draws.noise, draws.target_noise, draws.selection_noise)):
+        assert torch.equal(each, numbers.noise[:, nth])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -175,4 +180,3 @@ def test_draws_have_the_learners_precision(dtype: torch.dtype) -> None:
     model, like = Model(SPACES, mlp(True), IQN), torch.zeros(2, dtype=dtype)
     draws = draws_for(model, transitions(), noise(), like)
     assert {each.dtype for each in draws} == {dtype}
-    assert acting_noise(model, noise(), like).dtype == dtype

@@ -68,6 +68,11 @@ def one(
     return learner([agent], [seed])
 
 
+def copied(state: LearnerState) -> LearnerState:
+    """What an update in place does not reach."""
+    return LearnerState(*(tensor.clone() for tensor in state))
+
+
 def updated(learning: Learner, count: int, seed: int = 0) -> None:
     noise = noise_of([seed])
     for batch in range(count):
@@ -169,7 +174,7 @@ def test_members_learn_side_by_side_what_each_learns_alone(
 
 def two_by_hand(
     max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
-) -> tuple[Learner, Metrics, tuple[Array, Array]]:
+) -> tuple[Learner, Metrics, Tensor]:
     """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
     update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
     learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
@@ -178,7 +183,8 @@ def two_by_hand(
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
     batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
-    return learning, *learning.update(batch, noise_of([0]), factor)
+    metrics, surprise = learning.update(batch, noise_of([0]), factor)
+    return learning, Metrics(*metrics), surprise
 
 
 @pytest.mark.parametrize(
@@ -323,6 +329,45 @@ def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
+@pytest.mark.parametrize("network", [NOISY, gru(noisy=True), MLP, gru()])
+@pytest.mark.parametrize("head", [Scalar(), IQN])
+def test_acting_draws_one_number_for_each_noise_and_none_where_no_layer_is_noisy(
+    seeds: list[int], network: Network, head: Head
+) -> None:
+    agent = agent_of(network, head)
+    learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
+    noise, expected = noise_of(seeds), noise_of(seeds)
+    if network.is_noisy:
+        expected.normal(agent.model.noise_size)
+    learning.act(obs, np.zeros((len(seeds), 5, agent.model.state_size)), noise)
+    assert (expected.state() != noise_of(seeds).state()) is network.is_noisy
+    assert noise.state() == expected.state()
+
+
+def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
+    agent = agent_of(NOISY)
+    together, obs = learner([agent] * len(SEEDS), SEEDS), observations(len(SEEDS))
+    obs[:] = obs[0]
+    empty = np.zeros((len(SEEDS), 5, 0))
+    values, _ = together.act(obs, empty, noise_of(SEEDS))
+    for member, seed in enumerate(SEEDS):
+        alone = learner([agent], [seed])
+        own, _ = alone.act(obs[:1], empty[:1], noise_of([seed]))
+        np.testing.assert_allclose(values[member], own[0], rtol=1e-12, atol=1e-14)
+        other, _ = alone.act(obs[:1], empty[:1], noise_of([seed + 1]))
+        assert not np.allclose(values[member], other[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("network", [NOISY, gru(noisy=True)])
+def test_acting_is_in_the_learners_precision(dtype: torch.dtype, network: Network) -> None:
+    learning = learner([agent_of(network)], [0], dtype)
+    state = np.zeros((1, 5, learning._model.state_size), np.float32)
+    values, after = learning.act(observations(1), state, noise_of([0]))
+    assert torch.from_numpy(values).dtype == torch.from_numpy(after).dtype == dtype
+
+
+@pytest.mark.parametrize("seeds", [[4], SEEDS])
 @pytest.mark.parametrize("kind", [Gru, Lstm])
 def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) -> None:
     agent = agent_of(kind(*vars(gru()).values()))
@@ -417,7 +462,7 @@ def test_a_reset_changes_the_streams_alone(
             learning.update(random_sequences(count, 1), noise_of([0]), 1.0)
     else:
         updated(learning, 3)
-    before = learning.state
+    before = copied(learning.state)
     learning.reset(Randomness([3], Purpose.resets))
     after = learning.state
     fresh = initial(learning._model.layout, next(iter(Randomness([3], Purpose.resets))))
@@ -439,7 +484,7 @@ def test_each_reset_draws_anew_and_each_member_its_own() -> None:
     agent = agent_of(MLP)
     learning, weights = learner([agent] * 3, SEEDS), Randomness(SEEDS, Purpose.resets)
     learning.reset(weights)
-    first = learning.state.parameters
+    first = learning.state.parameters.clone()
     learning.reset(weights)
     second = learning.state.parameters
     last = torch.cat(
@@ -469,7 +514,7 @@ def test_dormant_units_are_counted_for_each_member(seeds: list[int]) -> None:
         p["advantage.hidden.weight"][:] = 1
         p["advantage.hidden.bias"][:] = 0
         p["torso.0.bias"][: member + 1] = -1000  # these never react
-    learning.state = learning.state._replace(parameters=parameters)
+    learning.load(learning.state._replace(parameters=parameters))
     share = [(member + 1) / 16 for member in range(len(seeds))]
     assert learning.dormant(obs).tolist() == share
 
@@ -489,7 +534,7 @@ def test_dormant_units_are_a_share_and_none_where_nothing_is_hidden(
 
 def test_an_update_renews_the_spectral_directions() -> None:
     learning = one(0, mlp(8, 6, spectral_norm=True))
-    before = named(learning, learning.state.parameters[0])
+    before = named(learning, learning.state.parameters[0].clone())
     updated(learning, 1)
     after = named(learning, learning.state.parameters[0])
     directions = [name for name in before if name.endswith(".direction")]
@@ -513,11 +558,63 @@ def test_spectral_directions_become_singular_vectors_while_learning() -> None:
         )
 
 
-def test_an_update_replaces_the_state_and_leaves_the_old_one_as_it_was() -> None:
+def test_all_that_changes_the_state_changes_it_in_place() -> None:
     learning = one()
-    before = learning.state
-    copies = LearnerState(*(tensor.clone() for tensor in before))
-    updated(learning, 2)
-    learning.blend_target(0.5)
-    learning.reset(Randomness([0], Purpose.resets))
-    assert all(map(torch.equal, before, copies))
+    kept, state = tuple(learning.state), learning.state
+    places = [tensor.data_ptr() for tensor in kept]
+    for change, changed in (
+        (lambda: updated(learning, 2), {"parameters", "moments", "updates"}),
+        (lambda: learning.blend_target(0.5), {"target"}),
+        (
+            lambda: learning.reset(Randomness([0], Purpose.resets)),
+            {"parameters", "target", "moments"},
+        ),
+        (lambda: learning.load(one(7).state), set(LearnerState._fields)),
+    ):
+        before = copied(state)
+        change()
+        fields = zip(LearnerState._fields, before, state, strict=True)
+        assert {name for name, old, new in fields if not torch.equal(old, new)} == changed
+        assert all(map(torch.equal, learning.state, kept))
+        assert [tensor.data_ptr() for tensor in learning.state] == places
+
+
+def test_a_learner_goes_on_from_another_ones_state_bit_for_bit_and_without_sharing() -> None:
+    first, second = one(1, NOISY), one(2, NOISY)
+    updated(first, 4)
+    second.load(first.state)
+    assert all(map(torch.equal, first.state, second.state))
+    updated(first, 3)
+    assert not torch.equal(first.state.parameters, second.state.parameters)
+    assert second.state.updates.tolist() == [4]
+    updated(second, 3)
+    assert all(map(torch.equal, first.state, second.state))
+
+
+@pytest.mark.parametrize("seeds", [[4], SEEDS])
+def test_what_an_update_gives_back_has_a_row_for_each_metric_and_a_number_for_each_sample(
+    seeds: list[int],
+) -> None:
+    learning = learner([agent_of(NOISY)] * len(seeds), seeds)
+    seen = learning.update(random_batch(0, len(seeds)), noise_of(seeds), 1.0)
+    assert seen.metrics.shape == (len(Metrics._fields), len(seeds))
+    assert seen.surprise.shape == (2, len(seeds), 16)
+    kept = [tensor.clone() for tensor in seen]
+    learning.update(random_batch(1, len(seeds)), noise_of(seeds), 1.0)
+    assert all(map(torch.equal, seen, kept))  # the next update leaves it as it was
+
+
+def test_a_factor_holds_for_its_update_alone() -> None:
+    sgd, batch = Sgd(0.1, CONSTANT, 0.0), random_batch(0, 1)
+    moved = []
+    for factor in (1.0, 0.5, 0.5, 1.0, 0.25):
+        learning = one(optimizer=sgd)
+        for before in (0.75, 1.0):  # whatever the factors were that came before
+            learning.load(one(optimizer=sgd).state)
+            learning.update(batch, noise_of([0]), before)
+        learning.load(one(optimizer=sgd).state)
+        start = learning.state.parameters.clone()
+        learning.update(batch, noise_of([0]), factor)
+        moved.append((learning.state.parameters - start) / factor)
+    for each in moved[1:]:
+        torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from conftest import PRESETS
@@ -29,7 +28,7 @@ OWN = {
 class Population(NamedTuple):
     """The same members, each alone and all together."""
 
-    alone: list[tuple[Settings, Run]]
+    alone: list[Run]
     together: Learner
     noise: Randomness
 
@@ -46,9 +45,9 @@ def population(settings_of: Callable[..., Settings], preset: str, dtype: str) ->
         for _ in range(80):
             action = act(mine, run, 1.0)
             remember(run, action, run.envs.step(action))
-        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise), np.ones(1))
+        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise))
         run.envs.close()
-        members.append((mine, run))
+        members.append(run)
     seeds = list(range(MEMBERS))
     weights = list(Randomness(seeds, Purpose.weights))
     together = Learner(agents, weights, getattr(torch, dtype), torch.device("cpu"))
@@ -59,18 +58,17 @@ def difference(members: Population, updates: int) -> float:
     """Of parameters and moments, the largest after so many updates."""
     for count in range(updates):
         batches = []
-        for settings, run in members.alone:
-            gamma = np.full(1, settings.gamma)
-            batch = run.sampler.sample(run.replay.uniform, gamma, 0.5)
-            batches.append(batch)
-            _, surprise = run.learner.update(batch, run.noise, 1 - count / 2000)
-            run.sampler.learned(*surprise)
+        for run in members.alone:
+            drawn = run.sampler.draw(run.replay.uniform, 0.5)
+            batches.append(run.sampler.batch(run.sampler.sources, drawn))
+            _, surprise = run.learner.update(drawn, run.noise, 1 - count / 2000)
+            run.sampler.learned(*surprise.numpy())
             run.learner.blend_target(0.05)
         kind = Batch if isinstance(batches[0], Batch) else Sequences
         stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
         members.together.update(stacked, members.noise, 1 - count / 2000)
         members.together.blend_target(0.05)
-    alone = [run.learner.state for _, run in members.alone]
+    alone = [run.learner.state for run in members.alone]
     return max(
         float((torch.cat(each) - all_of_them).abs().max())
         for each, all_of_them in zip(zip(*alone, strict=True), members.together.state, strict=True)

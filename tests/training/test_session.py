@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dqn_cli.storage import load_checkpoint
-from dqn_cli.training import checkpoints
+from dqn_cli.training import building, checkpoints
+from dqn_cli.training.compiler import AheadOfTime
 from dqn_cli.training.session import Session, TrainingFailure
 from dqn_cli.training.settings import Settings
 
@@ -210,3 +213,86 @@ def test_a_loss_that_explodes_is_a_failure_in_words_with_every_kind_of_replay(
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "failed"
     assert "NaN" in result["error"]
+
+
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """In place of a compiler: runs functions as they are and keeps those that were asked for."""
+    asked: list[Any] = []
+
+    def package(compiler: AheadOfTime, function: Any, inputs: Any) -> Any:
+        asked.append(function)
+        with compiler.waiting():
+            time.sleep(0.05)
+        return lambda inputs: function(*inputs)
+
+    monkeypatch.setattr(AheadOfTime, "package", package)
+    return asked
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return load_checkpoint(folder / "checkpoints" / "last")
+
+
+def test_a_compiled_run_says_so_and_books_the_time_it_took(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any]
+) -> None:
+    result = Session(settings_of(*SMALL, "compile=true"), tmp_path, [])()
+    assert len(interpreter) == 2  # what acts and what updates
+    assert result["compile"] is True
+    assert last(tmp_path)["compiled"] is True
+    seconds = result["seconds"]
+    assert 0.1 <= seconds["compile"] < seconds["total"]
+    assert seconds["total"] >= seconds["train"] + seconds["eval"] + seconds["compile"]
+
+
+def test_short_runs_are_not_compiled_and_learn_the_same(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any]
+) -> None:
+    for name, words in (("auto", ()), ("no", ("compile=false",)), ("yes", ("compile=true",))):
+        (tmp_path / name).mkdir()
+        result = Session(settings_of(*SMALL, *words), tmp_path / name, [])()
+        assert result["compile"] is (name == "yes")
+        assert (result["seconds"]["compile"] > 0) is (name == "yes")
+        assert bool(interpreter) is (name == "yes")
+    expected = last(tmp_path / "no")["parameters"]
+    assert torch.equal(last(tmp_path / "auto")["parameters"], expected)
+    assert torch.equal(last(tmp_path / "yes")["parameters"], expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_run_goes_on_as_it_computed_though_it_is_longer_now(
+    settings_of: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interpreter: list[Any],
+    compiled: bool,
+) -> None:
+    monkeypatch.setattr(building, "WORTH_COMPILING", 1 if compiled else 1_000_000)
+    assert Session(settings_of(*SMALL), tmp_path, [])()["compile"] is compiled
+    monkeypatch.setattr(building, "WORTH_COMPILING", 1_000_000 if compiled else 1)
+    data, first = last(tmp_path), len(interpreter)
+    result = Session(settings_of(*SMALL, "steps=400"), tmp_path, [], data)()
+    assert result["compile"] is last(tmp_path)["compiled"] is compiled
+    assert (len(interpreter) > first) is compiled
+
+
+def test_a_run_that_can_not_be_compiled_says_so_and_runs_all_the_same(
+    settings_of: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what is compiled already is not there
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fails)
+    result = Session(settings_of(*SMALL, "compile=true"), tmp_path, [])()
+    assert (result["status"], result["steps"]) == ("finished", 300)
+    assert result["compile"] is last(tmp_path)["compiled"] is False
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "no C++ compiler" in line]
+    assert told
+    assert all(line.startswith("warning: ") and "slower" in line for line in told)
+    assert not any("much more" in line for line in lines)

@@ -21,7 +21,7 @@ def tick(
     rewards: list[float],
     terminated: list[int] = [],  # noqa: B006
     truncated: list[int] = [],  # noqa: B006
-    metrics: list[Metrics] = [],  # noqa: B006
+    metrics: list[torch.Tensor] = [],  # noqa: B006
 ) -> Tick:
     envs = range(len(rewards))
     ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
@@ -30,10 +30,12 @@ def tick(
     return Tick(Clock(), Clock(), step, 0.5, metrics)
 
 
-def metrics(loss: float, q: float, td_error: float, norm: float, edge_mass: float = 0.0) -> Metrics:
+def metrics(
+    loss: float, q: float, td_error: float, norm: float, edge_mass: float = 0.0
+) -> torch.Tensor:
     values = {"loss": loss, "q": q, "td_error": td_error, "gradient_norm": norm}
     values |= {"edge_mass": edge_mass}
-    return Metrics(**{name: torch.tensor([value]) for name, value in values.items()})
+    return torch.stack(Metrics(**{name: torch.tensor([x]) for name, x in values.items()}))
 
 
 def row(tracker: Tracker) -> dict[str, float]:
@@ -69,6 +71,13 @@ def test_means_roll_over_the_latest_hundred_episodes() -> None:
         tracker.see(tick([number], terminated=[0]))
     assert RECENT == 100
     assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
+
+
+def test_epsilon_is_told_as_the_mean_of_the_environments() -> None:
+    epsilon = np.array([0.5, 0.25, 0.125])
+    found = Tracker(3).row(NOW, epsilon, 1e-3)["rollout/exploration_rate"]
+    assert found == pytest.approx(0.875 / 3)
+    assert type(found) is float
 
 
 def test_updates_are_averaged_since_the_last_row() -> None:
@@ -110,10 +119,48 @@ def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
 
 def test_time_is_booked_where_it_went(stopwatch: Stopwatch) -> None:
     tracker = Tracker(1)
-    for seconds, what in ((1, "start"), (2, "train"), (4, "eval"), (8, "train")):
+    laps = ((1, "start"), (2, "train"), (4, "eval"), (8, "train"), (16, "compile"), (32, "train"))
+    for seconds, what in laps:
         stopwatch.now += seconds
         tracker.lap(what)
-    assert tracker.seconds == {"start": 1, "train": 10, "eval": 4}
+    assert tracker.seconds == {"start": 1, "train": 42, "eval": 4, "compile": 16}
+
+
+def test_what_happens_inside_is_booked_and_the_time_before_it_as_training(
+    stopwatch: Stopwatch,
+) -> None:
+    tracker = Tracker(1)
+    stopwatch.now += 1
+    tracker.lap("start")
+    stopwatch.now += 2
+    for inside in (4, 8):
+        with tracker.booked("compile"):
+            stopwatch.now += inside
+        stopwatch.now += 16
+    tracker.lap("train")
+    assert tracker.seconds == {"start": 1, "train": 34, "eval": 0, "compile": 12}
+
+
+def test_a_failure_inside_is_passed_on_and_no_time_is_lost(stopwatch: Stopwatch) -> None:
+    tracker = Tracker(1)
+
+    def fail() -> None:
+        stopwatch.now += 5
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), tracker.booked("compile"):
+        fail()
+    tracker.lap("train")
+    assert sum(tracker.seconds.values()) == 5
+
+
+def test_speed_leaves_out_what_was_booked_elsewhere(stopwatch: Stopwatch) -> None:
+    tracker = Tracker(1)
+    stopwatch.now += 2
+    with tracker.booked("compile"):
+        stopwatch.now += 100
+    stopwatch.now += 3
+    assert tracker.row(Clock(50), 0, 0)["time/fps"] == 10
 
 
 def test_speed_is_that_of_training_since_the_last_row(stopwatch: Stopwatch) -> None:
@@ -157,7 +204,7 @@ def test_a_tracker_goes_on_from_its_state() -> None:
 def test_sums_go_on_from_a_state_without_losing_digits() -> None:
     first, second = Tracker(1), Tracker(1)
     # 0.1 is no number of float32, so that rounding it would show.
-    doubles = Metrics(*(torch.tensor([0.1], dtype=torch.float64) for _ in Metrics._fields))
+    doubles = torch.full((len(Metrics._fields), 1), 0.1, dtype=torch.float64)
     first.see(tick([0.1], metrics=[doubles] * 3))
     second.load(json.loads(json.dumps(first.state())), NOW)
     assert second.state()["sums"] == first.state()["sums"]
@@ -168,11 +215,13 @@ def test_seconds_go_on_from_a_state(stopwatch: Stopwatch) -> None:
     first = Tracker(1)
     stopwatch.now += 50
     first.lap("train")
+    stopwatch.now += 8
+    first.lap("compile")
     second = Tracker(1)
     stopwatch.now += 3
     second.lap("start")
     second.load(first.state(), Clock(1000))
-    assert second.seconds == {"start": 3, "train": 50, "eval": 0}
+    assert second.seconds == {"start": 3, "train": 50, "eval": 0, "compile": 8}
     stopwatch.now += 10
     assert second.row(Clock(1200), 0, 0)["time/fps"] == 20
     assert second.seconds["train"] == 60

@@ -1,0 +1,181 @@
+"""Functions on tensors, compiled ahead of time; nothing else knows about compilers.
+
+A function is traced once, when it is first called, and made into machine code by Inductor. The code
+is kept in the user's cache folder under the hash of its graph, so the next run of the same
+structure loads it in milliseconds, and a changed line of mathematics never meets stale code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, fx
+
+from dqn_cli.arrays import tensor
+
+# Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU.
+OPTIONS = {"pattern_matcher": False}
+
+
+Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
+
+
+class Compiler(Protocol):
+    """Makes `function(*fixed, *changing)` a function of what changes from call to call.
+
+    Arguments are tensors, arrays or nested tuples of them. The `fixed` ones may be changed in
+    place; results are a tuple of tensors.
+    """
+
+    def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        """The function of what changes."""
+        ...
+
+
+def uncompiled(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    """The function as it is."""
+    return partial(function, *fixed)
+
+
+class AheadOfTime:
+    """Compiles each function when it is first called, and says so where it can't.
+
+    `works` is false as soon as something can't be compiled.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None] = print,
+        waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        """`waiting()` is entered while a function is traced and compiled."""
+        self.say, self.waiting, self.works = say, waiting, True
+
+    def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        """The function of what changes, compiled for the shapes that it is first called with."""
+        return _Compiled(self, function, fixed)
+
+    def package(self, function: Callable[..., Any], inputs: list[Tensor]) -> Runner | None:
+        """What runs the function on such inputs; None if it can't be compiled."""
+        with self.waiting(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return _packaged(function, inputs)
+            except Exception as error:  # a missing compiler shows in many ways
+                self.works = False
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self.say(f"warning: not compiled, so the run is slower: {reason}")
+                return None
+
+
+class _Compiled:
+    def __init__(
+        self, compiler: AheadOfTime, function: Callable[..., Any], fixed: tuple[Any, ...]
+    ) -> None:
+        self._compiler, self._function, self._fixed = compiler, function, fixed
+        self._inputs = _flat(fixed)
+        assert all(each.is_contiguous() for each in self._inputs), "machine code needs plain memory"
+        self._types: list[tuple[torch.dtype, torch.Size]] | None = None
+        self._run: Runner | None = None
+
+    def __call__(self, *changing: Any) -> Any:
+        flat = [tensor.contiguous() for tensor in _flat(changing)]
+        # Machine code takes memory as it finds it: other types than the first go uncompiled.
+        types = [(tensor.dtype, tensor.shape) for tensor in flat]
+        if self._types is None:
+            self._types = types
+            self._run = self._compiler.package(self._on_flat(changing), self._inputs + flat)
+        if self._run is None or types != self._types:
+            return self._function(*self._fixed, *changing)
+        return self._run(self._inputs + flat)
+
+    def _on_flat(self, changing: tuple[Any, ...]) -> Callable[..., Any]:
+        def function(*inputs: Tensor) -> Any:
+            rest = iter(inputs)
+            return tuple(_flat(self._function(*_nested((*self._fixed, *changing), rest))))
+
+        return function
+
+
+def _packaged(function: Callable[..., Any], inputs: list[Tensor]) -> Runner:
+    """What runs the function: the cached package of its graph, made if it is not there."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    # Of the inputs only types and shapes matter; strides of axes of one are arbitrary in NumPy.
+    inputs = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
+    graph = make_fx(function, tracing_mode="fake")(*inputs)
+    package = cache_folder() / f"{_hash(graph, inputs)}.pt2"
+    if package.exists():
+        with suppress(Exception):  # a damaged one is made again
+            return _loaded(package)
+    from torch._inductor import aoti_compile_and_package
+
+    program = torch.export.export(graph, tuple(inputs))
+    with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+        made = Path(folder) / "made.pt2"
+        aoti_compile_and_package(program, package_path=str(made), inductor_configs=dict(OPTIONS))
+        made.replace(package)
+    return _loaded(package)
+
+
+def _loaded(package: Path) -> Runner:
+    run: Runner
+    try:
+        # What the public loader wraps, without the seconds and the memory that importing it takes.
+        from torch._C._aoti import AOTIModelPackageLoader
+
+        run = AOTIModelPackageLoader(str(package), "model", False, 1, -1).run
+    except (ImportError, TypeError):
+        from torch._inductor import aoti_load_package
+
+        run = aoti_load_package(str(package)).loader.run
+    return run
+
+
+def _hash(graph: fx.GraphModule, inputs: list[Tensor]) -> str:
+    """All that the machine code follows from."""
+    tensors = [*inputs, *graph.buffers()]
+    types = [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors]
+    machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.__version__)
+    text = repr((graph.code, types, machine, torch.get_num_threads(), OPTIONS))
+    constants = b"".join(
+        tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in graph.buffers()
+    )
+    return hashlib.sha256(text.encode() + constants).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept, for the user alone."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "dqn-train" / "compiled"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _flat(value: Any) -> list[Tensor]:
+    """All tensors of nested tuples in order, arrays as tensors on the same memory."""
+    flat: list[Tensor] = []
+    for item in value:
+        if isinstance(item, tuple):
+            flat += _flat(item)
+        else:
+            flat.append(tensor(item))
+    return flat
+
+
+def _nested(like: Any, rest: Iterator[Tensor]) -> Any:
+    """The next tensors in the place of those that `like` has."""
+    if not isinstance(like, tuple):
+        return next(rest)
+    items = [_nested(item, rest) for item in like]
+    return type(like)(*items) if hasattr(like, "_fields") else tuple(items)

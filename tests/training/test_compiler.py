@@ -1,0 +1,483 @@
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from conftest import PRESETS
+from torch import Tensor
+from torch.testing import assert_close
+
+from dqn_cli.training.building import build_run
+from dqn_cli.training.compiler import AheadOfTime, Compiler, cache_folder, uncompiled
+from dqn_cli.training.learner import LearnerState
+from dqn_cli.training.loop import train
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+Function = Callable[..., Any]
+DOUBLE = torch.float64
+close = partial(assert_close, rtol=1e-12, atol=1e-12)
+
+
+class Pair(NamedTuple):
+    left: Any  # [rows, 3]
+    right: Any  # [rows, 3]
+
+
+def mixed(total: Tensor, weights: Any, pair: Pair, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The one function that is really compiled here."""
+    (inner,) = weights
+    total.add_((pair.left - pair.right).sum(0))
+    return (pair.left @ inner[0]) * scale, total * 2
+
+
+class Fixed(NamedTuple):
+    total: Any  # [3]
+    weights: tuple[tuple[Tensor]]  # [3, 3]
+
+
+def fixed() -> Fixed:
+    torch.manual_seed(1)
+    return Fixed(torch.zeros(3, dtype=DOUBLE), ((torch.randn(3, 3, dtype=DOUBLE),),))
+
+
+def changing(seed: int, rows: int = 4) -> tuple[Pair, Tensor]:
+    torch.manual_seed(seed)
+    left, right = torch.randn(2, rows, 3, dtype=DOUBLE)
+    return Pair(left, right), torch.randn(3, dtype=DOUBLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own cache is neither read nor filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)  # as each test has it: it belongs to a package's name
+        yield
+
+
+@pytest.fixture(scope="module")
+def mixed_package(own_cache: None) -> Path:
+    """The package of `mixed`, for inputs as above."""
+    compiler, before = AheadOfTime(), set(cache_folder().iterdir())
+    compiler(mixed, fixed())(*changing(0))
+    assert compiler.works
+    (package,) = set(cache_folder().iterdir()) - before
+    return package
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache_folder()
+
+
+@pytest.fixture
+def pretended(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Packages take no time to make, and do nothing."""
+
+    def make(program: Any, package_path: str, **options: Any) -> None:
+        Path(package_path).write_bytes(b"")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
+    monkeypatch.setattr("dqn_cli.training.compiler._loaded", lambda package: lambda inputs: [])
+    return empty_cache
+
+
+def cant_compile(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fail)
+
+
+@pytest.fixture
+def compiled(mixed_package: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Function]:
+    """`mixed` with the given fixed tensors, from its package alone."""
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+
+    def loaded(own: Fixed, function: Function = mixed) -> Function:
+        compiler = AheadOfTime(say=pytest.fail)
+        return compiler(function, own)
+
+    return loaded
+
+
+@pytest.fixture
+def nothing_compiles(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cant_compile(monkeypatch, RuntimeError("no compiler\nhere"))
+    return empty_cache
+
+
+def test_results_are_those_of_the_plain_function(compiled: Callable[..., Function]) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    for seed in range(5):
+        result, expected = run(*changing(seed)), plain(*changing(seed))
+        assert len(result) == len(expected)
+        for mine, yours in zip(result, expected, strict=True):
+            close(mine, yours)
+
+
+def test_fixed_tensors_are_changed_in_place(compiled: Callable[..., Function]) -> None:
+    mine, yours = fixed(), fixed()
+    run, plain = compiled(mine), uncompiled(mixed, yours)
+    for seed in range(5):
+        run(*changing(seed)), plain(*changing(seed))
+        close(mine.total, yours.total)
+        assert mine.total.abs().min() > 0
+    assert torch.equal(mine.weights[0][0], yours.weights[0][0])
+
+
+def test_what_others_write_into_fixed_tensors_is_seen(compiled: Callable[..., Function]) -> None:
+    mine, yours = fixed(), fixed()
+    run, plain = compiled(mine), uncompiled(mixed, yours)
+    run(*changing(0)), plain(*changing(0))
+    for own in (mine, yours):
+        own.total.fill_(7)
+        own.weights[0][0].mul_(3)
+    for one, other in zip(run(*changing(1)), plain(*changing(1)), strict=True):
+        close(one, other)
+
+
+def test_results_stay_as_they_were_when_it_runs_again(compiled: Callable[..., Function]) -> None:
+    run = compiled(fixed())
+    first = run(*changing(0))
+    kept = [tensor.clone() for tensor in first]
+    run(*changing(1))
+    assert all(map(torch.equal, first, kept))
+
+
+def test_inputs_are_not_changed(compiled: Callable[..., Function]) -> None:
+    pair, scale = changing(3)
+    compiled(fixed())(pair, scale)
+    for mine, yours in zip((*pair, scale), (*changing(3)[0], changing(3)[1]), strict=True):
+        assert torch.equal(mine, yours)
+
+
+def test_arrays_go_in_as_tensors_on_their_memory(compiled: Callable[..., Function]) -> None:
+    own = fixed()
+    total = np.zeros(3)
+    run, plain = compiled(own._replace(total=total)), uncompiled(mixed, own)
+    pair, scale = changing(1)
+    arrays = Pair(pair.left.numpy(), pair.right.numpy().T.copy().T)
+    for mine, yours in zip(run(arrays, scale.numpy()), plain(pair, scale), strict=True):
+        close(mine, yours)
+    close(torch.from_numpy(total), own.total)
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same values, not one after the other in memory."""
+    wide = torch.zeros(*tensor.shape[:-1], tensor.shape[-1] * 2, dtype=tensor.dtype)
+    wide[..., ::2] = tensor
+    return wide[..., ::2]
+
+
+def turned(tensor: Tensor) -> Tensor:
+    return tensor.T.contiguous().T
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_inputs_need_not_be_contiguous(compiled: Callable[..., Function], first: bool) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    if not first:
+        run(*changing(0)), plain(*changing(0))
+    pair, scale = changing(1)
+    scattered = Pair(turned(pair.left), strided(pair.right))
+    assert not any(tensor.is_contiguous() for tensor in scattered)
+    for mine, yours in zip(run(scattered, strided(scale)), plain(pair, scale), strict=True):
+        close(mine, yours)
+
+
+def test_fixed_tensors_that_are_scattered_are_refused() -> None:
+    scattered = fixed()._replace(total=strided(torch.ones(3, dtype=DOUBLE)))
+    with pytest.raises(AssertionError, match="plain memory"):
+        AheadOfTime()(mixed, scattered)
+
+
+def test_a_second_compiler_loads_what_the_first_one_made(
+    mixed_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+    before, said = sorted(cache_folder().iterdir()), list[str]()
+    compiler = AheadOfTime(said.append)
+    compiler(mixed, fixed())(*changing(0))
+    assert compiler.works
+    assert not said
+    assert sorted(cache_folder().iterdir()) == before
+
+
+def test_python_runs_once_to_be_traced_and_again_for_other_shapes(
+    compiled: Callable[..., Function],
+) -> None:
+    ran = []
+
+    def counted(*inputs: Any) -> Any:
+        ran.append(len(inputs))
+        return mixed(*inputs)
+
+    run, plain = compiled(fixed(), counted), uncompiled(mixed, fixed())
+    # 7, 1 and 0 rows are not what it was compiled for.
+    for rows, python in ((4, 1), (4, 1), (7, 2), (4, 2), (1, 3), (0, 4), (4, 4)):
+        result, expected = run(*changing(rows, rows)), plain(*changing(rows, rows))
+        assert len(ran) == python
+        for mine, yours in zip(result, expected, strict=True):
+            close(mine, yours)
+
+
+def test_other_types_than_the_first_are_right(compiled: Callable[..., Function]) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run(*changing(0)), plain(*changing(0))
+    pair, scale = changing(1)
+    for mine, yours in zip(run(pair, scale.float()), plain(pair, scale.float()), strict=True):
+        close(mine, yours)
+
+
+def packaged(function: Function, *inputs: Tensor) -> None:
+    compiler = AheadOfTime(say=pytest.fail)
+    compiler(function, ())(*inputs)
+
+
+def times(constant: Any) -> Function:
+    return lambda x: (x * constant,)
+
+
+def times_tensor(values: Any, dtype: torch.dtype = torch.float32) -> Function:
+    return lambda x: (x * torch.tensor(values, dtype=dtype),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (times(2.0), times(3.0)),
+        (times(1.0), times(1.0 + 2**-52)),
+        (times(2.0), lambda x: (x * 2.0 + 1,)),
+        (lambda x: (x.sum(0),), lambda x: (x.sum(1),)),
+        (lambda x: (x, x * 2), lambda x: (x * 2, x)),
+        (times_tensor([1.0, 2.0]), times_tensor([1.0, 3.0])),
+        (times_tensor([[1.0], [2.0]]), times_tensor([[1.0, 2.0]])),
+        (times_tensor(0, torch.int32), times_tensor(0.0)),
+    ],
+)
+def test_other_mathematics_has_a_package_of_its_own(
+    pretended: Path, one: Function, other: Function
+) -> None:
+    packaged(one, torch.ones(2, 2))
+    packaged(one, torch.ones(2, 2))
+    assert len(list(pretended.iterdir())) == 1
+    packaged(other, torch.ones(2, 2))
+    assert len(list(pretended.iterdir())) == 2
+
+
+def test_each_shape_type_and_number_of_threads_has_a_package_of_its_own(pretended: Path) -> None:
+    inputs = (torch.ones(2), torch.ones(3), torch.ones(2, 1), torch.ones(2, dtype=DOUBLE))
+    for each in inputs:
+        packaged(times(2.0), each)
+    torch.set_num_threads(2)
+    packaged(times(2.0), torch.ones(2))
+    assert len(list(pretended.iterdir())) == len(inputs) + 1
+
+
+def test_other_values_have_the_same_package(pretended: Path) -> None:
+    for inputs in (torch.zeros(2, 2), torch.full((2, 2), 9.0), torch.arange(4.0).view(2, 2).T):
+        packaged(times(2.0), inputs)
+        packaged(lambda y: (torch.mul(y, 2.0),), inputs)
+    assert [package.suffix for package in pretended.iterdir()] == [".pt2"]
+
+
+def test_where_nothing_compiles_the_plain_functions_run_and_each_says_so_once(
+    nothing_compiles: Path,
+) -> None:
+    said: list[str] = []
+    compiler = AheadOfTime(said.append)
+    assert compiler.works
+    runs = [compiler(mixed, fixed()), compiler(mixed, fixed())]
+    plain = uncompiled(mixed, fixed())
+    for seed in range(3):
+        expected = plain(*changing(seed))
+        for run in runs:
+            assert all(map(torch.equal, run(*changing(seed)), expected))
+            assert not compiler.works
+    assert said == ["warning: not compiled, so the run is slower: no compiler"] * 2
+    assert not list(nothing_compiles.iterdir())
+
+
+def test_an_error_without_words_is_named(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    cant_compile(monkeypatch, NotImplementedError())
+    AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))
+    assert len(said) == 1
+    assert said[0].endswith(": NotImplementedError")
+
+
+def test_what_depends_on_values_goes_uncompiled(pretended: Path) -> None:
+    said: list[str] = []
+    compiler = AheadOfTime(said.append)
+    run = compiler(lambda x: (x * 2 if x.sum() > 0 else x,), ())
+    assert run(torch.ones(2))[0].tolist() == [2, 2]
+    assert run(-torch.ones(2))[0].tolist() == [-1, -1]
+    assert len(said) == 1
+    assert "\n" not in said[0]
+    assert not compiler.works
+
+
+def test_a_damaged_package_is_made_again(
+    empty_cache: Path, mixed_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = empty_cache / mixed_package.name
+    damaged.write_bytes(mixed_package.read_bytes()[:1000])
+
+    def make(program: Any, package_path: str, **options: Any) -> None:
+        shutil.copy(mixed_package, package_path)
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
+    run = AheadOfTime(pytest.fail)(mixed, fixed())
+    for mine, yours in zip(
+        run(*changing(0)), uncompiled(mixed, fixed())(*changing(0)), strict=True
+    ):
+        close(mine, yours)
+    assert damaged.read_bytes() == mixed_package.read_bytes()
+
+
+def test_packages_that_can_only_be_damaged_are_not_run(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(package: Path) -> Any:
+        raise RuntimeError("damaged")
+
+    monkeypatch.setattr("dqn_cli.training.compiler._loaded", load)
+    said: list[str] = []
+    assert AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))[0].tolist() == [2, 2]
+    assert said == ["warning: not compiled, so the run is slower: damaged"]
+
+
+def test_the_public_loader_serves_where_the_inner_one_is_gone(
+    mixed_package: Path, compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("torch._C._aoti.AOTIModelPackageLoader")
+    public = SimpleNamespace(loader=SimpleNamespace(run=lambda inputs: [inputs[0], inputs[1]]))
+    monkeypatch.setattr("torch._inductor.aoti_load_package", lambda path: public)
+    mine = fixed()
+    assert compiled(mine)(*changing(0))[0] is mine.total
+
+
+def test_what_has_only_fixed_tensors_is_packaged_once(nothing_compiles: Path) -> None:
+    said: list[str] = []
+    run = AheadOfTime(said.append)(times(2.0), (torch.ones(2),))
+    assert run()[0].tolist() == run()[0].tolist() == [2, 2]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_run_waits_exactly_while_a_function_is_compiled(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        events.append("begin")
+        yield
+        events.append("end")
+
+    def load(package: Path) -> Any:
+        events.append("load")
+        if fails:
+            raise RuntimeError("broken")
+        return lambda inputs: events.append("run")
+
+    def function(x: Tensor) -> tuple[Tensor]:
+        events.append("python")
+        return (x * 2,)
+
+    monkeypatch.setattr("dqn_cli.training.compiler._loaded", load)
+    run = AheadOfTime(lambda line: None, waiting)(function, ())
+    assert not events
+    run(torch.ones(2))
+    assert events == ["begin", "python", "load", "end", "python" if fails else "run"]
+    events.clear()
+    run(torch.ones(2)), run(torch.ones(3))
+    assert events == ["python" if fails else "run", "python"]
+
+
+def test_the_cache_is_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
+    folder = cache_folder()
+    assert folder == cache_folder() == tmp_path / "not" / "there" / "dqn-train" / "compiled"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_cache_is_in_the_home_folder_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "dqn-train" / "compiled"
+
+
+def test_without_a_compiler_a_function_is_as_it_is() -> None:
+    state = torch.zeros(2)
+    assert uncompiled(lambda a, b: (a.add_(b),), (state,))(torch.ones(2))[0] is state
+
+
+def learned(settings: Settings, compiler: Compiler) -> LearnerState:
+    _, run = build_run(settings, None, compiler)
+    for _ in train(settings, run):
+        pass
+    run.envs.close()
+    assert run.learner.state.updates.item() == run.clock.updates
+    return run.learner.state
+
+
+def difference(one: LearnerState, other: LearnerState) -> float:
+    pairs = zip(one, other, strict=True)
+    return torch.cat([(a - b).abs().ravel() for a, b in pairs]).max().item()
+
+
+def test_a_compiled_run_learns_the_same_and_again_bit_by_bit(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(
+        "steps=60", "learning_starts=30", "train_every=1", "updates_per_train=1",
+        "network.widths=[8]", "replay.batch_size=4",
+    )  # fmt: skip
+    plain, first = learned(settings, uncompiled), learned(settings, AheadOfTime(say=pytest.fail))
+    assert plain.updates.item() == 30
+    assert difference(plain, first) < 1e-6
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+    again = learned(settings, AheadOfTime(say=pytest.fail))
+    assert all(map(torch.equal, first, again))
+
+
+UPDATES = 100
+SMALL = (
+    "dtype=float64", "network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400",
+)  # fmt: skip
+EACH_STEP = (
+    "steps=180", "learning_starts=80", "train_every=1", "updates_per_train=1",
+    "target=soft", "target.tau=0.05",
+)  # fmt: skip
+OWN = {
+    "drqn": (*EACH_STEP, "network.units=6", "network.length=4", "network.burn_in=2"),
+    "pqn": ("steps=640", "env.num_envs=4", "train_every=64", "updates_per_train=10"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, preset: str) -> None:
+    settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, EACH_STEP))
+    plain = learned(settings, uncompiled)
+    assert plain.updates.item() == UPDATES
+    assert difference(plain, learned(settings, AheadOfTime(say=pytest.fail))) < 1e-9
