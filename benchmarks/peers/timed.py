@@ -29,6 +29,7 @@ def watch(first: int, last: int) -> None:
             if Timed.steps == 1:
                 Timed.marks["launch"] = time.time() - launched
             if Timed.steps == first:
+                Timed.marks["until_first"] = time.time() - launched
                 Timed.marks |= {"wall": time.perf_counter(), "cpu": _cpu()}
             if Timed.steps == last:
                 count = last - first
@@ -37,6 +38,7 @@ def watch(first: int, last: int) -> None:
                     "cpu_seconds": (_cpu() - Timed.marks["cpu"]) / count * 1e5,
                     "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
                     "launch": Timed.marks["launch"],
+                    "until_first": Timed.marks["until_first"],
                 }
                 print(json.dumps(report), flush=True)
                 sys.stdout.flush()

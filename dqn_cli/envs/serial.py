@@ -37,14 +37,14 @@ class Serial:
 
     def step(self, actions: list[int]) -> Step:
         """What the environments answer, each array with a leading axis of environments."""
-        rewards, terminations, truncations, ended = [], [], [], []
+        rows, ended = len(actions), []
+        rewards = np.empty(rows)
+        terminations, truncations = np.empty(rows, bool), np.empty(rows, bool)
         final_obs = np.empty_like(self._obs)
         final_mask = np.empty_like(self._mask) if self._masked else self._mask
         for row, (env, action) in enumerate(zip(self._envs, actions, strict=True)):
-            obs, reward, terminated, truncated, info = env.step(action)
-            rewards.append(float(reward))
-            terminations.append(bool(terminated))
-            truncations.append(bool(truncated))
+            obs, rewards[row], terminated, truncated, info = env.step(action)
+            terminations[row], truncations[row] = terminated, truncated
             final_obs[row] = obs
             if self._masked:
                 final_mask[row] = legal(info, self._mask.shape[1], self._name)
@@ -56,9 +56,9 @@ class Serial:
             for row in ended:
                 self._restart(row)
         return Step(
-            reward=np.array(rewards),
-            terminated=np.array(terminations),
-            truncated=np.array(truncations),
+            reward=rewards,
+            terminated=terminations,
+            truncated=truncations,
             final_obs=final_obs,
             final_mask=final_mask,
             obs=self._obs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -86,7 +87,8 @@ class Environments:
         return rows.reshape(*self._shape, *rows.shape[1:])  # [members, envs, ...]
 
     def _check_finite(self, what: str, values: Array) -> None:
-        if not np.isfinite(values).all():
+        # A sum is made sooner than a look at each number, but it may be infinite of finite ones.
+        if not math.isfinite(values.sum()) and not np.isfinite(values).all():
             raise EnvironmentFailure(f"env={self._id} gave a {what} that is not a finite number")
 
 

@@ -11,8 +11,8 @@ import torch
 from dqn_cli.agent.clock import Clock
 from dqn_cli.envs.seeding import Place
 from dqn_cli.storage import CheckpointError, save_checkpoint
-from dqn_cli.training.learner import LearnerState
 from dqn_cli.training.loop import Run
+from dqn_cli.training.population import LearnerState
 from dqn_cli.training.provenance import versions
 from dqn_cli.training.settings import Settings, plain
 from dqn_cli.training.tracking import Tracker

@@ -1,62 +1,24 @@
-"""The learner: each member's parameters, target and optimiser moments, and their update.
+"""The learner: each member's parameters, target and optimiser moments, and what chance they take.
 
-Everything has a leading axis [members]; the mathematics is written for one member, in `agent`.
+Everything has a leading axis [members].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.agent.layers import is_spectral, renewed
 from dqn_cli.agent.parameters import initial
-from dqn_cli.arrays import Array, Values, tensor
-from dqn_cli.replay.samplers import Drawn, Replay, Sampler, Sources
+from dqn_cli.arrays import Array
+from dqn_cli.replay.samplers import Drawn, Replay, Sampler
 from dqn_cli.training.compiler import Compiler, uncompiled
-from dqn_cli.training.draws import Numbers, draws_of, numbers_for, rows_of
-from dqn_cli.training.members import per_member
+from dqn_cli.training.draws import Numbers, numbers_for, rows_of
+from dqn_cli.training.population import LearnerState, Population, Seen
 from dqn_cli.training.randomness import Randomness
-
-
-class LearnerState(NamedTuple):
-    """All that learning changes."""
-
-    parameters: Tensor  # [members, size]
-    target: Tensor  # [members, size]
-    moments: Tensor  # [members, moments, size]
-    updates: Tensor  # [members], float64: how many were made
-
-
-class Metrics(NamedTuple):
-    """What one update saw; each is [members]."""
-
-    loss: Tensor
-    q: Tensor
-    td_error: Tensor
-    edge_mass: Tensor
-    gradient_norm: Tensor
-
-
-class Seen(NamedTuple):
-    """What an update gives back."""
-
-    metrics: Tensor  # [len(Metrics), members]
-    surprise: Tensor  # [2, members, batch]: each sample's loss and its TD error
-
-
-class Functions(NamedTuple):
-    """What is computed for each member."""
-
-    loss: Callable[..., Any]
-    step: Callable[..., Any]
-    act: Callable[..., Any]
-    dormant: Callable[..., Any]
 
 
 class Learner:
@@ -75,7 +37,7 @@ class Learner:
 
         With a `sampler` an update takes what it draws; without one it takes batches.
         """
-        self._agents, self._model, self._sampler = agents, agents[0].model, sampler
+        self._agents, self._model = agents, agents[0].model
         self._like = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._drawn(weights)
         members, size = parameters.shape
@@ -85,19 +47,19 @@ class Learner:
             self._like.new_zeros(members, agents[0].optimizer.moments, size),
             torch.zeros(members, dtype=torch.float64, device=device),
         )
-        self._keys = tuple(agents[0].scalars)
-        values = [[agent.scalars[key] for agent in agents] for key in self._keys]
-        self._scalars = torch.tensor(values, dtype=torch.float64).to(device)  # [scalars, members]
-        self._bound = self._functions(self._scalars.clone())
-        self._sources: Sources | tuple[()] = sampler.sources if sampler else ()
-        self._update = compiler(self._updated, (self.state, self._scalars, self._sources))
-        self._act = compiler(self._acted, (self.state.parameters, self._scalars))
-        self._row_counts: dict[torch.Size, int] = {}
-        nothing = (self._like.new_zeros(members, parts, 0) for parts in (2, 3))
-        self._no_numbers = Numbers(next(nothing).unsqueeze(2), next(nothing))
-        self._no_noise = self._like.new_zeros(members, 0)
-        self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
+        self._sources = sampler.sources if sampler else ()
+        batch_of = sampler.batch if sampler else lambda sources, batch: batch
+        self._population = Population(agents, batch_of, dtype, device)
+        scalars = self._population.scalars
+        self._update = compiler(self._population.update, (self.state, scalars, self._sources))
+        self._act = compiler(self._population.act, (self.state.parameters, scalars))
+        # What most updates take is made once: each tensor costs a microsecond.
         self._factor, self._factors = 1.0, torch.ones_like(self.state.updates)
+        self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
+        self._no_noise = self._like.new_zeros(members, 0)
+        levels, noise = (self._like.new_zeros(members, parts, 0) for parts in (2, 3))
+        self._no_numbers = Numbers(levels.unsqueeze(2), noise)
+        self._rows: dict[tuple[int, ...], int] = {}
 
     def update(self, drawn: Drawn, noise: Randomness, factor: float) -> Seen:
         """One gradient step on what was drawn; `factor` multiplies the learning rate."""
@@ -149,11 +111,9 @@ class Learner:
         none = np.zeros((*obs.shape[:2], self._model.state_size), np.float32)
         return self.act(obs, none, noise)[0]
 
-    @torch.no_grad()
     def dormant(self, obs: Array) -> Array:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
-        share = self._bound.dormant(self.state.parameters, torch.from_numpy(obs).to(self._like))
-        return np.asarray(share.cpu().numpy())
+        return self._population.dormant(self.state.parameters, obs).cpu().numpy()
 
     def _drawn(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)
@@ -161,86 +121,12 @@ class Learner:
             self._like
         )  # [members, size]
 
-    def _updated(
-        self,
-        state: LearnerState,
-        scalars: Tensor,
-        sources: Any,
-        drawn: Drawn,
-        numbers: Numbers,
-        factors: Tensor,
-    ) -> Seen:
-        """One update of `state` in place."""
-        functions = self._functions(scalars)
-        batch = self._placed(self._batch(sources, drawn))
-        parameters = state.parameters.detach().requires_grad_()
-        loss, estimates, surprise = functions.loss(
-            parameters, state.target, batch, draws_of(numbers)
-        )
-        # Members share nothing, so the gradient of their sum holds each one's own.
-        (gradient,) = torch.autograd.grad(loss.sum(), parameters)
-        after, norm = functions.step(state, gradient, factors)
-        with torch.no_grad():
-            for own, new in zip(state, after, strict=True):
-                own.copy_(new)
-        return Seen(torch.stack([*estimates, norm]), torch.stack(surprise))
-
-    @torch.no_grad()
-    def _acted(
-        self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Action values and next states."""
-        device, dtype = self._like.device, self._like.dtype
-        inputs = (tensor(each).to(device, dtype) for each in (obs, state))
-        values, after = self._functions(scalars).act(parameters, *inputs, noise)
-        return values, after
-
-    def _functions(self, scalars: Tensor) -> Functions:
-        """One member's mathematics, made to work on all with these scalars."""
-        if scalars is self._scalars:
-            return self._bound
-        named = dict(zip(self._keys, scalars, strict=True))
-        each = (
-            Agent.loss,
-            _step,
-            lambda agent, *inputs: agent.model.act(*inputs),
-            lambda agent, *inputs: agent.model.dormant(*inputs),
-        )
-        return Functions(*(per_member(self._agents[0], named, function) for function in each))
-
-    def _batch(self, sources: Any, drawn: Drawn) -> Batch | Sequences:
-        """What was drawn, as a batch; without a sampler it is one."""
-        return self._sampler.batch(sources, drawn) if self._sampler else cast(Batch, drawn)
-
     def _numbers(self, drawn: Drawn, noise: Randomness) -> Numbers:
         """Random numbers of one update."""
         if not (self._noise_size or self._samples):
             return self._no_numbers
         shape = drawn[0].shape
-        if shape not in self._row_counts:
-            batch = self._batch(self._sources, drawn)
-            self._row_counts[shape] = rows_of(self._model, batch)
-        return numbers_for(self._model, self._row_counts[shape], noise, self._like)
-
-    def _placed(self, batch: Batch | Sequences) -> Batch | Sequences:
-        """The batch on the learner's device; bytes and floats in its precision."""
-        exact = (torch.int64, torch.bool)
-        device, dtype = self._like.device, self._like.dtype
-        moved = (x.to(device, x.dtype if x.dtype in exact else dtype) for x in batch)
-        return Batch(*moved) if isinstance(batch, Batch) else Sequences(*moved)
-
-
-@torch.no_grad()
-def _step(
-    agent: Agent, state: LearnerState, gradient: Tensor, factor: Tensor
-) -> tuple[LearnerState, Tensor]:
-    norm = gradient.norm()
-    if agent.update.max_grad_norm is not None:
-        gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
-    updates = state.updates + 1
-    parameters, moments = agent.optimizer.step(
-        state.parameters, gradient, state.moments, updates, factor
-    )
-    if is_spectral(agent.layout):
-        parameters = renewed(parameters, agent.layout)
-    return LearnerState(parameters, state.target, moments, updates), norm
+        if shape not in self._rows:
+            batch = self._population.batch_of(self._sources, drawn)
+            self._rows[shape] = rows_of(self._model, batch)
+        return numbers_for(self._model, self._rows[shape], noise, self._like)

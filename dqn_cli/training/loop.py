@@ -70,11 +70,12 @@ def act(settings: Settings, run: Run, epsilon: float | Array) -> Array:
     mask = run.envs.mask
     uniform = run.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
     exploring = uniform[..., 0] < epsilon
-    if exploring.all() and not run.state.size:
+    random = np.count_nonzero(exploring)
+    if random == exploring.size and not run.state.size:
         return explore(mask, uniform[..., 1])
     q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
     preferred = settings.exploration.preferred(q, mask, uniform[..., 1])
-    if not exploring.any():
+    if not random:
         return preferred
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
 
@@ -158,4 +159,6 @@ def advance(clock: Clock, step: Step) -> Clock:
     """The clock after a step of the environments of one member."""
     members = step.reward.shape[0]
     steps = clock.steps + step.reward.size // members
-    return Clock(steps, clock.updates, clock.episodes + int(step.ended.sum()) // members)
+    return Clock(
+        steps, clock.updates, clock.episodes + int(np.count_nonzero(step.ended)) // members
+    )

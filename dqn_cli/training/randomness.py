@@ -34,11 +34,15 @@ class Randomness:
 
     def uniform(self, *shape: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), [members, *shape], each member's from its own stream."""
-        return np.array([generator.random(shape) for generator in self._generators])
+        return self._drawn("random", shape)
 
     def normal(self, *shape: int) -> NDArray[np.float64]:
         """Standard normal numbers, [members, *shape], each member's from its own stream."""
-        return np.array([generator.standard_normal(shape) for generator in self._generators])
+        return self._drawn("standard_normal", shape)
+
+    def _drawn(self, kind: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        draws = [getattr(generator, kind)(shape) for generator in self._generators]
+        return draws[0][None] if len(draws) == 1 else np.stack(draws)
 
     def state(self) -> list[dict[str, Any]]:
         """Where each stream stands, as plain numbers and strings."""

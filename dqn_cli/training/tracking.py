@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.arrays import Array
-from dqn_cli.training.learner import Metrics
 from dqn_cli.training.loop import Tick
+from dqn_cli.training.population import Metrics
 
 TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
+MANY = 1000  # updates whose metrics are summed at once
 RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 
 
@@ -33,6 +35,7 @@ class Tracker:
         self._lengths: deque[float] = deque(maxlen=RECENT)
         self._sums = torch.zeros(len(Metrics._fields), dtype=torch.float64)
         self._updates = 0
+        self._metrics: list[Tensor] = []  # of updates that are not summed up yet
         self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
 
     def see(self, tick: Tick) -> None:
@@ -45,9 +48,9 @@ class Tracker:
                 self._returns.append(float(self._return[env]))
                 self._lengths.append(float(self._length[env]))
                 self._return[env] = self._length[env] = 0
-        for metrics in tick.metrics:
-            self._sums += metrics[:, 0].cpu()
-            self._updates += 1
+        self._metrics += tick.metrics
+        if len(self._metrics) >= MANY:
+            self._sum_up()
 
     def row(self, now: Clock, epsilon: float | Array, learning_rate: float) -> dict[str, float]:
         """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
@@ -61,6 +64,7 @@ class Tracker:
         if self._returns:
             row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
             row["rollout/ep_len_mean"] = float(np.mean(self._lengths))
+        self._sum_up()
         if self._updates:
             means = dict(zip(Metrics._fields, (self._sums / self._updates).tolist(), strict=True))
             if not means["edge_mass"]:  # only distributions on fixed atoms have edges
@@ -85,6 +89,7 @@ class Tracker:
 
     def state(self) -> dict[str, Any]:
         """Everything as plain numbers, for a checkpoint."""
+        self._sum_up()
         return {
             "best": self.best,
             "seconds": self.seconds,
@@ -106,6 +111,12 @@ class Tracker:
         self._sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
         self._mark = (self.seconds["train"], now.steps)
+
+    def _sum_up(self) -> None:
+        if self._metrics:
+            self._sums += torch.stack(self._metrics)[..., 0].sum(0, dtype=torch.float64).cpu()
+            self._updates += len(self._metrics)
+            self._metrics = []
 
     def _steps_per_second(self, now: Clock) -> float:
         self.lap("train")

@@ -188,4 +188,4 @@ def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
     for _ in train(settings, run):
         pass
     run.envs.close()
-    assert calls == (["_acted"] * 5 + ["_updated"] * 2) * 4
+    assert calls == (["act"] * 5 + ["update"] * 2) * 4

@@ -18,8 +18,8 @@ from torch.testing import assert_close
 
 from dqn_cli.training.building import build_run
 from dqn_cli.training.compiler import AheadOfTime, Compiler, cache_folder, uncompiled
-from dqn_cli.training.learner import LearnerState
 from dqn_cli.training.loop import train
+from dqn_cli.training.population import LearnerState
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]

@@ -16,7 +16,6 @@ from dqn_cli.agent.parameters import views
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.building import build_run
-from dqn_cli.training.learner import Metrics
 from dqn_cli.training.loop import (
     Run,
     Tick,
@@ -28,6 +27,7 @@ from dqn_cli.training.loop import (
     train,
     updates_due,
 )
+from dqn_cli.training.population import Metrics
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]

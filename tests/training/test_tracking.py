@@ -10,8 +10,8 @@ import torch
 from dqn_cli.agent.clock import Clock
 from dqn_cli.replay.stream import Step
 from dqn_cli.training import tracking
-from dqn_cli.training.learner import Metrics
 from dqn_cli.training.loop import Tick
+from dqn_cli.training.population import Metrics
 from dqn_cli.training.tracking import RECENT, Tracker
 
 NOW = Clock(40, 3, 2)

@@ -1,0 +1,148 @@
+"""A population: the mathematics of agents of one structure, side by side, on tensors alone.
+
+Everything has a leading axis [members]; what is computed for one member stands in `agent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.layers import is_spectral, renewed
+from dqn_cli.arrays import Values, tensor
+from dqn_cli.replay.samplers import Drawn, Sources
+from dqn_cli.training.draws import Numbers, draws_of
+from dqn_cli.training.members import per_member
+
+# A batch [members, batch] of what was drawn from the sources.
+BatchOf = Callable[[Any, Drawn], Batch | Sequences]
+
+
+class LearnerState(NamedTuple):
+    """All that learning changes."""
+
+    parameters: Tensor  # [members, size]
+    target: Tensor  # [members, size]
+    moments: Tensor  # [members, moments, size]
+    updates: Tensor  # [members], float64: how many were made
+
+
+class Metrics(NamedTuple):
+    """What one update saw; each is [members]."""
+
+    loss: Tensor
+    q: Tensor
+    td_error: Tensor
+    edge_mass: Tensor
+    gradient_norm: Tensor
+
+
+class Seen(NamedTuple):
+    """What an update gives back."""
+
+    metrics: Tensor  # [len(Metrics), members]
+    surprise: Tensor  # [2, members, batch]: each sample's loss and its TD error
+
+
+class Functions(NamedTuple):
+    """What is computed for each member."""
+
+    loss: Callable[..., Any]
+    step: Callable[..., Any]
+    act: Callable[..., Any]
+    dormant: Callable[..., Any]
+
+
+class Population:
+    """Pure functions of the members' parameters and scalars; `update` writes where it read."""
+
+    def __init__(
+        self, agents: Sequence[Agent], batch_of: BatchOf, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.batch_of, self._dtype, self._device = batch_of, dtype, device
+        self._agent = agents[0]
+        self._keys = tuple(self._agent.scalars)
+        values = [[agent.scalars[key] for agent in agents] for key in self._keys]
+        self.scalars = torch.tensor(values, dtype=torch.float64).to(device)  # [scalars, members]
+        self._own = self._functions(self.scalars)
+
+    def update(
+        self,
+        state: LearnerState,
+        scalars: Tensor,
+        sources: Sources | tuple[()],
+        drawn: Drawn,
+        numbers: Numbers,
+        factors: Tensor,
+    ) -> Seen:
+        """One gradient step; `factors` [members] multiply the learning rates."""
+        functions = self._with(scalars)
+        batch = self._placed(self.batch_of(sources, drawn))
+        parameters = state.parameters.detach().requires_grad_()
+        draws = draws_of(numbers)
+        loss, estimates, surprise = functions.loss(parameters, state.target, batch, draws)
+        # Members share nothing, so the gradient of their sum holds each one's own.
+        (gradient,) = torch.autograd.grad(loss.sum(), parameters)
+        after, norm = functions.step(state, gradient, factors)
+        with torch.no_grad():
+            for own, new in zip(state, after, strict=True):
+                own.copy_(new)
+        return Seen(torch.stack([*estimates, norm]), torch.stack(surprise))
+
+    @torch.no_grad()
+    def act(
+        self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Action values [members, envs, actions] and the next recurrent states."""
+        inputs = (tensor(each).to(self._device, self._dtype) for each in (obs, state))
+        values, after = self._with(scalars).act(parameters, *inputs, noise)
+        return values, after
+
+    @torch.no_grad()
+    def dormant(self, parameters: Tensor, obs: Values) -> Tensor:
+        """Share of dormant hidden units [members], on observations [members, n, *shape]."""
+        placed = tensor(obs).to(self._device, self._dtype)
+        share: Tensor = self._own.dormant(parameters, placed)
+        return share
+
+    def _with(self, scalars: Tensor) -> Functions:
+        # Others than its own are those that a compiler traces.
+        return self._own if scalars is self.scalars else self._functions(scalars)
+
+    def _functions(self, scalars: Tensor) -> Functions:
+        """One member's mathematics, made to work on all with these scalars."""
+        named = dict(zip(self._keys, scalars, strict=True))
+        each = (
+            Agent.loss,
+            _step,
+            lambda agent, *inputs: agent.model.act(*inputs),
+            lambda agent, *inputs: agent.model.dormant(*inputs),
+        )
+        return Functions(*(per_member(self._agent, named, function) for function in each))
+
+    def _placed(self, batch: Batch | Sequences) -> Batch | Sequences:
+        """The batch on the learner's device; bytes and floats in its precision."""
+        exact = (torch.int64, torch.bool)
+        moved = (x.to(self._device, x.dtype if x.dtype in exact else self._dtype) for x in batch)
+        return Batch(*moved) if isinstance(batch, Batch) else Sequences(*moved)
+
+
+@torch.no_grad()
+def _step(
+    agent: Agent, state: LearnerState, gradient: Tensor, factor: Tensor
+) -> tuple[LearnerState, Tensor]:
+    norm = gradient.norm()
+    if agent.update.max_grad_norm is not None:
+        gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
+    updates = state.updates + 1
+    parameters, moments = agent.optimizer.step(
+        state.parameters, gradient, state.moments, updates, factor
+    )
+    if is_spectral(agent.layout):
+        parameters = renewed(parameters, agent.layout)
+    return LearnerState(parameters, state.target, moments, updates), norm
