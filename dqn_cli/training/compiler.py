@@ -60,6 +60,7 @@ class AheadOfTime:
     ) -> None:
         """`waiting()` is entered while a function is traced and compiled."""
         self.say, self.waiting, self.works = say, waiting, True
+        self._announced = False
 
     def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
         """The function of what changes, compiled for the shapes that it is first called with."""
@@ -70,12 +71,17 @@ class AheadOfTime:
         with self.waiting(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return _packaged(function, inputs)
+                return _packaged(function, inputs, self._announce)
             except Exception as error:  # a missing compiler shows in many ways
                 self.works = False
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self.say(f"warning: not compiled, so the run is slower: {reason}")
                 return None
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self.say("compiling, once for runs like this one; it takes 10 to 45 s")
 
 
 class _Compiled:
@@ -107,7 +113,9 @@ class _Compiled:
         return function
 
 
-def _packaged(function: Callable[..., Any], inputs: list[Tensor]) -> Runner:
+def _packaged(
+    function: Callable[..., Any], inputs: list[Tensor], announce: Callable[[], None]
+) -> Runner:
     """What runs the function: the cached package of its graph, made if it is not there."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -118,6 +126,7 @@ def _packaged(function: Callable[..., Any], inputs: list[Tensor]) -> Runner:
     if package.exists():
         with suppress(Exception):  # a damaged one is made again
             return _loaded(package)
+    announce()
     from torch._inductor import aoti_compile_and_package
 
     program = torch.export.export(graph, tuple(inputs))
