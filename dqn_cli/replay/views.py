@@ -27,14 +27,15 @@ def transitions(
     here = row + indices.slot % slots
     reward, discount, steps = _returns(stored, row, indices.slot, gamma, n_step)
     there = row + (indices.slot + steps) % slots
+    mask = _legal(stored, here, actions)
     batch = Batch(
         obs=_at(stored.obs, here),
         action=cast(_at(stored.action, here), "int64"),
-        mask=_legal(stored, here, actions),
+        mask=mask,
         reward=cast(reward, real),
         discount=cast(discount, real),
         next_obs=_at(stored.obs, there),
-        next_mask=_legal(stored, there, actions),
+        next_mask=_legal(stored, there, actions) if stored.mask.shape[2] else mask,
         weight=cast(weight, real),
     )
     return Batch(*map(tensor, batch))
