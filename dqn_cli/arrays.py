@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[Any]
+Array: TypeAlias = NDArray[Any]
 # NumPy arrays or tensors, all of one call of the same kind: a few small operations are done sooner
 # on arrays, and only tensors can be compiled.
 Values: TypeAlias = Any
 
 
 def library(values: Values) -> Any:
-    """NumPy or torch, whichever these are of; both have `where`, `arange`, `ones_like`, `clip`."""
+    """NumPy or torch, whichever these are of; both have `where`, `arange`, `ones`."""
     return torch if isinstance(values, Tensor) else np
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 import time
 from typing import Any, ClassVar
 
@@ -41,7 +40,6 @@ def watch(first: int, last: int) -> None:
                     "until_first": Timed.marks["until_first"],
                 }
                 print(json.dumps(report), flush=True)
-                sys.stdout.flush()
                 os._exit(0)
             return super().step(action)
 

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array
+from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.ranges import NonNegative, Positive, Probability
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Indices, Stream
@@ -78,10 +78,10 @@ class PrioritisedSampler(Sampler[Prioritised]):
         ring = member * self.stream.envs + env
         return self.view(stored, Indices(ring, stored.queue[ring, place]), weight, gamma)
 
-    def learned(self, loss: Array, td_error: Array) -> None:
+    def learned(self, loss: Values, td_error: Values) -> None:
         """The latest batch's new priorities."""
-        error = loss if self.replay.priority is Priority.loss else td_error
-        priority = (error.astype(np.float64) + self.replay.eps) ** self.replay.alpha
+        error = tensor(loss if self.replay.priority is Priority.loss else td_error)
+        priority = (error.double().cpu().numpy() + self.replay.eps) ** self.replay.alpha
         # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
         priority = np.where(np.isfinite(priority), priority, self._largest[:, None])
         self._largest = np.maximum(self._largest, priority.max(1))

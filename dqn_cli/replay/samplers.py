@@ -73,7 +73,7 @@ class Sampler(Generic[Kind]):
         """The batch of what was drawn from the sources; all are arrays, or all are tensors."""
         raise NotImplementedError
 
-    def learned(self, loss: Array, td_error: Array) -> None:
+    def learned(self, loss: Values, td_error: Values) -> None:
         """What the update found of each sample of the latest batch, [members, batch]."""
 
     @property

@@ -73,8 +73,12 @@ def worth_compiling(settings: Settings) -> bool:
     """Whether the updates run as compiled code, by the settings alone; auto: if it will pay."""
     if settings.compile != "auto":
         return settings.compile is True
-    on_cpu = torch_device(settings.device).type == "cpu"
-    return on_cpu and horizon(settings).updates >= WORTH_COMPILING
+    return can_compile(settings) and horizon(settings).updates >= WORTH_COMPILING
+
+
+def can_compile(settings: Settings) -> bool:
+    """Whether there are compiled updates for the device that the settings ask for."""
+    return torch_device(settings.device).type == "cpu"
 
 
 def agent_for(settings: Settings, spaces: Spaces) -> Agent:

@@ -24,15 +24,20 @@ class Numbers(NamedTuple):
 def numbers_for(model: Model, rows: int, random: Randomness, like: Tensor) -> Numbers:
     """What `model` needs for z of `rows` observations of each member, as tensors like `like`."""
     size, samples = model.noise_size, model.head.samples
-    noise = like.new_zeros(like.shape[0], 3, 0)
+    levels, noise = no_numbers(like, rows)
     if size:
         noise = torch.from_numpy(random.normal(3, size)).to(like)
-    levels = like.new_zeros(like.shape[0], 2, rows, 0)
     if samples:
         # One level from each of as many equal parts of (0, 1).
         uniform = random.uniform(2, rows, samples)
         levels = torch.from_numpy((np.arange(samples) + uniform) / samples).to(like)
     return Numbers(levels, noise)
+
+
+def no_numbers(like: Tensor, rows: int) -> Numbers:
+    """Those of a model that needs none."""
+    members = like.shape[0]
+    return Numbers(like.new_zeros(members, 2, rows, 0), like.new_zeros(members, 3, 0))
 
 
 def draws_of(numbers: Numbers) -> Draws:

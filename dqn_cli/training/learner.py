@@ -16,7 +16,7 @@ from dqn_cli.agent.parameters import initial
 from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler
 from dqn_cli.training.compiler import Compiler, uncompiled
-from dqn_cli.training.draws import Numbers, numbers_for, rows_of
+from dqn_cli.training.draws import Numbers, no_numbers, numbers_for, rows_of
 from dqn_cli.training.population import LearnerState, Population, Seen
 from dqn_cli.training.randomness import Randomness
 
@@ -57,8 +57,7 @@ class Learner:
         self._factor, self._factors = 1.0, torch.ones_like(self.state.updates)
         self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
         self._no_noise = self._like.new_zeros(members, 0)
-        levels, noise = (self._like.new_zeros(members, parts, 0) for parts in (2, 3))
-        self._no_numbers = Numbers(levels.unsqueeze(2), noise)
+        self._no_numbers = no_numbers(self._like, rows=1)
         self._rows: dict[tuple[int, ...], int] = {}
 
     def update(self, drawn: Drawn, noise: Randomness, factor: float) -> Seen:

@@ -96,7 +96,7 @@ def learn(settings: Settings, run: Run, updates: int) -> list[Tensor]:
         drawn = run.sampler.draw(run.replay.uniform, progress(settings, run.clock))
         factor = learning_rate_factor(settings, run.clock)
         metrics, surprise = run.learner.update(drawn, run.noise, factor)
-        run.sampler.learned(*surprise.cpu().numpy())
+        run.sampler.learned(*surprise)
         before = run.clock
         run.clock = Clock(before.steps, before.updates + 1, before.episodes)
         run.learner.blend_target(settings.target.blend(before, run.clock))

@@ -21,7 +21,7 @@ from dqn_cli.evaluation.rollout import play
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_json
 from dqn_cli.training import checkpoints
-from dqn_cli.training.building import build_run, torch_device, worth_compiling
+from dqn_cli.training.building import build_run, can_compile, worth_compiling
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
 from dqn_cli.training.events import EventFile
@@ -65,8 +65,9 @@ class Session:
         self.tracker = Tracker(settings.env.num_envs)
         places = checkpoints.places_in(resumed) if resumed else None
         # A run that goes on computes as it did, though it may be longer now.
-        on_cpu = torch_device(settings.device).type == "cpu"
-        wanted = on_cpu and resumed["compiled"] if resumed else worth_compiling(settings)
+        wanted = worth_compiling(settings)
+        if resumed:
+            wanted = resumed["compiled"] and can_compile(settings)
         waiting = partial(self.tracker.booked, "compile")
         self.compiler = AheadOfTime(print, waiting) if wanted else None
         self.agent: Agent
