@@ -99,16 +99,16 @@ class Learner:
 
         Of observations [members, envs, *shape] and states; noisy layers get fresh noise.
         """
-        draw = self._no_noise
-        if self._noise_size:
-            draw = torch.from_numpy(noise.normal(self._noise_size)).to(self._like)
-        values, after = self._act(obs, state, draw)
+        values, after = self._act(obs, state, self._acting_noise(noise))
         return values.cpu().numpy(), after.cpu().numpy()
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""
         none = np.zeros((*obs.shape[:2], self._model.state_size), np.float32)
-        return self.act(obs, none, noise)[0]
+        # Not with what was compiled for acting, which is for as many observations as there are envs.
+        parameters, scalars = self.state.parameters, self._population.scalars
+        draw = self._acting_noise(noise)
+        return self._population.act(parameters, scalars, obs, none, draw)[0].cpu().numpy()
 
     def dormant(self, obs: Array) -> Array:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
@@ -119,6 +119,11 @@ class Learner:
         return torch.stack([initial(agent.layout, random) for agent, random in pairs]).to(
             self._like
         )  # [members, size]
+
+    def _acting_noise(self, noise: Randomness) -> Tensor:
+        if not self._noise_size:
+            return self._no_noise
+        return torch.from_numpy(noise.normal(self._noise_size)).to(self._like)
 
     def _numbers(self, drawn: Drawn, noise: Randomness) -> Numbers:
         """Random numbers of one update."""

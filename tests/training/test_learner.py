@@ -619,3 +619,24 @@ def test_a_factor_holds_for_its_update_alone() -> None:
         moved.append((learning.state.parameters - start) / factor)
     for each in moved[1:]:
         torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)
+
+
+def test_values_of_many_observations_leave_what_acts_on_a_few_alone() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def compiler(function: Any, fixed: Any) -> Any:
+        def noted(*changing: Any) -> Any:
+            asked.append(changing[0].shape)
+            return function(*fixed, *changing)
+
+        return noted
+
+    agent = Agent(PLANE, MLP, Scalar(), HUBER, ADAM)
+    random = [np.random.default_rng(0)]
+    learning = Learner([agent], random, torch.float64, CPU, compiler=compiler)
+    obs = np.random.default_rng(1).normal(size=(1, 7, 2))
+    values = learning.values(obs, noise_of([0]))
+    assert not asked
+    acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_of([0]))
+    assert asked == [(1, 7, 2)]
+    np.testing.assert_array_equal(values, acted)
