@@ -75,7 +75,9 @@ def update(width: int, batch: int) -> Callable[[], Any]:
     )
     learner = Learner([agent], [random], torch.float32, torch.device("cpu"), sampler, AheadOfTime())
     noise = Randomness([0], Purpose.noise)
-    return lambda: learner.update(sampler.draw(lambda n: random.random((1, n)), 0.0), noise, 1.0)
+    return lambda: learner.update(
+        sampler.draw(lambda n: random.random((1, n)), [0.0]), noise, [1.0]
+    )
 
 
 def products(width: int, batch: int) -> Callable[[], Any]:

@@ -60,7 +60,7 @@ def filled(capacity: int) -> PrioritisedSampler:
     view = partial(transitions, n_step=1, actions=ACTIONS)
     sampler = PrioritisedSampler(replay, stream, view, GAMMA)
     for _ in range(2 * capacity // BATCH):
-        sampler.draw(lambda size: random.random((1, size)), 0.0)
+        sampler.draw(lambda size: random.random((1, size)), [0.0])
         errors = random.exponential(size=(1, BATCH))
         sampler.learned(errors, errors)
     return sampler
@@ -74,7 +74,7 @@ def our_round(sampler: PrioritisedSampler) -> Callable[[], float]:
         errors = random.exponential(size=(CALLS, 1, BATCH)).astype(np.float32)
         start = time.perf_counter()
         for error in errors:
-            drawn = sampler.draw(lambda size: random.random((1, size)), 0.0)
+            drawn = sampler.draw(lambda size: random.random((1, size)), [0.0])
             sampler.batch(sampler.sources, drawn)
             sampler.learned(error, error)
         return (time.perf_counter() - start) / CALLS

@@ -22,6 +22,7 @@ import numpy as np
 
 PEERS = Path(__file__).parent / "peers"
 OURS = "dqn_train"
+TOGETHER = "dqn_train_population"
 PACKAGES = {
     "sb3": ("gymnasium[classic-control,box2d]<1.5", "stable-baselines3>=2.9,<3"),
     "tianshou": ("gymnasium[classic-control,box2d]<1.5", "tianshou>=2.0,<3"),
@@ -37,7 +38,7 @@ PACKAGES = {
 }
 TORCH = "torch>=2.10,<2.14"
 FIRST = 1500  # step at which the clock starts: 500 after learning has
-STEPS = {OURS: 20_000}  # that are timed; peers get fewer, for they are slower
+STEPS = {OURS: 20_000, TOGETHER: 10_000}  # that are timed; peers get fewer, for they are slower
 PEER_STEPS = 3_000
 
 Report = dict[str, float]
@@ -45,7 +46,11 @@ Report = dict[str, float]
 
 def main() -> None:
     arguments = parsed()
-    systems = [OURS, *(name for name in PACKAGES if name != "cleanrl" or arguments.cleanrl)]
+    systems = [
+        OURS,
+        TOGETHER,
+        *(name for name in PACKAGES if name != "cleanrl" or arguments.cleanrl),
+    ]
     pythons = {name: python_of(name, arguments.folder) for name in systems}
     environment = dict(os.environ, CLEANRL=str(arguments.cleanrl))
     for setting in arguments.settings:
@@ -70,7 +75,7 @@ def parsed() -> argparse.Namespace:
 
 def python_of(name: str, folder: Path) -> str:
     """The interpreter of a system's own environment, which is made if it is not there."""
-    if name == OURS:
+    if name in (OURS, TOGETHER):
         return sys.executable
     python = folder / name / "bin" / "python"
     if not python.exists():
@@ -98,19 +103,18 @@ def table(setting: str, reports: dict[str, list[Report]], cold: Report | None) -
     """Medians over rounds, with the lowest and highest."""
     lines = [
         f"### {setting}\n",
-        "| system | steps/s | dqn-train is faster by | CPU s per 100,000 steps | peak MB |",
-        "| --- | --- | --- | --- | --- |",
+        "| system | steps/s | dqn-train is faster by | 16 members are faster by"
+        " | CPU s per 100,000 steps | peak MB |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    ours = [report["steps_per_second"] for report in reports[OURS]]
     for name, mine in reports.items():
         if not mine:
             continue
         speeds = [report["steps_per_second"] for report in mine]
-        ratios = [own / other for own, other in zip(ours, speeds, strict=False)]
         cells = [
             name.replace("_", "-"),
             spread(speeds, ",.0f"),
-            "" if name == OURS else spread(ratios, ".1f"),
+            *(faster(reports[own], mine) if name != own else "" for own in (OURS, TOGETHER)),
             f"{np.median([report['cpu_seconds'] for report in mine]):.0f}",
             f"{np.median([report['megabytes'] for report in mine]):.0f}",
         ]
@@ -122,6 +126,14 @@ def table(setting: str, reports: dict[str, list[Report]], cold: Report | None) -
         f" empty cache, where code is compiled first, {cold['until_first'] if cold else 0:.1f} s.\n"
     )
     return "\n".join(lines)
+
+
+def faster(ours: list[Report], theirs: list[Report]) -> str:
+    """How many times as fast, round by round."""
+    pairs = zip(ours, theirs, strict=False)
+    return spread(
+        [own["steps_per_second"] / other["steps_per_second"] for own, other in pairs], ".1f"
+    )
 
 
 def spread(values: list[float], form: str) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import torch
 
-SCHEMA = 1
+SCHEMA = 2
 _HEADER = re.compile(rb"dqn-train checkpoint (\d{4}) ([0-9a-f]{64})\n")
 _HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
 
@@ -63,17 +63,21 @@ def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Reads what `save_checkpoint` wrote; nothing in the file can run code.
 
-    Raises CheckpointError if it is missing, torn, altered, or of a newer version.
+    Raises CheckpointError if it is missing, torn, altered, or of another version.
     """
     try:
         with path.open("rb") as file:
             match = _HEADER.fullmatch(file.read(_HEADER_SIZE))
             if match is None or int(match[1]) < 1:
                 raise CheckpointError(f"{path} is not a dqn-train checkpoint")
-            if int(match[1]) > SCHEMA:
+            version = int(match[1])
+            if version != SCHEMA:
+                age, advice = ("a newer", "upgrade dqn-train")
+                if version < SCHEMA:
+                    age, advice = ("an older", "the format has changed, so train again")
                 raise CheckpointError(
-                    f"{path} was written by a newer dqn-train (checkpoint version {int(match[1])},"
-                    f" this one reads up to {SCHEMA}): upgrade dqn-train"
+                    f"{path} was written by {age} dqn-train (checkpoint version {version}, this one"
+                    f" reads {SCHEMA}): {advice}"
                 )
             file.seek(0)
             if _checksum(file) != match[2].decode():

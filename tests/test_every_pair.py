@@ -171,9 +171,9 @@ def mixed() -> Iterator[None]:
 
 
 def run_a_little(settings: Settings) -> None:
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     before = run.learner.state.parameters.clone()
-    updates = sum(len(tick.metrics) for tick in train(settings, run))
+    updates = sum(len(tick.metrics) for tick in train([settings], run))
     run.envs.close()
     assert updates >= 2
     assert torch.isfinite(run.learner.state.parameters).all()
@@ -217,7 +217,7 @@ def test_a_pair_that_makes_no_sense_is_refused_in_words(
     with pytest.raises(
         (ConfigError, ValueError, HydraException, OmegaConfBaseException)
     ) as refused:
-        build_run(settings_of(*SMALL, *in_order([*pair, *needed])))
+        build_run([settings_of(*SMALL, *in_order([*pair, *needed]))])
     named = [word.split("=")[0].split(".")[-1] for word in pair]
     assert any(name in str(refused.value) for name in named)
 

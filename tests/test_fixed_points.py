@@ -138,8 +138,8 @@ def known_mdp() -> Iterator[None]:
 
 
 def learned(settings: Settings) -> Array:
-    agent, run = build_run(settings)
-    for _ in train(settings, run):
+    (agent,), run = build_run([settings])
+    for _ in train([settings], run):
         pass
     run.envs.close()
     states, none = torch.eye(STATES), torch.zeros(0)

@@ -57,7 +57,7 @@ def test_what_is_written_is_read_back(saved: Path) -> None:
 
 def test_a_checkpoint_begins_with_a_line_of_text(saved: Path) -> None:
     first, _, rest = saved.read_bytes().partition(b"\n")
-    assert first.decode() == f"dqn-train checkpoint 0001 {hashlib.sha256(rest).hexdigest()}"
+    assert first.decode() == f"dqn-train checkpoint {SCHEMA:04d} {hashlib.sha256(rest).hexdigest()}"
 
 
 def test_the_newest_checkpoint_replaces_the_older_one(saved: Path) -> None:
@@ -107,13 +107,20 @@ def test_what_torch_alone_saved_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_schema_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "last"
-    path.write_bytes(with_header(b"whatever the future brings", 2))
-    with pytest.raises(CheckpointError, match=r"version 2.*reads up to 1.*upgrade dqn-train"):
+    path.write_bytes(with_header(b"whatever the future brings", SCHEMA + 1))
+    with pytest.raises(CheckpointError, match=r"newer.*version 3.*reads 2.*upgrade dqn-train"):
+        load_checkpoint(path)
+
+
+def test_an_older_schema_says_that_the_format_changed(tmp_path: Path) -> None:
+    path = tmp_path / "last"
+    path.write_bytes(with_header(b"what was written before", SCHEMA - 1))
+    with pytest.raises(CheckpointError, match=r"an older.*version 1.*reads 2.*train again"):
         load_checkpoint(path)
 
 
 def test_a_version_that_never_was_is_refused(saved: Path) -> None:
-    saved.write_bytes(saved.read_bytes().replace(b" 0001 ", b" 0000 ", 1))
+    saved.write_bytes(saved.read_bytes().replace(b" 0002 ", b" 0000 ", 1))
     with pytest.raises(CheckpointError):
         load_checkpoint(saved)
 

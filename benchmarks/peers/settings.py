@@ -29,3 +29,27 @@ SETTINGS = {
     "C": Setting("CartPole-v1", (256, 256), 64, 256, 128, 2.3e-3, target_every=10, epsilon=0.04),
     "LunarLander": Setting("LunarLander-v3", (128, 128), 64),
 }
+
+
+def dqn_train_words(setting: Setting) -> list[str]:
+    """The same as words of a dqn-train command, for a run longer than what is timed."""
+    return [
+        f"env={setting.env}",
+        f"network.widths=[{setting.widths[0]},{setting.widths[1]}]",
+        f"replay.batch_size={setting.batch}",
+        f"replay.capacity={setting.buffer}",
+        "replay.n_step=1",
+        f"learning_starts={setting.starts}",
+        f"train_every={setting.train_every}",
+        f"updates_per_train={setting.updates}",
+        f"optimizer.lr={setting.lr}",
+        "optimizer.schedule=constant",
+        "target=hard",
+        f"target.every={setting.target_every}",
+        "target.unit=steps",
+        f"gamma={setting.gamma}",
+        "exploration=constant",
+        f"exploration.start={setting.epsilon}",
+        "steps=1000000",
+        "eval.every=1000000",
+    ]

@@ -146,11 +146,15 @@ class Boltzmann(Exploration):
 
     def preferred(self, q: Array, mask: Array, uniform: Array) -> Array:
         """A legal action, by the chance that its value gives it."""
-        scaled = np.where(mask, q, -np.inf) / self.temperature
-        odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
+        temperature = np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
+        scaled = np.where(mask, q, -np.inf) / temperature
+        with np.errstate(invalid="ignore"):
+            odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
         # Never beyond the last action with any chance, whatever rounding does.
         drawn = np.minimum(uniform[..., None] * odds[..., -1:], np.nextafter(odds[..., -1:], 0))
-        return np.asarray((odds <= drawn).sum(-1))
+        chosen = (odds <= drawn).sum(-1)
+        # Values that are not numbers have no odds, but an environment must get a legal action.
+        return np.where(np.isfinite(odds[..., -1]), chosen, best_action(q, mask))
 
 
 @dataclass

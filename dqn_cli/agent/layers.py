@@ -23,10 +23,14 @@ class Recording(dict[str, Tensor]):
 
 
 def linear(name: str, inputs: int, outputs: int) -> Layout:
-    """Weight [inputs, outputs] and bias [outputs], drawn as PyTorch's own Linear draws them."""
+    """Weight and bias [outputs], drawn as PyTorch's own Linear draws them.
+
+    The weight's longer axis is its last, since matrix products are up to four times faster so: it
+    is [inputs, outputs], or [outputs, inputs] in a layer that narrows.
+    """
     bound = 1 / math.sqrt(inputs)
     return {
-        f"{name}.weight": Parameter((inputs, outputs), -bound, bound),
+        f"{name}.weight": Parameter(_stored(inputs, outputs), -bound, bound),
         f"{name}.bias": Parameter((outputs,), -bound, bound),
     }
 
@@ -35,7 +39,7 @@ def noisy_linear(name: str, inputs: int, outputs: int, sigma: float) -> Layout:
     """A linear layer that also has a scale of noise for each weight (Fortunato et al. 2018)."""
     scale = sigma / math.sqrt(inputs)
     return linear(name, inputs, outputs) | {
-        f"{name}.weight_sigma": Parameter((inputs, outputs), scale, scale),
+        f"{name}.weight_sigma": Parameter(_stored(inputs, outputs), scale, scale),
         f"{name}.bias_sigma": Parameter((outputs,), scale, scale),
     }
 
@@ -72,7 +76,8 @@ def noise_of(layout: Layout) -> Layout:
     for name, parameter in layout.items():
         if name.endswith(".weight_sigma"):
             layer = name.removesuffix(".weight_sigma")
-            inputs, outputs = parameter.shape
+            (outputs,) = layout[f"{layer}.bias"].shape
+            inputs = math.prod(parameter.shape) // outputs
             noise[f"{layer}.noise_in"] = Parameter((inputs,), 0, 0)
             noise[f"{layer}.noise_out"] = Parameter((outputs,), 0, 0)
     return noise
@@ -80,11 +85,13 @@ def noise_of(layout: Layout) -> Layout:
 
 def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
     """Outputs [batch, outputs] of x [batch, inputs]; noisy where noise for this layer is given."""
-    weight, bias = _weight(p, name), p[f"{name}.bias"]
+    bias = p[f"{name}.bias"]
+    weight = _matrix(_weight(p, name), len(bias))
     if f"{name}.noise_in" in p:
         # Factorised noise (eq. 10 and 11): the matrix of noise is an outer product of two vectors.
         noise_in, noise_out = _factor(p[f"{name}.noise_in"]), _factor(p[f"{name}.noise_out"])
-        weight = weight + p[f"{name}.weight_sigma"] * torch.outer(noise_in, noise_out)
+        sigma = _matrix(p[f"{name}.weight_sigma"], len(bias))
+        weight = weight + sigma * torch.outer(noise_in, noise_out)
         bias = bias + p[f"{name}.bias_sigma"] * noise_out
     return x @ weight + bias
 
@@ -112,8 +119,9 @@ def renewed(parameters: Tensor, layout: Layout) -> Tensor:
     """The flat parameters [size] with each spectral direction a power iteration further."""
     named = views(parameters, layout)
     for name in [name for name in named if name.endswith(".direction")]:
-        weight = _matrix(named[f"{name.removesuffix('.direction')}.weight"])
-        named[name] = _singular_vectors(weight, named[name])[1]
+        weight = named[f"{name.removesuffix('.direction')}.weight"]
+        matrix = _matrix(weight, len(named[name]))
+        named[name] = _singular_vectors(matrix, named[name])[1]
     return torch.cat([piece.flatten() for piece in named.values()])  # [size]
 
 
@@ -126,14 +134,21 @@ def _weight(p: Parameters, name: str) -> Tensor:
     weight = p[f"{name}.weight"]
     if f"{name}.direction" not in p:
         return weight
-    matrix = _matrix(weight)
-    left, right = _singular_vectors(matrix.detach(), p[f"{name}.direction"].detach())
+    direction = p[f"{name}.direction"].detach()
+    matrix = _matrix(weight, len(direction))
+    left, right = _singular_vectors(matrix.detach(), direction)
     return weight / (left @ matrix @ right)
 
 
-def _matrix(weight: Tensor) -> Tensor:
-    """Inputs by outputs, whatever the layer."""
-    return weight if weight.dim() == 2 else weight.flatten(1).T  # [inputs, outputs]
+def _stored(inputs: int, outputs: int) -> tuple[int, int]:
+    return (inputs, outputs) if inputs <= outputs else (outputs, inputs)
+
+
+def _matrix(weight: Tensor, outputs: int) -> Tensor:
+    """A weight as [inputs, outputs], however it is stored."""
+    if weight.dim() > 2:  # a convolution's
+        return weight.flatten(1).T  # [inputs * kernel * kernel, outputs]
+    return weight if weight.shape[1] == outputs else weight.T
 
 
 def _singular_vectors(matrix: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:

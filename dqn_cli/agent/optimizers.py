@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,14 @@ class Schedule(Enum):
         return 1.0 if self is Schedule.constant else max(1.0 - progress, 0.0)
 
 
+class Step(NamedTuple):
+    """What one step of an optimiser gives."""
+
+    parameters: Tensor  # [size]
+    moments: Tensor  # [moments, size]
+    corrections: Tensor  # [moments]
+
+
 @dataclass
 class Optimizer:
     """What every optimiser has; `moments` vectors of its own are carried from step to step."""
@@ -35,11 +44,17 @@ class Optimizer:
         raise NotImplementedError
 
     def step(
-        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """New parameters [size] and moments [moments, size]; `count` is 1 at the first step.
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Tensor,
+        corrections: Tensor,
+        factor: Tensor,
+    ) -> Step:
+        """One step for parameters [size] and moments [moments, size], both zeros at first.
 
-        `factor` is what the schedule multiplies the learning rate with.
+        `corrections` [moments], also zeros at first, are for optimisers that correct the bias which
+        those zeros bring; `factor` is what the schedule multiplies the learning rate with.
         """
         raise NotImplementedError
 
@@ -58,16 +73,24 @@ class Adam(Optimizer):
         return 2
 
     def step(
-        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Tensor,
+        corrections: Tensor,
+        factor: Tensor,
+    ) -> Step:
         """One step against the bias-corrected mean, divided by the root of the mean square."""
         mean = moments[0] + (1 - self.beta1) * (gradient - moments[0])
         square = moments[1] + (1 - self.beta2) * (gradient * gradient - moments[1])
-        # Powers of the betas need float64: in float32, 1 - beta2 alone is off by 1e-5.
-        step_size = (factor * self.lr / (1 - self.beta1**count)).to(parameters.dtype)
-        correction = (1 - self.beta2**count).sqrt().to(parameters.dtype)
-        direction = mean / (square.sqrt() / correction + self.eps)
-        return parameters - step_size * direction, torch.stack([mean, square])
+        # 1 - beta^t, step by step, for powers would be half of a compiled update. They need
+        # float64: in float32, 1 - beta2 alone is off by 1e-5.
+        first = corrections[0] + (1 - self.beta1) * (1 - corrections[0])
+        second = corrections[1] + (1 - self.beta2) * (1 - corrections[1])
+        step_size = (factor * self.lr / first).to(parameters.dtype)
+        direction = mean / (square.sqrt() / second.sqrt().to(parameters.dtype) + self.eps)
+        after = parameters - step_size * direction
+        return Step(after, torch.stack([mean, square]), torch.stack([first, second]))
 
 
 @dataclass
@@ -77,11 +100,16 @@ class AdamW(Adam):
     weight_decay: NonNegative
 
     def step(
-        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Tensor,
+        corrections: Tensor,
+        factor: Tensor,
+    ) -> Step:
         """The parameters shrink first, then Adam's step."""
         shrink = (1 - factor * self.lr * self.weight_decay).to(parameters.dtype)
-        return super().step(parameters * shrink, gradient, moments, count, factor)
+        return super().step(parameters * shrink, gradient, moments, corrections, factor)
 
 
 @dataclass
@@ -99,8 +127,13 @@ class RmsProp(Optimizer):
         return 3
 
     def step(
-        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Tensor,
+        corrections: Tensor,
+        factor: Tensor,
+    ) -> Step:
         """One step against the gradient divided by its running deviation."""
         square = moments[0] + (1 - self.decay) * (gradient * gradient - moments[0])
         mean = moments[1] + (1 - self.decay) * (gradient - moments[1])
@@ -108,7 +141,8 @@ class RmsProp(Optimizer):
         direction = gradient / (variance.clamp(min=0).sqrt() + self.eps)
         velocity = self.momentum * moments[2] + direction
         step_size = (factor * self.lr).to(parameters.dtype)
-        return parameters - step_size * velocity, torch.stack([square, mean, velocity])
+        moments = torch.stack([square, mean, velocity])
+        return Step(parameters - step_size * velocity, moments, corrections)
 
 
 @dataclass
@@ -123,9 +157,15 @@ class Sgd(Optimizer):
         return 1
 
     def step(
-        self, parameters: Tensor, gradient: Tensor, moments: Tensor, count: Tensor, factor: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        parameters: Tensor,
+        gradient: Tensor,
+        moments: Tensor,
+        corrections: Tensor,
+        factor: Tensor,
+    ) -> Step:
         """One step against the running sum of gradients."""
         velocity = self.momentum * moments[0] + gradient
         step_size = (factor * self.lr).to(parameters.dtype)
-        return parameters - step_size * velocity, velocity.unsqueeze(0)  # [1, size]
+        moments = velocity.unsqueeze(0)  # [1, size]
+        return Step(parameters - step_size * velocity, moments, corrections)

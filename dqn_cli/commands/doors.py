@@ -11,6 +11,7 @@ from importlib import import_module
 from dqn_cli import __version__
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+imported: list[str] = []  # the user's own modules, which other processes must import too
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -79,3 +80,5 @@ def import_all(modules: Sequence[str]) -> None:
             import_module(module)
         except ImportError as error:
             raise ImportError(f"import={module}: {error}") from error
+        if module not in imported:
+            imported.append(module)

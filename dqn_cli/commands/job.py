@@ -16,7 +16,8 @@ from dqn_cli.config.errors import explain
 from dqn_cli.config.folders import Refused
 from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.report import figure
-from dqn_cli.training.session import Interrupted, Session
+from dqn_cli.training.journal import Job
+from dqn_cli.training.session import Interrupted, train_alone
 
 
 def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
@@ -29,7 +30,7 @@ def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
     if in_sweep:
         print(f"job {hydra.job.num}: {' '.join(overrides)}", flush=True)
     try:
-        result = Session(settings_from(config), shown(folder), overrides)()
+        result = train_alone(Job(settings_from(config), shown(folder), overrides))
     except Interrupted as interrupted:
         print(interrupted, flush=True)
         sys.exit(interrupted.exit_code)

@@ -1,48 +1,103 @@
-"""dqn-train resume=RUN: goes on with an interrupted run in its own folder."""
+"""dqn-train resume=RUN: goes on with an interrupted run, or a whole sweep, in its own folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Linear
+from dqn_cli.commands.groups import announce, available_processes, train_groups
 from dqn_cli.commands.job import closing_words
+from dqn_cli.commands.sweep import report_sweep
 from dqn_cli.config.stored import stored_settings
 from dqn_cli.policies import check_imported
-from dqn_cli.storage import CheckpointError, load_checkpoint
-from dqn_cli.training.checkpoints import FOLDER
+from dqn_cli.training.checkpoints import FOLDER, load_last
+from dqn_cli.training.grouping import structure
+from dqn_cli.training.journal import Job
 from dqn_cli.training.loop import finished, horizon
-from dqn_cli.training.session import Interrupted, Session
+from dqn_cli.training.result import RESULT
+from dqn_cli.training.session import Interrupted, train_alone
 from dqn_cli.training.settings import Settings
 
 
 def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> int:
     """Continues from checkpoints/last; a run that is finished says so."""
-    last = folder / FOLDER / "last"
-    if not last.is_file():
-        reason = "holds no checkpoints/last yet" if folder.is_dir() else "does not exist"
-        raise CheckpointError(f"can't resume: {folder} {reason}")
-    data = load_checkpoint(last)
-    before = stored_settings(data["settings"])
-    settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
-    check_imported(settings, modules)
+    if not (folder / FOLDER).exists() and (runs := list(_runs_in(folder))):
+        return _resume_sweep(folder, runs, overrides, modules)
+    data = load_last(folder)
+    job = _job(folder, data, overrides, modules)
     clock = Clock(*data["clock"])
-    if finished(settings, clock):
+    if finished(job.settings, clock):
         print(f"{folder} is finished after {clock.steps:,} steps; steps=N goes on to more")
         return 0
-    typed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    assert isinstance(typed, list)
     try:
-        result = Session(settings, folder, [*map(str, typed), *overrides], data)()
+        result = train_alone(job)
     except Interrupted as interrupted:
         print(interrupted)
         return interrupted.exit_code
     print(closing_words(result, folder))
     return 0
+
+
+def _resume_sweep(
+    folder: Path, runs: Sequence[Path], overrides: Sequence[str], modules: Sequence[str]
+) -> int:
+    """Goes on with each run that was interrupted, side by side with those it was trained among."""
+    groups: dict[Any, list[Job]] = {}
+    for run in runs:
+        data = load_last(run)
+        job = _job(run, data, overrides, modules)
+        steps, updates, _ = data["clock"]
+        # A killed process may have left its members' checkpoints at different steps.
+        stored = int(data["stream"].get("appends", 0))
+        together = (*data["together"], structure(job.settings), steps, updates, stored)
+        if not finished(job.settings, Clock(*data["clock"])):
+            groups.setdefault(together, []).append(job)
+    if not groups:
+        print(f"every run in {folder} is finished or has failed; steps=N goes on to more")
+        return 0
+    in_order = [sorted(group, key=lambda job: job.number) for group in groups.values()]
+    threads = in_order[0][0].settings.threads
+    announce(in_order, processes := available_processes(threads))
+    try:
+        exit_code = train_groups(in_order, processes)
+    finally:
+        report_sweep(folder)
+    if exit_code:
+        print(f"interrupted; go on with: dqn-train resume={folder}")
+        return exit_code
+    jobs = [job for group in in_order for job in group]
+    return int(any(_status(job.folder) != "finished" for job in jobs))
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    """The runs of a sweep that can go on; one that failed is only resumed by its own name."""
+    for last in sorted(folder.glob(f"*/{FOLDER}/last")):
+        run = last.parents[1]
+        if _status(run) != "failed":
+            yield run
+
+
+def _status(run: Path) -> str | None:
+    result = run / RESULT
+    return json.loads(result.read_text())["status"] if result.is_file() else None
+
+
+def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[str]) -> Job:
+    """The run of a checkpoint, with the changes that are typed now."""
+    before = stored_settings(data["settings"])
+    settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
+    check_imported(settings, modules)
+    typed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    assert isinstance(typed, list)
+    number = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.job.num")
+    return Job(settings, folder, [*map(str, typed), *overrides], number or 0, resumes=True)
 
 
 def with_schedule_of(before: Settings, now: Settings) -> Settings:

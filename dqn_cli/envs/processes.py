@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ class Processes:
 
     def __init__(self, name: str, makers: Sequence[Callable[[], AnyEnv]]) -> None:
         mode = AutoresetMode.SAME_STEP
+        makers = [partial(_made, os.getpid(), make) for make in makers]
         self._vector = AsyncVectorEnv(makers, copy=False, autoreset_mode=mode)
         self._name, self._rows = name, len(makers)
         self.observation_space = self._vector.single_observation_space
@@ -57,3 +61,11 @@ class Processes:
             {"action_mask": info["action_mask"][i]} if has else {} for i, has in enumerate(given)
         ]
         return np.stack([legal(row, self._actions, self._name) for row in rows])
+
+
+def _made(run: int, make: Callable[[], AnyEnv]) -> AnyEnv:
+    if os.getpid() != run:
+        # Ctrl-C reaches every process of a terminal; the run decides when its environments stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return make()

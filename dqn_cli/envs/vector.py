@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
 from collections.abc import Sequence
 from functools import partial
 
@@ -95,10 +93,6 @@ class Environments:
 def _seeded(
     config: EnvConfig, seed_of: SeedOf, place: Place, max_episode_steps: int | None
 ) -> AnyEnv:
-    if multiprocessing.parent_process() is not None:
-        # Ctrl-C reaches every process of a terminal; the run decides when its workers stop.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     env, _ = make(config)
     if max_episode_steps is not None:
         env = TimeLimit(env, max_episode_steps)

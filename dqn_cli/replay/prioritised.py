@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -58,13 +58,14 @@ class PrioritisedSampler(Sampler[Prioritised]):
         self._end = np.zeros_like(stream.first)
         self._latest = np.zeros((stream.members, 0), np.int64)  # leaves, through all members
 
-    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
         """One leaf from each of `batch_size` equal shares of the total priority, and its weight."""
         self.catch_up()
         size = self.replay.batch_size
         self._latest = self.tree.find((np.arange(size) + uniforms(size)) / size)
         priority = self.tree.leaves.take(self._latest)  # [members, batch]
-        beta = self.replay.beta + (self.replay.beta_end - self.replay.beta) * progress
+        share = np.array(progress)[:, None]  # [members, 1]
+        beta = self.replay.beta + (self.replay.beta_end - self.replay.beta) * share
         # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
         weight = (priority / priority.min(1, keepdims=True)) ** -beta
         return self._latest, weight
@@ -107,17 +108,19 @@ class PrioritisedSampler(Sampler[Prioritised]):
         """The tree's."""
         return self.tree.nbytes
 
-    def contents(self) -> dict[str, Array]:
+    def contents(self, member: int) -> dict[str, Array]:
         """Priorities, and how far the tree has caught up."""
-        known = {"first": self._first, "end": self._end, "largest": self._largest}
-        return {"leaves": self.tree.leaves} | known
+        rings = self.stream.rings_of(member)
+        known = {"first": self._first[rings], "end": self._end[rings]}
+        leaves, largest = self.tree.leaves[member], self._largest[member]
+        return {"leaves": leaves, "largest": np.array(largest)} | known
 
-    def load(self, contents: Mapping[str, Array]) -> None:
-        """Goes on from the `contents()` of a sampler of the same shape."""
-        leaves = contents["leaves"].ravel()
-        self.tree.set(np.arange(leaves.size), leaves)
-        self._first, self._end = contents["first"].copy(), contents["end"].copy()
-        self._largest = contents["largest"].copy()
+    def load(self, contents: Mapping[str, Array], member: int) -> None:
+        """Goes on from the `contents` of a member of a sampler of the same shape."""
+        rings, leaves = self.stream.rings_of(member), contents["leaves"]
+        self.tree.set(member * self.tree.size + np.arange(leaves.size), leaves)
+        self._first[rings], self._end[rings] = contents["first"], contents["end"]
+        self._largest[member] = contents["largest"]
 
     def _leaves(self, start: Array, end: Array) -> Array:
         """The leaves, counted through all members, of the places from start to end [rings]."""

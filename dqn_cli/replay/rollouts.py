@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,21 +36,22 @@ class RolloutSampler(Sampler[Rollout]):
 
     def __init__(self, replay: Rollout, stream: Stream, view: View, gamma: Array) -> None:
         super().__init__(replay, stream, view, gamma)
-        self._trained = np.zeros_like(stream.first)  # up to here in each queue
+        self._trained = 0  # of the stream's appends, so many were there when it last trained
         self._batch: Batch | None = None
         self._order = np.zeros((stream.members, 0), np.int64)
 
     def begin(self, values: ActionValues) -> None:
         """Takes all that is new as the rollout, and values it with the network as it is now."""
         stream = self.stream
-        end = stream.first + stream.count
-        steps = int((end - np.maximum(self._trained, stream.first)).min())
-        self._trained = end
+        # Short episodes fill a ring with half as many transitions.
+        steps = min(stream.appends - self._trained, max(stream.capacity // 2, 1))
+        self._trained, end = stream.appends, stream.first + stream.count
         # Environments advance in step, so the newest `steps` of each make the rollout.
         ring = np.arange(stream.members * stream.envs)[:, None]
         places = (end - steps)[:, None] + np.arange(steps)
         slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
         of_members = (stream.members, stream.envs * steps)
+        of_envs = (stream.members, stream.envs, steps)
         rings = np.broadcast_to(ring, slot.shape)
         indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
         batch = self.view(stream.stored, indices, np.ones(of_members), self.gamma)
@@ -58,10 +59,10 @@ class RolloutSampler(Sampler[Rollout]):
         q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
         ended = (stream.terminated | stream.truncated)[rings, slot % stream.slots]
         returns = lambda_returns(
-            batch.reward.numpy().reshape(slot.shape),
-            batch.discount.numpy().reshape(slot.shape),
-            q.max(-1).reshape(slot.shape),
-            ended,
+            batch.reward.numpy().reshape(of_envs),
+            batch.discount.numpy().reshape(of_envs),
+            q.max(-1).reshape(of_envs),
+            ended.reshape(of_envs),
             self.replay.trace_decay,
         )
         reward = torch.from_numpy(returns.reshape(of_members).astype(stream.reward.dtype))
@@ -72,7 +73,7 @@ class RolloutSampler(Sampler[Rollout]):
         )
         self._order = self._order[:, :0]
 
-    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
         """The next minibatch; what is left of an epoch when it is too short for one is dropped."""
         assert self._batch is not None, "begin comes first"
         total = self._batch.reward.shape[1]
@@ -88,19 +89,21 @@ class RolloutSampler(Sampler[Rollout]):
         """What was drawn is the batch."""
         return Batch(*drawn)
 
-    def contents(self) -> dict[str, Array]:
+    def contents(self, member: int) -> dict[str, Array]:
         """How far it has trained; a checkpoint never falls between two updates of one training."""
-        return {"trained": self._trained}
+        return {"trained": np.array(self._trained)}
 
-    def load(self, contents: Mapping[str, Array]) -> None:
-        """Goes on from the `contents()` of a sampler of the same shape."""
-        self._trained = contents["trained"].copy()
+    def load(self, contents: Mapping[str, Array], member: int) -> None:
+        """Goes on from the `contents` of a member of a sampler of the same shape."""
+        self._trained = int(contents["trained"])
 
 
 def lambda_returns(
-    reward: Array, discount: Array, next_value: Array, ended: Array, trace_decay: float
+    reward: Array, discount: Array, next_value: Array, ended: Array, trace_decay: float | Array
 ) -> Array:
-    """Peng's Q(lambda) returns of consecutive steps; all arguments are [..., steps].
+    """Peng's Q(lambda) returns of consecutive steps [members, envs, steps], like all arguments.
+
+    `trace_decay` is one number, or one for each member, [members, 1].
 
     G_t = r_t + discount_t ((1 - lambda) v_t+1 + lambda G_t+1), with G = v after the last step and
     where an episode ended (Peng & Williams 1996; Gallici et al. 2025, algorithm 1).

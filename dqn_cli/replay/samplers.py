@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -65,8 +65,8 @@ class Sampler(Generic[Kind]):
     def begin(self, values: ActionValues) -> None:
         """Called before each round of updates."""
 
-    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
-        """What the next batch is made of; `progress` is the share of the run that is over."""
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
+        """What the next batch is made of; `progress` is how much of each member's run is over."""
         raise NotImplementedError
 
     def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
@@ -86,12 +86,12 @@ class Sampler(Generic[Kind]):
         """Memory beside the stream's, in bytes."""
         return 0
 
-    def contents(self) -> dict[str, Array]:
-        """All that it remembers, for a checkpoint."""
+    def contents(self, member: int) -> dict[str, Array]:
+        """All that it remembers of a member, for a checkpoint."""
         return {}
 
-    def load(self, contents: Mapping[str, Array]) -> None:
-        """Goes on from the `contents()` of a sampler of the same shape."""
+    def load(self, contents: Mapping[str, Array], member: int) -> None:
+        """Goes on from the `contents` of a member of a sampler of the same shape."""
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Uniform(Replay):
 class UniformSampler(Sampler[Uniform]):
     """Any transition of any of a member's rings, with weight 1."""
 
-    def draw(self, uniforms: Uniforms, progress: float) -> Drawn:
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
         """A number in [0, 1) for each transition, [members, batch]."""
         return (uniforms(self.replay.batch_size),)
 

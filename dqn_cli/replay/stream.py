@@ -159,18 +159,26 @@ class Stream:
         flat = self.obs.reshape(-1, *self.obs.shape[2:])  # [rings * slots, *shape]
         return np.asarray(flat.take(at.reshape(self.members, -1), axis=0))
 
-    def contents(self) -> dict[str, Array]:
-        """Views of everything in the rings; slots that were never written are left out."""
-        used = int(min(self.head.max() + 1, self.slots))
-        contents = {name: getattr(self, name)[:, :used] for name in self._contents}
-        return contents | {name: getattr(self, name) for name in self._positions}
+    def rings_of(self, member: int) -> slice:
+        """A member's rings."""
+        return slice(member * self.envs, (member + 1) * self.envs)
 
-    def load(self, state: Mapping[str, Array]) -> None:
-        """Goes on from the `contents()` of a stream of the same shape."""
+    def contents(self, member: int) -> dict[str, Array]:
+        """Views of all in a member's rings; slots that were never written are left out."""
+        rings = self.rings_of(member)
+        used = int(min(self.head[rings].max() + 1, self.slots))
+        contents = {name: getattr(self, name)[rings, :used] for name in self._contents}
+        positions = {name: getattr(self, name)[rings] for name in self._positions}
+        return contents | positions | {"appends": np.array(self.appends)}
+
+    def load(self, contents: Mapping[str, Array], member: int) -> None:
+        """Goes on from the `contents` of a member of a stream of the same shape."""
+        rings = self.rings_of(member)
         for name in self._contents:
-            getattr(self, name)[:, : state[name].shape[1]] = state[name]
+            getattr(self, name)[rings, : contents[name].shape[1]] = contents[name]
         for name in self._positions:
-            getattr(self, name)[:] = state[name]
+            getattr(self, name)[rings] = contents[name]
+        self.appends = int(contents["appends"])
 
     def check_valid(self) -> None:
         """AssertionError if what is sampled could be unfinished, overwritten or no transition."""

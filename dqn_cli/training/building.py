@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.envs.seeding import Place, episode_seeds
@@ -19,7 +20,8 @@ from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.views import View, sequences, transitions
 from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, horizon
+from dqn_cli.training.loop import Run, horizon, in_step
+from dqn_cli.training.members import merged
 from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Device, Settings
 
@@ -30,50 +32,58 @@ _AVAILABLE: dict[Device, Callable[[], bool]] = {
 }
 
 
-# Compiling takes some 15 s, which compiled updates win back at about a millisecond each.
+# Compiling takes some 15 s, which compiled updates win back at about a millisecond each, or two
+# where members train side by side.
 WORTH_COMPILING = 20_000
+WORTH_COMPILING_TOGETHER = 10_000
 
 
 def build_run(
-    settings: Settings,
+    settings: Sequence[Settings],
     places: Sequence[Place] | None = None,
     compiler: Compiler = uncompiled,
-) -> tuple[Agent, Run]:
-    """A run of one member that is about to start, its environments at their places.
+) -> tuple[list[Agent], Run]:
+    """A run that is about to start, with a member for each of these settings of one structure.
 
-    Raises ValueError if a part can't serve the environment, EnvironmentFailure if there is none.
+    Its environments stand at their places, those of the first member first. Raises ValueError if a
+    part can't serve the environment, EnvironmentFailure if there is none.
     """
-    seeds = [settings.seed]
+    structure, seeds = settings[0], [each.seed for each in settings]
     purpose = Purpose.environment.value
     seed_ofs = [
-        [episode_seeds(seed, purpose, env) for env in range(settings.env.num_envs)]
+        [episode_seeds(seed, purpose, env) for env in range(structure.env.num_envs)]
         for seed in seeds
     ]
-    envs = Environments(settings.env, seed_ofs, settings.dtype.name, places)
-    agent = agent_for(settings, envs.spaces)
-    dtype = getattr(torch, settings.dtype.name)
+    envs = Environments(structure.env, seed_ofs, structure.dtype.name, places)
+    agents = [agent_for(each, envs.spaces) for each in settings]
+    dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
-    stream, sampler = _memory(settings, envs, agent)
-    device = torch_device(settings.device)
-    learner = Learner([agent], weights, dtype, device, sampler, compiler)
-    return agent, Run(
+    stream, sampler = _memory(settings, envs, agents[0])
+    device = torch_device(structure.device)
+    learner = Learner(agents, weights, dtype, device, sampler, compiler)
+    return agents, Run(
         envs=envs,
         stream=stream,
         sampler=sampler,
         learner=learner,
-        state=np.zeros((*envs.mask.shape[:2], agent.model.state_size), settings.dtype.name),
+        rule=merged([each.exploration for each in settings]),
+        state=np.zeros((*envs.mask.shape[:2], agents[0].model.state_size), structure.dtype.name),
         exploration=Randomness(seeds, Purpose.exploration),
         replay=Randomness(seeds, Purpose.replay),
         noise=Randomness(seeds, Purpose.noise),
         resets=Randomness(seeds, Purpose.resets),
+        clocks=[Clock()] * len(settings),
+        learning_began=[Clock()] * len(settings),
+        in_step=in_step(settings),
     )
 
 
-def worth_compiling(settings: Settings) -> bool:
+def worth_compiling(settings: Settings, members: int = 1) -> bool:
     """Whether the updates run as compiled code, by the settings alone; auto: if it will pay."""
     if settings.compile != "auto":
         return settings.compile is True
-    return can_compile(settings) and horizon(settings).updates >= WORTH_COMPILING
+    enough = WORTH_COMPILING if members == 1 else WORTH_COMPILING_TOGETHER
+    return can_compile(settings) and horizon(settings).updates >= enough
 
 
 def can_compile(settings: Settings) -> bool:
@@ -86,9 +96,11 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
     return Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
 
 
-def _memory(settings: Settings, envs: Environments, agent: Agent) -> tuple[Stream, Sampler[Replay]]:
+def _memory(
+    settings: Sequence[Settings], envs: Environments, agent: Agent
+) -> tuple[Stream, Sampler[Replay]]:
     """The stream, and what draws from it: transitions, or sequences for a recurrent network."""
-    replay, network = settings.replay, settings.network
+    replay, network = merged([each.replay for each in settings]), agent.network
     window, actions = replay.n_step, envs.spaces.actions
     view: View = partial(transitions, n_step=replay.n_step, actions=actions)
     if isinstance(network, Recurrent):
@@ -103,7 +115,7 @@ def _memory(settings: Settings, envs: Environments, agent: Agent) -> tuple[Strea
         replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
     size = agent.model.state_size
     stream = Stream(replay.capacity, envs.obs, envs.mask, envs.masked, size, window)
-    return stream, replay.sampler(stream, view, np.full(stream.members, settings.gamma))
+    return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
 
 
 def torch_device(device: Device) -> torch.device:

@@ -10,7 +10,7 @@ import torch
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.envs.seeding import Place
-from dqn_cli.storage import CheckpointError, save_checkpoint
+from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
 from dqn_cli.training.loop import Run
 from dqn_cli.training.population import LearnerState
 from dqn_cli.training.provenance import versions
@@ -18,36 +18,49 @@ from dqn_cli.training.settings import Settings, plain
 from dqn_cli.training.tracking import Tracker
 
 FOLDER = "checkpoints"
+POLICY = ("settings", "spaces", "clock", "parameters", "versions")  # what `best` holds
 STREAMS = ("exploration", "replay", "noise", "resets")  # of random numbers, that training moves on
 
 
-def policy_data(settings: Settings, run: Run) -> dict[str, Any]:
+def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
     """What evaluation needs, and all that checkpoints/best holds."""
     return {
         "settings": plain(settings),
         "spaces": tuple(run.envs.spaces),
-        "clock": tuple(run.clock),
-        "parameters": run.learner.state.parameters[0],
+        "clock": tuple(run.clocks[member]),
+        "parameters": run.learner.state.parameters[member].clone(),  # not its neighbours' too
         "versions": versions(),
     }
 
 
-def run_data(settings: Settings, run: Run, tracker: Tracker, compiled: bool) -> dict[str, Any]:
-    """The policy, and everything else that changes as a run goes on."""
+def run_data(
+    settings: Settings, run: Run, member: int, tracker: Tracker, compiled: bool
+) -> dict[str, Any]:
+    """The policy, and everything else of a member that changes as a run goes on."""
     replay = settings.checkpoint.replay
-    stream = run.stream.contents() if replay else {}
-    sampler = run.sampler.contents() if replay else {}
-    return policy_data(settings, run) | {
-        "learner": run.learner.state._asdict(),
+    stream = run.stream.contents(member) if replay else {}
+    sampler = run.sampler.contents(member) if replay else {}
+    learner = run.learner.state._asdict()
+    return policy_data(settings, run, member) | {
+        "learner": {name: tensor[member].clone() for name, tensor in learner.items()},
         "stream": {name: torch.from_numpy(array) for name, array in stream.items()},
         "sampler": {name: torch.from_numpy(array) for name, array in sampler.items()},
-        "state": torch.from_numpy(run.state),
-        "random": {name: getattr(run, name).state() for name in STREAMS},
-        "places": [tuple(place) for place in run.envs.places],
-        "learning_began": tuple(run.learning_began),
+        "state": torch.from_numpy(run.state[member]),
+        "random": {name: getattr(run, name).state(member) for name in STREAMS},
+        "places": [tuple(place) for place in run.envs.places[run.stream.rings_of(member)]],
+        "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
         "compiled": compiled,
     }
+
+
+def load_last(folder: Path) -> dict[str, Any]:
+    """The checkpoint that the run in this folder goes on from; CheckpointError if it has none."""
+    last = folder / FOLDER / "last"
+    if not last.is_file():
+        reason = "holds no checkpoints/last yet" if folder.is_dir() else "does not exist"
+        raise CheckpointError(f"can't resume: {folder} {reason}")
+    return load_checkpoint(last)
 
 
 def places_in(data: Mapping[str, Any]) -> list[Place]:
@@ -55,20 +68,20 @@ def places_in(data: Mapping[str, Any]) -> list[Place]:
     return [Place(episode, tuple(actions)) for episode, actions in data["places"]]
 
 
-def restore(data: Mapping[str, Any], run: Run, tracker: Tracker) -> None:
-    """Puts a fresh run of the same settings where `run_data` left it."""
-    device = run.learner.state.parameters.device
-    learner = {name: tensor.to(device) for name, tensor in data["learner"].items()}
-    run.learner.load(LearnerState(**learner))
+def restore(data: Mapping[str, Any], run: Run, member: int, tracker: Tracker) -> None:
+    """Puts a member of a fresh run of the same settings where `run_data` left it."""
+    run.learner.load(LearnerState(**data["learner"]), member)
     if data["stream"]:
-        run.stream.load({name: tensor.numpy() for name, tensor in data["stream"].items()})
-        run.sampler.load({name: tensor.numpy() for name, tensor in data["sampler"].items()})
-    run.state = data["state"].numpy()
+        stream = {name: tensor.numpy() for name, tensor in data["stream"].items()}
+        sampler = {name: tensor.numpy() for name, tensor in data["sampler"].items()}
+        run.stream.load(stream, member)
+        run.sampler.load(sampler, member)
+    run.state[member] = data["state"].numpy()
     for name in STREAMS:
-        getattr(run, name).load(data["random"][name])
-    run.clock = Clock(*data["clock"])
-    run.learning_began = Clock(*data["learning_began"])
-    tracker.load(data["tracker"], run.clock)
+        getattr(run, name).load(data["random"][name], member)
+    run.clocks[member] = Clock(*data["clock"])
+    run.learning_began[member] = Clock(*data["learning_began"])
+    tracker.load(data["tracker"], run.clocks[member])
 
 
 class CheckpointFolder:
@@ -78,30 +91,31 @@ class CheckpointFolder:
         self._folder, self._keep = folder / FOLDER, keep
         self._folder.mkdir(exist_ok=True)
 
-    def save_best(self, settings: Settings, run: Run) -> None:
-        """Replaces `best` by what the run knows now."""
-        _check_finite(run)
-        save_checkpoint(self._folder / "best", policy_data(settings, run))
+    def save_best(self, data: Mapping[str, Any]) -> None:
+        """Replaces `best` by what a member knows now, its `policy_data`."""
+        _check_finite(data)
+        save_checkpoint(self._folder / "best", data)
 
-    def save_last(self, settings: Settings, run: Run, tracker: Tracker, compiled: bool) -> None:
-        """Replaces `last`, and keeps this one among the older ones."""
-        _check_finite(run)
-        save_checkpoint(self._folder / "last", run_data(settings, run, tracker, compiled))
+    def save_last(self, data: Mapping[str, Any]) -> None:
+        """Replaces `last` by a member's `run_data`, and keeps its policy among the older ones."""
+        _check_finite(data)
+        save_checkpoint(self._folder / "last", data)
         if self._keep:
-            name = f"step_{run.clock.steps:010}"
-            save_checkpoint(self._folder / name, policy_data(settings, run))
+            name = f"step_{Clock(*data['clock']).steps:010}"
+            save_checkpoint(self._folder / name, {key: data[key] for key in POLICY})
             for old in sorted(self._folder.glob("step_*"))[: -self._keep]:
                 old.unlink()
 
 
 def expected_bytes(settings: Settings, run: Run) -> int:
-    """Disk space that all checkpoints of the run will take when the replay buffer is full."""
-    policy = run.learner.state.parameters.nbytes
-    learner = sum(tensor.nbytes for tensor in run.learner.state)
-    replay = run.stream.nbytes + run.sampler.nbytes if settings.checkpoint.replay else 0
+    """Disk space that all checkpoints of a member will take when its replay buffer is full."""
+    policy = run.learner.state.parameters[0].nbytes
+    learner = sum(tensor[0].nbytes for tensor in run.learner.state)
+    replay = (run.stream.nbytes + run.sampler.nbytes) // run.stream.members
+    replay = replay if settings.checkpoint.replay else 0
     return policy * (2 + settings.checkpoint.keep) + learner + replay
 
 
-def _check_finite(run: Run) -> None:
-    if not bool(torch.isfinite(run.learner.state.parameters).all()):
+def _check_finite(data: Mapping[str, Any]) -> None:
+    if not bool(torch.isfinite(data["parameters"]).all()):
         raise CheckpointError("parameters are not finite numbers, so no checkpoint is written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ _WORDS = {
 class Display:
     """Shows how far a run is, of `steps` and perhaps `episodes`, and its latest metrics."""
 
-    def __init__(self, steps: int, episodes: int | None, done: float) -> None:
-        self._steps, self._episodes = steps, episodes
+    def __init__(self, steps: int, episodes: int | None, done: float, title: str = "") -> None:
+        """The `title` stands before each line; a process of a sweep shows lines and no bar."""
+        self._steps, self._episodes, self._title = steps, episodes, title
         self._console = Console(highlight=False, soft_wrap=True)
         self._latest: dict[str, float] = {}
         self._printed = time.monotonic()
@@ -36,7 +38,7 @@ class Display:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and multiprocessing.parent_process() is None:
             columns = (BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
@@ -54,7 +56,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._console.print(line, markup=False)
+        self._console.print(f"{self._title}: {line}" if self._title else line, markup=False)
 
     def show(self, now: Clock, done: float, row: Mapping[str, float]) -> None:
         """The newest metrics, with the share of the run that is done."""

@@ -40,12 +40,13 @@ class Learner:
         self._agents, self._model = agents, agents[0].model
         self._like = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._drawn(weights)
-        members, size = parameters.shape
+        (members, size), moments = parameters.shape, agents[0].optimizer.moments
+        exact = torch.zeros(members, dtype=torch.float64, device=device)
         self.state = LearnerState(
             parameters,
             parameters.clone(),
-            self._like.new_zeros(members, agents[0].optimizer.moments, size),
-            torch.zeros(members, dtype=torch.float64, device=device),
+            self._like.new_zeros(members, moments, size),
+            exact.new_zeros(members, moments),
         )
         self._sources = sampler.sources if sampler else ()
         batch_of = sampler.batch if sampler else lambda sources, batch: batch
@@ -54,43 +55,57 @@ class Learner:
         self._update = compiler(self._population.update, (self.state, scalars, self._sources))
         self._act = compiler(self._population.act, (self.state.parameters, scalars))
         # What most updates take is made once: each tensor costs a microsecond.
-        self._factor, self._factors = 1.0, torch.ones_like(self.state.updates)
+        self._factors = np.ones(members)
+        self._factor = torch.from_numpy(self._factors)
         self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
         self._no_noise = self._like.new_zeros(members, 0)
         self._no_numbers = no_numbers(self._like, rows=1)
         self._rows: dict[tuple[int, ...], int] = {}
 
-    def update(self, drawn: Drawn, noise: Randomness, factor: float) -> Seen:
-        """One gradient step on what was drawn; `factor` multiplies the learning rate."""
+    @property
+    def is_noisy(self) -> bool:
+        """Whether acting takes noise."""
+        return self._noise_size > 0
+
+    def update(self, drawn: Drawn, noise: Randomness, factors: list[float]) -> Seen:
+        """One gradient step on what was drawn; `factors` multiply each member's learning rate."""
         numbers = self._numbers(drawn, noise)
-        if factor != self._factor:
-            self._factor, self._factors = factor, torch.full_like(self.state.updates, factor)
-        return Seen(*self._update(drawn, numbers, self._factors))
+        self._factors[:] = factors
+        return Seen(*self._update(drawn, numbers, self._factor.to(self._like.device)))
 
-    def blend_target(self, tau: float) -> None:
-        """Moves the target parameters this share of the way to the online ones."""
-        if tau:
-            self.state.target.lerp_(self.state.parameters, tau)
+    def blend_target(self, taus: Sequence[float]) -> None:
+        """Moves each member's target parameters this share of the way to the online ones."""
+        if not any(taus):
+            return
+        target, parameters = self.state.target, self.state.parameters
+        if taus.count(taus[0]) == len(taus):
+            target.lerp_(parameters, taus[0])
+        else:
+            target.lerp_(parameters, self._like.new_tensor(taus)[:, None])
 
-    def load(self, state: LearnerState) -> None:
-        """Goes on from the state of a learner of the same structure."""
+    def load(self, state: LearnerState, member: int | None = None) -> None:
+        """Goes on from the state of a learner of the same structure, or of one of its members."""
         for own, other in zip(self.state, state, strict=True):
-            own.copy_(other)
+            (own if member is None else own[member]).copy_(other)
 
-    def reset(self, weights: Iterable[np.random.Generator]) -> None:
-        """Draws the network's last layers anew and forgets their moments (Nikishin et al. 2022)."""
+    def reset(self, weights: Iterable[np.random.Generator], spared: Sequence[bool]) -> None:
+        """Draws the network's last layers anew and forgets their moments (Nikishin et al. 2022).
+
+        Members that are `spared` keep theirs.
+        """
         last = torch.cat(
             [
                 torch.full((int(np.prod(parameter.shape)),), self._model.network.is_last(name))
                 for name, parameter in self._model.layout.items()
             ]
         ).to(self._like.device)  # [size]
+        last = last & ~torch.tensor(spared, device=self._like.device)[:, None]  # [members, size]
         fresh, state = self._drawn(weights), self.state
         self.load(
             state._replace(
                 parameters=torch.where(last, fresh, state.parameters),
                 target=torch.where(last, fresh, state.target),
-                moments=state.moments * ~last,
+                moments=state.moments * ~last[:, None],
             )
         )
 
@@ -105,7 +120,7 @@ class Learner:
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""
         none = np.zeros((*obs.shape[:2], self._model.state_size), np.float32)
-        # Not with what was compiled for acting, which is for as many observations as there are envs.
+        # Not by what was compiled for acting, which takes as many observations as there are envs.
         parameters, scalars = self.state.parameters, self._population.scalars
         draw = self._acting_noise(noise)
         return self._population.act(parameters, scalars, obs, none, draw)[0].cpu().numpy()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from dqn_cli.agent.clock import Clock, crossings
-from dqn_cli.agent.exploration import explore
+from dqn_cli.agent.clock import Clock, Unit, crossings
+from dqn_cli.agent.exploration import Exploration, explore
 from dqn_cli.arrays import Array
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
@@ -22,59 +22,75 @@ from dqn_cli.training.settings import Settings
 
 @dataclass
 class Run:
-    """What changes as a run goes on: with its settings, all that it takes to go on."""
+    """What changes as a run goes on: with its settings, all that it takes to go on.
+
+    Members are runs of one structure side by side; they differ in seeds and numbers. All take
+    their steps and updates together, so their clocks differ in episodes alone.
+    """
 
     envs: Environments
     stream: Stream
     sampler: Sampler[Replay]
     learner: Learner
+    rule: Exploration  # of all members; where their numbers differ it has arrays
     state: Array  # [members, envs, state], what a recurrent network remembers of each episode
     exploration: Randomness
     replay: Randomness
     noise: Randomness
     resets: Randomness
-    clock: Clock = Clock()
-    learning_began: Clock = Clock()
+    clocks: list[Clock]  # of each member, as are those below
+    learning_began: list[Clock]
+    in_step: bool  # whether all members' schedules and periods always say the same
 
 
 class Tick(NamedTuple):
     """What one step of the environments brought."""
 
-    before: Clock
-    now: Clock
+    before: list[Clock]  # of each member
+    now: list[Clock]
     step: Step
-    epsilon: float | Array  # [envs] where each has its own
+    epsilon: Array  # [members, envs], or [members, 1] where all environments have the same
     metrics: list[Tensor]  # of each update, [len(Metrics), members]
+    finished: list[bool]  # of each member
 
 
-def train(settings: Settings, run: Run) -> Iterator[Tick]:
-    """Acts, remembers and learns, and yields once for each step of the environments."""
-    while not finished(settings, run.clock):
-        before = run.clock
+def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
+    """Acts, remembers and learns, and yields once for each step of the environments.
+
+    It goes on until the last member, each with its own settings, has finished.
+    """
+    structure = settings[0]  # what every member has in common is read here
+    over = each(run, finished, settings, run.clocks)
+    while not all(over):
+        before = run.clocks
         epsilon = current_epsilon(settings, run)
-        action = act(settings, run, epsilon)
+        action = act(structure, run, epsilon)
         step = run.envs.step(action)
         remember(run, action, step)
-        run.clock = advance(before, step)
-        if before.steps < settings.learning_starts:
-            run.learning_began = run.clock
-        run.learner.blend_target(settings.target.blend(before, run.clock))
-        metrics = learn(settings, run, updates_due(settings, before, run))
-        if reset_due(settings, before, run.clock):
-            run.learner.reset(run.resets)
-        yield Tick(before, run.clock, step, epsilon, metrics)
+        run.clocks = advance(before, step)
+        if before[0].steps < structure.learning_starts:
+            run.learning_began = run.clocks
+        blend_targets(settings, run, before)
+        metrics = learn(settings, run, updates_due(structure, run, before[0]))
+        over = each(run, finished, settings, run.clocks)
+        if reset_due(structure, before[0], run.clocks[0]):
+            run.learner.reset(run.resets, spared=over)
+        yield Tick(before, run.clocks, step, epsilon, metrics, over)
 
 
-def act(settings: Settings, run: Run, epsilon: float | Array) -> Array:
+def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     """Actions [members, envs]: random ones with chance epsilon, else those preferred."""
     mask = run.envs.mask
     uniform = run.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
     exploring = uniform[..., 0] < epsilon
     random = np.count_nonzero(exploring)
-    if random == exploring.size and not run.state.size:
+    # What a network remembers and which noise it takes may not depend on other members.
+    begun = run.clocks[0].steps >= settings.learning_starts
+    needed = run.state.size or (begun and run.learner.is_noisy)
+    if random == exploring.size and not needed:
         return explore(mask, uniform[..., 1])
     q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
-    preferred = settings.exploration.preferred(q, mask, uniform[..., 1])
+    preferred = run.rule.preferred(q, mask, uniform[..., 1])
     if not random:
         return preferred
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
@@ -87,49 +103,82 @@ def remember(run: Run, action: Array, step: Step) -> None:
     run.stream.append(action, step, run.state)
 
 
-def learn(settings: Settings, run: Run, updates: int) -> list[Tensor]:
+def learn(settings: Sequence[Settings], run: Run, updates: int) -> list[Tensor]:
     """So many updates, each on one batch drawn from the stream."""
-    if updates:
-        run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
+    if not updates:
+        return []
+    run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
+    done = each(run, progress, settings, run.clocks)
+    factors = each(run, learning_rate_factor, settings, run.clocks)
     seen = []
     for _ in range(updates):
-        drawn = run.sampler.draw(run.replay.uniform, progress(settings, run.clock))
-        factor = learning_rate_factor(settings, run.clock)
-        metrics, surprise = run.learner.update(drawn, run.noise, factor)
-        run.sampler.learned(*surprise)
-        before = run.clock
-        run.clock = Clock(before.steps, before.updates + 1, before.episodes)
-        run.learner.blend_target(settings.target.blend(before, run.clock))
+        drawn = run.sampler.draw(run.replay.uniform, done)
+        metrics, losses, td_errors = run.learner.update(drawn, run.noise, factors)
+        run.sampler.learned(losses, td_errors)
+        before = run.clocks
+        run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
+        blend_targets(settings, run, before)
         seen.append(metrics)
     return seen
 
 
-def updates_due(settings: Settings, before: Clock, run: Run) -> int:
+def blend_targets(settings: Sequence[Settings], run: Run, before: Sequence[Clock]) -> None:
+    """Lets each target network follow, as its rule says of the time since `before`."""
+    run.learner.blend_target(each(run, blend, settings, before, run.clocks))
+
+
+def blend(settings: Settings, before: Clock, now: Clock) -> float:
+    """How far a target network follows."""
+    return settings.target.blend(before, now)
+
+
+Answer = TypeVar("Answer")
+
+
+def each(run: Run, question: Callable[..., Answer], *of: Sequence[Any]) -> list[Answer]:
+    """Each member's answer; where all would say the same, the first one is asked for all."""
+    if run.in_step:
+        return [question(*(items[0] for items in of))] * len(run.clocks)
+    return list(map(question, *of))
+
+
+def in_step(settings: Sequence[Settings]) -> bool:
+    """Whether schedules and periods are the same for all, and none counts episodes."""
+    first, parts = settings[0], ("steps", "target", "exploration")
+    units = {getattr(part, "unit", None) for part in (first.target, first.exploration)}
+    if Unit.episodes in units or any(one.episodes is not None for one in settings):
+        return False
+    return all(getattr(one, part) == getattr(first, part) for one in settings for part in parts)
+
+
+def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     """How many updates this step calls for; none until learning starts and a batch is there."""
-    trainings = crossings(before.steps, run.clock.steps, settings.train_every)
-    if not trainings or run.clock.steps <= settings.learning_starts:
-        return 0
-    # Where every step ends an episode, half of the slots hold last observations.
-    always_fits = max(run.stream.capacity * run.stream.envs // 2, 1)
-    if run.stream.sizes.sum(1).min() < min(settings.replay.batch_size, always_fits):
+    steps, stream = run.clocks[0].steps, run.stream
+    trainings = crossings(before.steps, steps, settings.train_every)
+    # By the steps stored and not by what can be sampled, which depends on where episodes end.
+    stored = (stream.appends - stream.window + 1) * stream.envs
+    if steps <= settings.learning_starts or stored < settings.replay.batch_size:
         return 0
     return trainings * settings.updates_per_train
 
 
 def reset_due(settings: Settings, before: Clock, now: Clock) -> bool:
-    """Whether the last layers start anew; not at a run's end, where nothing would be learned."""
+    """Whether the last layers start anew."""
     every = settings.reset.every
-    if every is None or finished(settings, now):
-        return False
-    return crossings(before.steps, now.steps, every) > 0
+    return every is not None and crossings(before.steps, now.steps, every) > 0
 
 
-def current_epsilon(settings: Settings, run: Run) -> float | Array:
+def current_epsilon(settings: Sequence[Settings], run: Run) -> Array:
     """Epsilon of the schedule, which begins when learning does; before, actions are uniform."""
-    if run.clock.steps < settings.learning_starts:
-        return 1.0
-    elapsed = run.clock.since(run.learning_began)
-    envs = settings.env.num_envs
+    if run.clocks[0].steps < settings[0].learning_starts:
+        return np.ones((len(settings), 1))
+    epsilons = each(run, scheduled_epsilon, settings, run.clocks, run.learning_began)
+    return np.asarray(epsilons).reshape(len(epsilons), -1)  # [members, 1 or envs]
+
+
+def scheduled_epsilon(settings: Settings, now: Clock, began: Clock) -> float | Array:
+    """Epsilon of one member, or [envs] where each environment has its own."""
+    elapsed, envs = now.since(began), settings.env.num_envs
     return settings.exploration.epsilon(elapsed, horizon(settings), envs)
 
 
@@ -155,10 +204,11 @@ def horizon(settings: Settings) -> Clock:
     return Clock(settings.steps, trainings * settings.updates_per_train, settings.episodes or 0)
 
 
-def advance(clock: Clock, step: Step) -> Clock:
-    """The clock after a step of the environments of one member."""
-    members = step.reward.shape[0]
-    steps = clock.steps + step.reward.size // members
-    return Clock(
-        steps, clock.updates, clock.episodes + int(np.count_nonzero(step.ended)) // members
-    )
+def advance(clocks: Sequence[Clock], step: Step) -> list[Clock]:
+    """The members' clocks after a step of their environments."""
+    envs = step.reward.shape[1]
+    ended = np.count_nonzero(step.ended, axis=1).tolist()
+    return [
+        Clock(steps + envs, updates, episodes + more)
+        for (steps, updates, episodes), more in zip(clocks, ended, strict=True)
+    ]

@@ -1,15 +1,30 @@
-"""Mapping a member's mathematics over the members of a run."""
+"""Members: what runs of one structure share, and a member's mathematics mapped over all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
+
+Part = TypeVar("Part")
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """One part for all members: of numbers that differ it has an array, [members, 1]."""
+    differing = {}
+    for field in fields(parts[0]):  # type: ignore[arg-type]
+        values = [getattr(part, field.name) for part in parts]
+        numbers = all(isinstance(value, (int, float)) for value in values)
+        if numbers and any(value != values[0] for value in values):
+            differing[field.name] = np.array(values)[:, None]  # [members, 1]
+    return replace(parts[0], **differing) if differing else parts[0]  # type: ignore[type-var]
 
 
 def per_member(

@@ -14,6 +14,7 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.layers import is_spectral, renewed
+from dqn_cli.agent.optimizers import Step
 from dqn_cli.arrays import Values, tensor
 from dqn_cli.replay.samplers import Drawn, Sources
 from dqn_cli.training.draws import Numbers, draws_of
@@ -29,7 +30,7 @@ class LearnerState(NamedTuple):
     parameters: Tensor  # [members, size]
     target: Tensor  # [members, size]
     moments: Tensor  # [members, moments, size]
-    updates: Tensor  # [members], float64: how many were made
+    corrections: Tensor  # [members, moments], float64, of the moments' bias
 
 
 class Metrics(NamedTuple):
@@ -46,7 +47,8 @@ class Seen(NamedTuple):
     """What an update gives back."""
 
     metrics: Tensor  # [len(Metrics), members]
-    surprise: Tensor  # [2, members, batch]: each sample's loss and its TD error
+    losses: Tensor  # [members, batch], of each sample
+    td_errors: Tensor  # [members, batch]
 
 
 class Functions(NamedTuple):
@@ -90,9 +92,11 @@ class Population:
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
         after, norm = functions.step(state, gradient, factors)
         with torch.no_grad():
-            for own, new in zip(state, after, strict=True):
+            state.parameters.copy_(after.parameters)
+            for own, new in zip(state.moments.unbind(1), after.moments.unbind(1), strict=True):
                 own.copy_(new)
-        return Seen(torch.stack([*estimates, norm]), torch.stack(surprise))
+            state.corrections.copy_(after.corrections)
+        return Seen(torch.stack([*estimates, norm]), *surprise)
 
     @torch.no_grad()
     def act(
@@ -135,14 +139,13 @@ class Population:
 @torch.no_grad()
 def _step(
     agent: Agent, state: LearnerState, gradient: Tensor, factor: Tensor
-) -> tuple[LearnerState, Tensor]:
+) -> tuple[Step, Tensor]:
     norm = gradient.norm()
     if agent.update.max_grad_norm is not None:
         gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
-    updates = state.updates + 1
-    parameters, moments = agent.optimizer.step(
-        state.parameters, gradient, state.moments, updates, factor
+    after = agent.optimizer.step(
+        state.parameters, gradient, state.moments, state.corrections, factor
     )
     if is_spectral(agent.layout):
-        parameters = renewed(parameters, agent.layout)
-    return LearnerState(parameters, state.target, moments, updates), norm
+        after = after._replace(parameters=renewed(after.parameters, agent.layout))
+    return after, norm

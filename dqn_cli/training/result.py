@@ -19,14 +19,15 @@ SCHEMA = 1
 def result_of(
     settings: Settings,
     run: Run,
+    member: int,
     tracker: Tracker,
     overrides: Sequence[str],
     status: str,
     error: str | None,
     compiled: bool,
 ) -> dict[str, Any]:
-    """The result of a run that is finished, interrupted or failed."""
-    seconds = tracker.seconds
+    """The result of a member that is finished, interrupted or failed."""
+    seconds, clock = tracker.seconds, run.clocks[member]
     return {
         "schema": SCHEMA,
         "status": status,
@@ -34,9 +35,9 @@ def result_of(
         "env": settings.env.id,
         "seed": settings.seed,
         "overrides": list(overrides),
-        "steps": run.clock.steps,
-        "episodes": run.clock.episodes,
-        "updates": run.clock.updates,
+        "steps": clock.steps,
+        "episodes": clock.episodes,
+        "updates": clock.updates,
         "seconds": {
             "total": sum(seconds.values()),
             "train": seconds["train"],
@@ -44,6 +45,7 @@ def result_of(
             "compile": seconds["compile"],
         },
         "compile": compiled,
+        "members": len(run.clocks),
         "threads": torch.get_num_threads(),
         "device": str(run.learner.state.parameters.device),
         "final": tracker.final,

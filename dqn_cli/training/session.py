@@ -1,39 +1,31 @@
-"""A session: one run from its first step to its result, or on from where it was interrupted."""
+"""A session: runs of one structure from their first step to their results, or on from where
+they were interrupted. A single run is a session of one member.
+"""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 
-from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import crossings
-from dqn_cli.envs.building import EnvironmentFailure, Vectorization
-from dqn_cli.envs.seeding import episode_seeds
-from dqn_cli.evaluation.policy import GreedyPolicy
-from dqn_cli.evaluation.rollout import play
-from dqn_cli.evaluation.statistics import summarize
-from dqn_cli.storage import write_json
+from dqn_cli.envs.building import EnvironmentFailure
 from dqn_cli.training import checkpoints
 from dqn_cli.training.building import build_run, can_compile, worth_compiling
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
-from dqn_cli.training.events import EventFile
-from dqn_cli.training.loop import Run, Tick, learning_rate_factor, progress, train
-from dqn_cli.training.randomness import Purpose
-from dqn_cli.training.result import RESULT, result_of
-from dqn_cli.training.settings import Settings
+from dqn_cli.training.journal import Job, Journal
+from dqn_cli.training.loop import Tick, progress, train
 from dqn_cli.training.signals import Interruption
-from dqn_cli.training.tracking import Tracker
+from dqn_cli.training.stopwatch import Stopwatch
+from dqn_cli.training.tracking import FPS
 
 DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
-MUCH_AT_THE_EDGES = 0.2  # of the targets' probability: a support is then too narrow
 
 
 class TrainingFailure(Exception):
@@ -41,213 +33,197 @@ class TrainingFailure(Exception):
 
 
 class Interrupted(Exception):
-    """A signal ended the run, and its checkpoint is written."""
+    """A signal ended the session, and checkpoints are written."""
 
     def __init__(self, exit_code: int, folder: Path) -> None:
         super().__init__(f"interrupted; go on with: dqn-train resume={folder}")
         self.exit_code = exit_code
 
 
+def train_alone(job: Job) -> dict[str, Any]:
+    """Makes one run and returns what its result.json says.
+
+    Raises TrainingFailure if it fails and Interrupted after a signal; either way its result.json
+    says so.
+    """
+    (result,) = Session([job])()
+    if result["status"] == "failed":
+        raise TrainingFailure(result["error"])
+    return result
+
+
 class Session:
-    """Trains in `folder`, and looks, writes and saves whenever a period is crossed."""
+    """Trains jobs side by side, and looks, writes and saves whenever a period is crossed."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        folder: Path,
-        overrides: Sequence[str],
-        resumed: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Builds the run; `resumed` is the content of a checkpoint to go on from."""
-        threads = 1 if settings.threads == "auto" else int(settings.threads)
-        torch.set_num_threads(threads)
-        self.settings, self.folder, self.overrides = settings, folder, list(overrides)
-        self.tracker = Tracker(settings.env.num_envs)
-        places = checkpoints.places_in(resumed) if resumed else None
-        # A run that goes on computes as it did, though it may be longer now.
-        wanted = worth_compiling(settings)
-        if resumed:
-            wanted = resumed["compiled"] and can_compile(settings)
-        waiting = partial(self.tracker.booked, "compile")
-        self.compiler = AheadOfTime(print, waiting) if wanted else None
-        self.agent: Agent
-        self.run: Run
-        self.agent, self.run = build_run(settings, places, self.compiler or uncompiled)
-        if resumed:
-            checkpoints.restore(resumed, self.run, self.tracker)
-        self.checkpoints = checkpoints.CheckpointFolder(folder, settings.checkpoint.keep)
-        self._evaluated = -1  # the step of the latest evaluation
-        self._warned = False  # of a support that is too narrow
-        self._resumed = resumed is not None
+    def __init__(self, jobs: Sequence[Job], title: str = "") -> None:
+        """Builds the run, or rebuilds it where the jobs' checkpoints left it.
 
-    def __call__(self) -> dict[str, Any]:
-        """Runs to the end and returns what result.json says.
-
-        Raises Interrupted after a signal; whatever ends the run, result.json says how.
+        The `title` stands before what is shown of several.
         """
-        status, error = "failed", None
+        self._settings, self._title = [job.settings for job in jobs], title
+        structure = self._structure = self._settings[0]  # what all have in common is read here
+        torch.set_num_threads(1 if structure.threads == "auto" else int(structure.threads))
+        # Moments of units that died fade into numbers that processors are slow with.
+        torch.set_flush_denormal(True)
+        self._stopwatch = Stopwatch()
+        resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
+        # A run that goes on computes as it did, though it may be longer now.
+        wanted = worth_compiling(structure, len(jobs))
+        if resumed:
+            wanted = resumed[0]["compiled"] and can_compile(structure)
+        waiting = partial(self._stopwatch.booked, "compile")
+        self._compiler = AheadOfTime(print, waiting) if wanted else None
+        places = [place for data in resumed for place in checkpoints.places_in(data)]
+        agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
+        together = [job.folder.name for job in jobs]
+        self.journals = [
+            Journal(job, member, agent, self.run, self._stopwatch, together)
+            for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
+        ]
+        self._active = list(self.journals)  # those that have not ended
+        if len({tuple(data["clock"][:2]) for data in resumed}) > 1:
+            raise ValueError("members that go on together must stand at the same step")
+        for member, data in enumerate(resumed):
+            checkpoints.restore(data, self.run, member, self.journals[member].tracker)
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Runs to the end and returns what each result.json says.
+
+        A member that diverges has failed, and the others go on. Raises Interrupted after a signal;
+        whatever ends the session, each result.json says how.
+        """
         try:
             with Interruption() as interruption, self._display() as display:
-                events = self._events()
-                self._announce(display)
-                if self.compiler:
-                    self.compiler.say = display.say
-                try:
-                    self._train(display, events, interruption)
-                    if not interruption:
-                        self._evaluate(display, events, interruption)
-                    self._save(display, must=True)
-                finally:
-                    events.close()
-            status = "interrupted" if interruption else "finished"
+                self._open(display)
+                self._train(display, interruption)
+                self._end_diverged(display)
+                for journal in list(self._active):
+                    journal.save(self.compiled, must=True)
+                    self._close(journal, "interrupted")
         except BaseException as caught:
             error = " ".join(str(caught).split()) or type(caught).__name__
+            for journal in list(self._active):
+                self._close(journal, "failed", error)
             raise
         finally:
             self.run.envs.close()
-            self.tracker.lap("train")
-            result = result_of(
-                self.settings,
-                self.run,
-                self.tracker,
-                self.overrides,
-                status,
-                error,
-                self.compiled,
-            )
-            write_json(self.folder / RESULT, result)
         if interruption:
-            raise Interrupted(interruption.exit_code, self.folder)
-        return result
+            folder = self.journals[0].folder
+            raise Interrupted(interruption.exit_code, folder.parent if self._title else folder)
+        return [journal.result for journal in self.journals if journal.result]
 
     @property
     def compiled(self) -> bool:
         """Whether updates run as compiled code."""
-        return self.compiler is not None and self.compiler.works
+        return self._compiler is not None and self._compiler.works
 
-    def _train(self, display: Display, events: EventFile, interruption: Interruption) -> None:
-        settings, run = self.settings, self.run
-        self.tracker.lap("start")
+    def _train(self, display: Display, interruption: Interruption) -> None:
+        self._stopwatch.lap("start")
         # Without this, Python's collector walks through all of torch's objects every so often.
         gc.freeze()
-        ticks = train(settings, run)
-        while not interruption:
+        ticks = train(self._settings, self.run)
+        self._finish(display, interruption)  # those that were interrupted at their end
+        while not interruption and self._active:
             try:
                 tick = next(ticks, None)
             except EnvironmentFailure as failure:
-                step = run.clock.steps + 1
+                step = self.run.clocks[0].steps + 1
                 raise TrainingFailure(f"{failure}, at step {step}") from failure
-            if tick is None:
-                return
-            self.tracker.see(tick)
-            if _crossed(tick, settings.log.every):
-                self._log(tick, display, events)
-            if _crossed(tick, settings.eval.every):
-                self._evaluate(display, events, interruption)
-            if _crossed(tick, settings.checkpoint.every):
-                self._save(display, must=False)
+            if tick is not None:
+                rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
+                for journal in self._active:
+                    member = journal.member
+                    journal.tracker.see(rewards[member], ended[member], tick.metrics)
+                self._look(tick, display, interruption)
+            if tick is None or any(tick.finished[journal.member] for journal in self._active):
+                self._finish(display, interruption)
 
-    def _log(self, tick: Tick, display: Display, events: EventFile) -> None:
-        factor = learning_rate_factor(self.settings, tick.now)
-        row = self.tracker.row(tick.now, tick.epsilon, self.settings.optimizer.lr * factor)
-        newest = self.run.stream.newest(DORMANCY_SAMPLE // self.settings.env.num_envs + 1)
-        row["train/dormant_units"] = float(self.run.learner.dormant(newest)[0])
-        self._warn_of_edges(row, display)
-        events.write(row, tick.now.steps)
-        display.show(tick.now, progress(self.settings, tick.now), row)
-        self._check_finite()
-
-    def _evaluate(self, display: Display, events: EventFile, interruption: Interruption) -> None:
-        now, settings = self.run.clock, self.settings
-        if now.steps == self._evaluated:
+    def _look(self, tick: Tick, display: Display, interruption: Interruption) -> None:
+        """Logs, evaluates and saves, each where its period is crossed."""
+        structure, before, now = self._structure, tick.before[0].steps, tick.now[0].steps
+        logs = crossings(before, now, structure.log.every)
+        evaluates = crossings(before, now, structure.eval.every)
+        saves = crossings(before, now, structure.checkpoint.every)
+        if not (logs or evaluates or saves):
             return
-        self._check_finite()
-        self.tracker.lap("train")
-        episodes = play(
-            GreedyPolicy(self.agent.model, self.run.learner.state.parameters[0]),
-            replace(settings.env, vectorization=Vectorization["sync"]),
-            episode_seeds(settings.seed, Purpose.evaluation.value, 0),
-            settings.eval.episodes,
-            settings.eval.max_episode_steps,
-            settings.dtype.name,
-            stopped=lambda: bool(interruption),
-        )
-        self.tracker.lap("eval")
-        if episodes is None:
+        self._end_diverged(display)
+        if logs:
+            newest = self.run.stream.newest(DORMANCY_SAMPLE // structure.env.num_envs + 1)
+            dormant = self.run.learner.dormant(newest).tolist()
+            self._show(display, [each.log(tick, dormant[each.member]) for each in self._active])
+        if evaluates:
+            self._evaluate(self._active, display, interruption)
+        if saves:
+            for journal in self._active:
+                journal.save(self.compiled)
+
+    def _evaluate(
+        self, journals: Sequence[Journal], display: Display, interruption: Interruption
+    ) -> None:
+        with self._stopwatch.booked("eval"):
+            self._show(display, [each.evaluate(lambda: bool(interruption)) for each in journals])
+
+    def _finish(self, display: Display, interruption: Interruption) -> None:
+        """Judges, saves and closes the members that have finished."""
+        over = [journal for journal in self._active if journal.is_finished]
+        if not over:
             return
-        self._evaluated = now.steps
-        judged = summarize(episodes.returns)
-        summary = {"step": now.steps, "episodes": settings.eval.episodes, **judged._asdict()}
-        self.tracker.final = summary
-        row = {
-            "eval/mean_reward": judged.mean,
-            "eval/mean_ep_length": float(episodes.lengths.mean()),
-            "eval/mean_ci95_low": judged.mean_ci95[0],
-            "eval/mean_ci95_high": judged.mean_ci95[1],
-        }
-        events.write(row, now.steps)
-        display.show(now, progress(settings, now), row)
-        if self.tracker.best is None or judged.mean >= self.tracker.best["mean"]:
-            self.tracker.best = summary
-            self._try(display, lambda: self.checkpoints.save_best(settings, self.run))
+        self._end_diverged(display)
+        over = [journal for journal in over if journal in self._active]
+        self._evaluate(over, display, interruption)
+        for journal in over:
+            if not interruption:
+                journal.save(self.compiled, must=True)
+                self._close(journal, "finished")
 
-    def _save(self, display: Display, must: bool) -> None:
-        def save() -> None:
-            self.checkpoints.save_last(self.settings, self.run, self.tracker, self.compiled)
-
-        self._check_finite()
-        if must:
-            save()
-        else:
-            self._try(display, save)
-
-    def _try(self, display: Display, save: Any) -> None:
-        # A full disk may be freed before the run ends: hours of training are worth the wait.
-        try:
-            save()
-        except OSError as error:
-            display.say(f"warning: no checkpoint this time, the earlier one stays: {error}")
-
-    def _check_finite(self) -> None:
-        if not bool(torch.isfinite(self.run.learner.state.parameters).all()):
-            raise TrainingFailure(
-                f"the loss became NaN or infinite before step {self.run.clock.steps}; the last good"
-                " checkpoint stays. Try a smaller optimizer.lr, or update.max_grad_norm=10"
+    def _end_diverged(self, display: Display) -> None:
+        finite = torch.isfinite(self.run.learner.state.parameters).all(1).tolist()
+        for journal in [each for each in self._active if not finite[each.member]]:
+            error = (
+                f"the loss became NaN or infinite before step {self.run.clocks[0].steps}; the last"
+                " good checkpoint stays. Try a smaller optimizer.lr, or update.max_grad_norm=10"
             )
+            self._close(journal, "failed", error)
+            if self._title:
+                display.say(f"{journal.folder} failed: {error}")
 
-    def _warn_of_edges(self, row: Mapping[str, float], display: Display) -> None:
-        mass, head = row.get("train/edge_mass", 0.0), self.settings.head
-        if mass > MUCH_AT_THE_EDGES and not self._warned and isinstance(head, C51):
-            self._warned = True
-            display.say(
-                f"warning: {mass:.0%} of the returns' distribution is at the edges of head.v_min="
-                f"{head.v_min:g} and head.v_max={head.v_max:g}, beyond which returns can't be told"
-                " apart: widen them"
-            )
+    def _close(self, journal: Journal, status: str, error: str | None = None) -> None:
+        self._stopwatch.lap("train")
+        self._active.remove(journal)
+        journal.close(status, error, self.compiled)
+
+    def _show(self, display: Display, rows: Sequence[Mapping[str, float]]) -> None:
+        tags = {tag for row in rows for tag in row}
+        means = {tag: mean([row[tag] for row in rows if tag in row]) for tag in tags}
+        if FPS in means:
+            means[FPS] *= len(rows)
+        clock = self.run.clocks[0]
+        display.show(clock, progress(self._structure, clock), means)
 
     def _display(self) -> Display:
-        settings = self.settings
-        return Display(settings.steps, settings.episodes, progress(settings, self.run.clock))
+        structure = self._structure
+        done = progress(structure, self.run.clocks[0])
+        return Display(structure.steps, structure.episodes, done, self._title)
 
-    def _events(self) -> EventFile:
-        purge_step = self.run.clock.steps + 1 if self._resumed else None
-        return EventFile(self.folder, self.settings, purge_step)
-
-    def _announce(self, display: Display) -> None:
-        settings, run = self.settings, self.run
-        doing = f"resumed at step {run.clock.steps:,}" if self._resumed else "training"
-        disk = checkpoints.expected_bytes(settings, run) / 1e6
+    def _open(self, display: Display) -> None:
+        structure, run = self._structure, self.run
+        for journal in self.journals:
+            journal.say = display.say
+            journal.open()
+        if self._compiler:
+            self._compiler.say = display.say
+        steps, job = run.clocks[0].steps, self.journals[0].job
+        doing = f"resumed at step {steps:,}" if job.resumes else "training"
+        disk = checkpoints.expected_bytes(structure, run) * len(self.journals) / 1e6
         size = run.learner.state.parameters.shape[1]
+        whose = f"{len(self.journals)} members" if self._title else f"seed {structure.seed}"
+        folder = job.folder.parent if self._title else job.folder
         display.say(
-            f"{settings.env.id}: {doing}, {settings.steps:,} steps, {size:,} parameters,"
-            f" seed {settings.seed}; checkpoints take up to {disk:,.1f} MB in {self.folder}"
+            f"{structure.env.id}: {doing}, {structure.steps:,} steps, {size:,} parameters,"
+            f" {whose}; checkpoints take up to {disk:,.1f} MB in {folder}"
         )
-        if settings.learning_starts >= settings.steps:
+        if structure.learning_starts >= structure.steps:
             display.say(
-                f"warning: nothing will be learned: learning_starts={settings.learning_starts}"
-                f" is not below steps={settings.steps}"
+                f"warning: nothing will be learned: learning_starts={structure.learning_starts}"
+                f" is not below steps={structure.steps}"
             )
-
-
-def _crossed(tick: Tick, every: int) -> bool:
-    return crossings(tick.before.steps, tick.now.steps, every) > 0

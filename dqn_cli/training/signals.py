@@ -19,7 +19,9 @@ class Interruption:
         # Python allows handlers in the main thread alone; elsewhere whoever owns it decides.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._remember)
+                # What is ignored stays so: whoever started this process wanted it (nohup does).
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(

@@ -1,11 +1,9 @@
-"""What a run has shown so far: episodes, losses, evaluations and where its time went."""
+"""What a run has shown so far: episodes, losses, evaluations and how long it took."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,53 +11,60 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.arrays import Array
 from dqn_cli.training.loop import Tick
 from dqn_cli.training.population import Metrics
+from dqn_cli.training.stopwatch import ACTIVITIES, Stopwatch
 
 TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
 MANY = 1000  # updates whose metrics are summed at once
+FPS = "time/fps"
 RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 
 
 class Tracker:
-    """Consumes ticks; rows of metrics come out, named as Stable-Baselines3 names them."""
+    """Consumes ticks; rows of one member's metrics come out, named as Stable-Baselines3's are."""
 
-    def __init__(self, envs: int) -> None:
+    def __init__(self, envs: int, stopwatch: Stopwatch, member: int = 0) -> None:
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
-        self.seconds = {"start": 0.0, "train": 0.0, "eval": 0.0, "compile": 0.0}
-        self._lap = time.perf_counter()
-        self._return, self._length = np.zeros(envs), np.zeros(envs)
+        self._stopwatch, self._member = stopwatch, member
+        self._earlier = dict.fromkeys(ACTIVITIES, 0.0)  # seconds, in sessions before this one
+        self._return, self._length = [0.0] * envs, [0] * envs  # of the running episodes
         self._returns: deque[float] = deque(maxlen=RECENT)
-        self._lengths: deque[float] = deque(maxlen=RECENT)
+        self._lengths: deque[int] = deque(maxlen=RECENT)
         self._sums = torch.zeros(len(Metrics._fields), dtype=torch.float64)
         self._updates = 0
         self._metrics: list[Tensor] = []  # of updates that are not summed up yet
         self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
 
-    def see(self, tick: Tick) -> None:
-        """Takes in one step of the environments."""
-        step = tick.step
-        for env in range(step.reward.shape[1]):
-            self._return[env] += step.reward[0, env]
+    def see(self, rewards: list[float], ended: list[bool], metrics: list[Tensor]) -> None:
+        """Takes in one step of the member's environments, and the updates that followed."""
+        for env, reward in enumerate(rewards):
+            self._return[env] += reward
             self._length[env] += 1
-            if step.terminated[0, env] or step.truncated[0, env]:
-                self._returns.append(float(self._return[env]))
-                self._lengths.append(float(self._length[env]))
-                self._return[env] = self._length[env] = 0
-        self._metrics += tick.metrics
+            if ended[env]:
+                self._returns.append(self._return[env])
+                self._lengths.append(self._length[env])
+                self._return[env], self._length[env] = 0.0, 0
+        self._metrics += metrics
         if len(self._metrics) >= MANY:
             self._sum_up()
 
-    def row(self, now: Clock, epsilon: float | Array, learning_rate: float) -> dict[str, float]:
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each activity took so far."""
+        spent = self._stopwatch.seconds
+        return {activity: spent[activity] + self._earlier[activity] for activity in ACTIVITIES}
+
+    def row(self, tick: Tick, learning_rate: float) -> dict[str, float]:
         """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
+        now = tick.now[self._member]
         row = {
-            "rollout/exploration_rate": float(np.mean(epsilon)),
+            "rollout/exploration_rate": float(tick.epsilon[self._member].mean()),
             "train/learning_rate": learning_rate,
             "train/n_updates": float(now.updates),
             "time/episodes": float(now.episodes),
-            "time/fps": self._steps_per_second(now),
+            FPS: self._steps_per_second(now),
         }
         if self._returns:
             row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
@@ -74,27 +79,14 @@ class Tracker:
             self._updates = 0
         return row
 
-    def lap(self, what: str) -> None:
-        """Books the time since the last lap under `what`: start, train, eval or compile."""
-        now = time.perf_counter()
-        self.seconds[what] += now - self._lap
-        self._lap = now
-
-    @contextmanager
-    def booked(self, what: str) -> Iterator[None]:
-        """Books what happens inside under `what`, and the time before it as training."""
-        self.lap("train")
-        yield
-        self.lap(what)
-
     def state(self) -> dict[str, Any]:
         """Everything as plain numbers, for a checkpoint."""
         self._sum_up()
         return {
             "best": self.best,
             "seconds": self.seconds,
-            "return": self._return.tolist(),
-            "length": self._length.tolist(),
+            "return": list(self._return),
+            "length": list(self._length),
             "returns": list(self._returns),
             "lengths": list(self._lengths),
             "sums": self._sums.tolist(),
@@ -104,8 +96,8 @@ class Tracker:
     def load(self, state: Mapping[str, Any], now: Clock) -> None:
         """Goes on from a `state()`."""
         self.best = state["best"]
-        self.seconds = {what: self.seconds[what] + state["seconds"][what] for what in self.seconds}
-        self._return[:], self._length[:] = state["return"], state["length"]
+        self._earlier = dict(state["seconds"])
+        self._return, self._length = list(state["return"]), list(state["length"])
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
         self._sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
@@ -114,12 +106,14 @@ class Tracker:
 
     def _sum_up(self) -> None:
         if self._metrics:
-            self._sums += torch.stack(self._metrics)[..., 0].sum(0, dtype=torch.float64).cpu()
+            metrics = torch.stack(self._metrics)[..., self._member]  # [updates, len(Metrics)]
+            self._sums += metrics.sum(0, dtype=torch.float64).cpu()
             self._updates += len(self._metrics)
             self._metrics = []
 
     def _steps_per_second(self, now: Clock) -> float:
-        self.lap("train")
+        self._stopwatch.lap("train")
+        trained = self.seconds["train"]
         then, steps = self._mark
-        self._mark = (self.seconds["train"], now.steps)
-        return (now.steps - steps) / max(self.seconds["train"] - then, 1e-9)
+        self._mark = (trained, now.steps)
+        return (now.steps - steps) / max(trained - then, 1e-9)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from oriented import sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent.categorical import C51
@@ -53,13 +54,12 @@ def reference(p: dict[str, Tensor], names: list[str], layer_norm: bool) -> nn.Se
         layer: nn.Module
         if weight.dim() == 4:
             layer = nn.Conv2d(weight.shape[1], len(weight), 3, dtype=torch.float64)
-            layer.load_state_dict({"weight": weight, "bias": bias})
             norm: nn.Module = nn.GroupNorm(1, len(bias), dtype=torch.float64)
         else:
             modules.append(nn.Flatten())
-            layer = nn.Linear(*weight.shape, dtype=torch.float64)
-            layer.load_state_dict({"weight": weight.T, "bias": bias})
+            layer = nn.Linear(weight.numel() // len(bias), len(bias), dtype=torch.float64)
             norm = nn.LayerNorm(len(bias), dtype=torch.float64)
+        layer.load_state_dict(torch_state(p, name))
         modules.append(layer)
         if name != names[-1]:
             if layer_norm:
@@ -91,11 +91,13 @@ def test_the_papers_network_has_1024_features_of_10_by_10_pixels() -> None:
     assert shapes == {
         "convolution.0.weight": (16, 4, 3, 3),
         "convolution.0.bias": (16,),
-        "advantage.hidden.weight": (1024, 128),  # 16 channels of 8 by 8 pixels
+        "advantage.hidden.weight": (128, 1024),  # 16 channels of 8 by 8 pixels
         "advantage.hidden.bias": (128,),
-        "advantage.out.weight": (128, 3),
+        "advantage.out.weight": (3, 128),
         "advantage.out.bias": (3,),
     }
+    assert sizes(layout, "advantage.hidden") == (1024, 128)
+    assert sizes(layout, "advantage.out") == (128, 3)
 
 
 def test_initial_values_of_convolutions_lie_within_torchs_bounds() -> None:
@@ -128,14 +130,15 @@ def test_observations_that_are_no_images_are_refused(
 def test_the_smallest_image_leaves_one_pixel(convolutions: int) -> None:
     side = 2 * convolutions + 1
     network = minatar([4] * convolutions, [])
-    assert network.layout(image(side, side, 2), Scalar())["advantage.out.weight"].shape == (4, 3)
+    assert sizes(network.layout(image(side, side, 2), Scalar()), "advantage.out") == (4, 3)
     with pytest.raises(ValueError, match=f"at least {side} by {side}"):
         network.layout(image(side - 1, side, 2), Scalar())
 
 
 def test_an_image_may_be_higher_than_wide() -> None:
     # 8 by 3 pixels and 6 by 1 after a convolution of 4 channels
-    assert minatar([4], []).layout(image(8, 3, 2), Scalar())["advantage.out.weight"].shape[0] == 24
+    layout = minatar([4], []).layout(image(8, 3, 2), Scalar())
+    assert sizes(layout, "advantage.out") == (24, 3)
 
 
 @pytest.mark.parametrize("noisy", [False, True])

@@ -7,15 +7,32 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oriented import matrix, sizes, stored, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.layers import Recording
+from dqn_cli.agent.layers import Parameters, Recording
 from dqn_cli.agent.parameters import Layout, Parameter, size, views
 
 NOISY = layers.noisy_linear("layer", 4, 9, 0.5)
+NOISY_NARROWING = layers.noisy_linear("layer", 9, 4, 0.5)
 SPECTRAL_DENSE = layers.linear("layer", 5, 4) | layers.spectral("layer", 4)
+SPECTRAL_WIDENING = layers.linear("layer", 4, 5) | layers.spectral("layer", 5)
+SPECTRAL_SQUARE = layers.linear("layer", 5, 5) | layers.spectral("layer", 5)
 SPECTRAL_CONVOLUTION = layers.convolution("layer", 2, 4, 3) | layers.spectral("layer", 4)
+# As many outputs as a window has pixels.
+SPECTRAL_SQUARE_CONVOLUTION = layers.convolution("layer", 1, 9, 3) | layers.spectral("layer", 9)
+
+BOTH_NOISY = pytest.mark.parametrize("layout", [NOISY, NOISY_NARROWING])
+DENSE_SPECTRAL = pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_WIDENING])
+ALL_SPECTRAL = pytest.mark.parametrize(
+    "layout",
+    [SPECTRAL_DENSE, SPECTRAL_WIDENING, SPECTRAL_CONVOLUTION, SPECTRAL_SQUARE_CONVOLUTION],
+)
+# A layer that narrows, one that widens, the narrowest of each, and two that do neither.
+SIZES = pytest.mark.parametrize(
+    ("inputs", "outputs"), [(9, 4), (4, 9), (3, 1), (1, 3), (5, 5), (1, 1)]
+)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -26,23 +43,70 @@ def flat_of(layout: Layout) -> Tensor:
     return drawn(size(layout), seed=1)
 
 
-def converged(layout: Layout) -> Tensor:
+def often_renewed(layout: Layout, times: int) -> Tensor:
     flat = flat_of(layout)
-    for _ in range(300):
+    for _ in range(times):
         flat = layers.renewed(flat, layout)
     return flat
 
 
-def as_matrix(weight: Tensor) -> Tensor:
-    return weight.flatten(1) if weight.dim() == 4 else weight
+def converged(layout: Layout) -> Tensor:
+    return often_renewed(layout, 300)
+
+
+def observed(layout: Layout) -> Tensor:
+    """Six inputs to the layer."""
+    shape = layout["layer.weight"].shape
+    return drawn(6, shape[1], 4, 4) if len(shape) == 4 else drawn(6, sizes(layout, "layer")[0])
+
+
+def noise_for(layout: Layout) -> dict[str, Tensor]:
+    noise = layers.noise_of(layout)
+    return views(drawn(size(noise), seed=2), noise)
+
+
+def hidden(layout: Layout) -> Callable[[Parameters, str, Tensor], Tensor]:
+    dense = len(layout["layer.weight"].shape) == 2
+    return layers.hidden if dense else layers.hidden_convolution
 
 
 def test_linear_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
     # 1 / sqrt(16) = 0.25, for weight and bias alike
     assert layers.linear("layer", 16, 3) == {
-        "layer.weight": Parameter((16, 3), -0.25, 0.25),
+        "layer.weight": Parameter((3, 16), -0.25, 0.25),
         "layer.bias": Parameter((3,), -0.25, 0.25),
     }
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "shape"),
+    [
+        (4, 9, (4, 9)),  # widening: [inputs, outputs]
+        (9, 4, (4, 9)),  # narrowing: [outputs, inputs]
+        (6, 6, (6, 6)),
+        (1, 3, (1, 3)),
+        (3, 1, (1, 3)),
+    ],
+)
+def test_a_weights_longer_axis_is_its_last(
+    inputs: int, outputs: int, shape: tuple[int, int]
+) -> None:
+    layout = layers.noisy_linear("layer", inputs, outputs, 0.5)
+    assert layout["layer.weight"].shape == layout["layer.weight_sigma"].shape == shape
+    assert layout["layer.bias"].shape == layout["layer.bias_sigma"].shape == (outputs,)
+    assert layers.linear("layer", inputs, outputs)["layer.weight"].shape == shape
+    assert sizes(layout, "layer") == (inputs, outputs)
+
+
+def test_a_square_weight_is_inputs_by_outputs() -> None:
+    p = {"layer.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "layer.bias": torch.zeros(2)}
+    assert layers.dense(p, "layer", torch.tensor([[1.0, 10.0]])).tolist() == [[31, 42]]
+
+
+def test_a_narrowing_weight_is_outputs_by_inputs() -> None:
+    weight = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    p = {"layer.weight": weight, "layer.bias": torch.zeros(2)}
+    assert layers.dense(p, "layer", torch.tensor([[1.0, 10.0, 100.0]])).tolist() == [[321, 654]]
 
 
 def test_a_convolution_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
@@ -57,6 +121,7 @@ def test_a_convolution_is_drawn_within_one_over_the_root_of_its_inputs() -> None
     ("theirs", "ours"),
     [
         (lambda: nn.Linear(9, 3000), layers.linear("layer", 9, 3000)),
+        (lambda: nn.Linear(2000, 900), layers.linear("layer", 2000, 900)),
         (lambda: nn.Conv2d(3, 2000, 3), layers.convolution("layer", 3, 2000, 3)),
     ],
 )
@@ -107,11 +172,24 @@ def test_layers_without_sigma_take_no_noise() -> None:
     assert layers.noise_of(SPECTRAL_DENSE | SPECTRAL_CONVOLUTION) == {}
 
 
-@pytest.mark.parametrize("layout", [layers.linear("layer", 4, 9), NOISY])
+@pytest.mark.parametrize(
+    "layout",
+    [layers.linear("layer", 4, 9), layers.linear("layer", 9, 4), NOISY, NOISY_NARROWING],
+)
 def test_a_dense_layer_without_noise_is_pytorchs_linear(layout: Layout) -> None:
-    p, x = views(flat_of(layout), layout), drawn(7, 4)
-    expected = F.linear(x, p["layer.weight"].T, p["layer.bias"])
+    p, x = views(flat_of(layout), layout), observed(layout)
+    expected = F.linear(x, *torch_state(p, "layer").values())
     torch.testing.assert_close(layers.dense(p, "layer", x), expected)
+
+
+@SIZES
+def test_a_dense_layer_multiplies_with_its_matrix_however_it_is_stored(
+    inputs: int, outputs: int
+) -> None:
+    weight, bias, x = drawn(inputs, outputs), drawn(outputs, seed=1), drawn(7, inputs, seed=2)
+    p = {"layer.weight": stored(weight), "layer.bias": bias}
+    assert p["layer.weight"].shape == layers.linear("layer", inputs, outputs)["layer.weight"].shape
+    torch.testing.assert_close(layers.dense(p, "layer", x), x @ weight + bias)
 
 
 def test_noise_of_a_dense_layer_by_hand() -> None:
@@ -130,21 +208,42 @@ def test_noise_of_a_dense_layer_by_hand() -> None:
     assert layers.dense(p, "layer", x).tolist() == (x @ weight + bias).tolist()
 
 
-def test_a_noisy_layer_adds_sigma_times_an_outer_product() -> None:
-    p, noise = views(flat_of(NOISY), NOISY), views(drawn(13, seed=2), layers.noise_of(NOISY))
-    x = drawn(7, 4)
+def test_noise_of_a_narrowing_layer_by_hand() -> None:
+    p = {
+        "layer.weight": torch.tensor([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]),  # [outputs, inputs]
+        "layer.bias": torch.tensor([10.0, 20.0]),
+        "layer.weight_sigma": torch.tensor([[1.0, 0.5, 3.0], [0.0, 2.0, 4.0]]),
+        "layer.bias_sigma": torch.tensor([1.0, 5.0]),
+        "layer.noise_in": torch.tensor([4.0, -9.0, 1.0]),
+        "layer.noise_out": torch.tensor([-1.0, 0.25]),
+    }
+    # f(in) = [2, -3, 1], f(out) = [-1, 0.5], f(in) f(out)^T = [[-2, 1], [3, -1.5], [-1, 0.5]]
+    # weight = [[1 - 2, 2 + 0], [3 + 1.5, 4 - 3], [5 - 3, 6 + 2]] = [[-1, 2], [4.5, 1], [2, 8]]
+    # bias = [10 - 1, 20 + 2.5] = [9, 22.5]
+    x = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [2, -2, 1]])
+    expected = [[8, 24.5], [13.5, 23.5], [11, 30.5], [0, 32.5]]
+    assert layers.dense(p, "layer", x).tolist() == expected
+
+
+@SIZES
+def test_a_noisy_layer_adds_sigma_times_an_outer_product(inputs: int, outputs: int) -> None:
+    layout = layers.noisy_linear("layer", inputs, outputs, 0.5)
+    p, noise, x = views(flat_of(layout), layout), noise_for(layout), drawn(7, inputs)
     root_in, root_out = (
         noise[f"layer.noise_{side}"].sign() * noise[f"layer.noise_{side}"].abs().sqrt()
         for side in ("in", "out")
     )
-    weight = p["layer.weight"] + p["layer.weight_sigma"] * root_in[:, None] * root_out
+    assert (len(root_in), len(root_out)) == (inputs, outputs)
+    sigma = matrix(p, "layer", "weight_sigma")
+    weight = matrix(p, "layer") + sigma * root_in[:, None] * root_out
     expected = x @ weight + p["layer.bias"] + p["layer.bias_sigma"] * root_out
     torch.testing.assert_close(layers.dense(p | noise, "layer", x), expected)
 
 
-def test_noise_of_zero_is_no_noise() -> None:
-    p, x = views(flat_of(NOISY), NOISY), drawn(7, 4)
-    silence = views(torch.zeros(13, dtype=torch.float64), layers.noise_of(NOISY))
+@BOTH_NOISY
+def test_noise_of_zero_is_no_noise(layout: Layout) -> None:
+    p, x = views(flat_of(layout), layout), observed(layout)
+    silence = views(torch.zeros(13, dtype=torch.float64), layers.noise_of(layout))
     assert torch.equal(layers.dense(p | silence, "layer", x), layers.dense(p, "layer", x))
 
 
@@ -155,17 +254,20 @@ def test_the_noise_of_one_layer_leaves_others_alone() -> None:
     assert torch.equal(layers.dense(p | noise, "other", x), layers.dense(p, "other", x))
 
 
+@SIZES
 @pytest.mark.parametrize("normalised", [False, True])
-def test_a_hidden_layer_is_linear_layer_norm_and_relu(normalised: bool) -> None:
-    layout = layers.linear("layer", 4, 9)
+def test_a_hidden_layer_is_linear_layer_norm_and_relu(
+    normalised: bool, inputs: int, outputs: int
+) -> None:
+    layout = layers.linear("layer", inputs, outputs)
     if normalised:
-        layout |= layers.normalized("layer", 9)
-    p, x = views(flat_of(layout), layout), drawn(7, 4)
-    linear = nn.Linear(4, 9, dtype=torch.float64)
-    linear.load_state_dict({"weight": p["layer.weight"].T, "bias": p["layer.bias"]})
+        layout |= layers.normalized("layer", outputs)
+    p, x = views(flat_of(layout), layout), drawn(7, inputs)
+    linear = nn.Linear(inputs, outputs, dtype=torch.float64)
+    linear.load_state_dict(torch_state(p, "layer"))
     modules: list[nn.Module] = [linear]
     if normalised:
-        norm = nn.LayerNorm(9, dtype=torch.float64)
+        norm = nn.LayerNorm(outputs, dtype=torch.float64)
         norm.load_state_dict({"weight": p["layer.scale"], "bias": p["layer.shift"]})
         modules.append(norm)
     expected = nn.Sequential(*modules, nn.ReLU())(x)
@@ -179,7 +281,7 @@ def test_a_hidden_convolution_is_conv2d_group_norm_and_relu(normalised: bool) ->
         layout |= layers.normalized("layer", 5)
     p, x = views(flat_of(layout), layout), drawn(7, 2, 6, 4)
     convolution = nn.Conv2d(2, 5, 3, dtype=torch.float64)
-    convolution.load_state_dict({"weight": p["layer.weight"], "bias": p["layer.bias"]})
+    convolution.load_state_dict(torch_state(p, "layer"))
     modules: list[nn.Module] = [convolution]
     if normalised:
         norm = nn.GroupNorm(1, 5, dtype=torch.float64)
@@ -201,47 +303,68 @@ def test_a_normalised_convolution_has_mean_zero_over_all_channels_and_pixels() -
     )
 
 
-@pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_CONVOLUTION])
+@ALL_SPECTRAL
 def test_a_renewed_direction_becomes_the_largest_singular_vector(layout: Layout) -> None:
     p = views(converged(layout), layout)
-    matrix = as_matrix(p["layer.weight"])
-    left, values, right = torch.linalg.svd(matrix)
-    outputs = left[:, 0] if p["layer.weight"].dim() == 4 else right[0]  # rows or columns
+    _, values, outputs = torch.linalg.svd(matrix(p, "layer"))
     assert values[0] > 1.05 * values[1]
     assert p["layer.direction"].norm().item() == pytest.approx(1)
-    assert abs(p["layer.direction"] @ outputs).item() == pytest.approx(1)
+    assert abs(p["layer.direction"] @ outputs[0]).item() == pytest.approx(1)
 
 
+def effective(p: Parameters, inputs: int) -> Tensor:
+    """The matrix [inputs, outputs] that a dense layer multiplies with in the end."""
+    without = dict(p) | {"layer.bias": torch.zeros_like(p["layer.bias"])}
+    return layers.dense(without, "layer", torch.eye(inputs, dtype=torch.float64))
+
+
+@DENSE_SPECTRAL
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
-def test_a_spectral_dense_layers_largest_singular_value_is_one(scale: float) -> None:
-    p = views(converged(SPECTRAL_DENSE), SPECTRAL_DENSE)
-    p = p | {"layer.weight": scale * p["layer.weight"], "layer.bias": torch.zeros(4).double()}
-    effective = layers.dense(p, "layer", torch.eye(5, dtype=torch.float64))
-    assert torch.linalg.svdvals(effective)[0].item() == pytest.approx(1, abs=1e-9)
-    torch.testing.assert_close(
-        effective, p["layer.weight"] / torch.linalg.svdvals(p["layer.weight"])[0]
-    )
+def test_a_spectral_dense_layers_largest_singular_value_is_one(
+    scale: float, layout: Layout
+) -> None:
+    p = views(converged(layout), layout)
+    p = p | {"layer.weight": scale * p["layer.weight"]}
+    divided, weight = effective(p, sizes(layout, "layer")[0]), matrix(p, "layer")
+    assert torch.linalg.svdvals(divided)[0].item() == pytest.approx(1, abs=1e-9)
+    torch.testing.assert_close(divided, weight / torch.linalg.svdvals(weight)[0])
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 16), (16, 64), (32, 32), (3, 1), (1, 3)])
+def test_after_some_renewals_a_spectral_layers_largest_singular_value_is_about_one(
+    inputs: int, outputs: int
+) -> None:
+    layout = layers.linear("layer", inputs, outputs) | layers.spectral("layer", outputs)
+    p = views(often_renewed(layout, 12), layout)
+    divided = effective(p, inputs)
+    # An estimate is never above the largest singular value.
+    assert 1 - 1e-12 <= torch.linalg.svdvals(divided)[0].item() < 1.02
+    left = F.normalize(matrix(p, "layer") @ p["layer.direction"], dim=0)
+    estimate = (left @ matrix(p, "layer")).norm()
+    torch.testing.assert_close(divided, matrix(p, "layer") / estimate)
+
+
+@pytest.mark.parametrize("layout", [SPECTRAL_CONVOLUTION, SPECTRAL_SQUARE_CONVOLUTION])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
-def test_a_spectral_convolutions_largest_singular_value_is_one(scale: float) -> None:
-    p = views(converged(SPECTRAL_CONVOLUTION), SPECTRAL_CONVOLUTION)
-    weight, x = scale * p["layer.weight"], drawn(3, 2, 5, 5)
+def test_a_spectral_convolutions_largest_singular_value_is_one(
+    scale: float, layout: Layout
+) -> None:
+    p = views(converged(layout), layout)
+    weight, x = scale * p["layer.weight"], drawn(3, layout["layer.weight"].shape[1], 5, 5)
     normed = weight / torch.linalg.svdvals(weight.flatten(1))[0]
     expected = F.conv2d(x, normed, p["layer.bias"]).relu()
     actual = layers.hidden_convolution(p | {"layer.weight": weight}, "layer", x)
     torch.testing.assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_CONVOLUTION])
+@ALL_SPECTRAL
 def test_each_renewal_brings_the_estimate_closer(layout: Layout) -> None:
     flat, errors = flat_of(layout), []
     for _ in range(6):
         p = views(flat, layout)
-        matrix = as_matrix(p["layer.weight"])
-        matrix = matrix if p["layer.weight"].dim() == 4 else matrix.T  # [outputs, inputs]
-        estimate = (p["layer.direction"] @ matrix).norm() / p["layer.direction"].norm()
-        errors.append((torch.linalg.svdvals(matrix)[0] - estimate).item())
+        weight = matrix(p, "layer")
+        estimate = (weight @ p["layer.direction"]).norm() / p["layer.direction"].norm()
+        errors.append((torch.linalg.svdvals(weight)[0] - estimate).item())
         flat = layers.renewed(flat, layout)
     assert errors == sorted(errors, reverse=True)
     assert 0 <= errors[-1] < 0.5 * errors[0]
@@ -252,6 +375,15 @@ def test_one_renewal_by_hand() -> None:
     # W v = [[3, 0], [0, 1]] [4, 3] = [12, 3] ~ [4, 1]; [4, 1] W = [12, 1]
     flat = torch.tensor([3.0, 0, 0, 1, 7, 8, 4, 3], dtype=torch.float64)
     expected = [3, 0, 0, 1, 7, 8, 12 / math.sqrt(145), 1 / math.sqrt(145)]
+    assert layers.renewed(flat, layout).tolist() == pytest.approx(expected)
+
+
+def test_one_renewal_of_a_narrowing_layer_by_hand() -> None:
+    layout = layers.linear("layer", 3, 2) | layers.spectral("layer", 2)
+    # W = [[3, 0], [0, 1], [0, 0]], stored [[3, 0, 0], [0, 1, 0]]: W v = [12, 3, 0] ~ [4, 1, 0]
+    # and [4, 1, 0] W = [12, 1]
+    flat = torch.tensor([3.0, 0, 0, 0, 1, 0, 7, 8, 4, 3], dtype=torch.float64)
+    expected = [3, 0, 0, 0, 1, 0, 7, 8, 12 / math.sqrt(145), 1 / math.sqrt(145)]
     assert layers.renewed(flat, layout).tolist() == pytest.approx(expected)
 
 
@@ -270,24 +402,34 @@ def test_a_layout_is_spectral_if_any_layer_is() -> None:
     assert not layers.is_spectral(NOISY | layers.normalized("layer", 9))
 
 
+@BOTH_NOISY
 @pytest.mark.parametrize("noisy", [False, True])
-def test_gradients_of_a_dense_layer_are_those_of_finite_differences(noisy: bool) -> None:
-    noise = views(drawn(13, seed=2), layers.noise_of(NOISY)) if noisy else {}
+def test_gradients_of_a_dense_layer_are_those_of_finite_differences(
+    noisy: bool, layout: Layout
+) -> None:
+    noise = noise_for(layout) if noisy else {}
 
     def output(flat: Tensor, x: Tensor) -> Tensor:
-        return layers.dense(views(flat, NOISY) | noise, "layer", x)
+        return layers.dense(views(flat, layout) | noise, "layer", x)
 
-    flat, x = flat_of(NOISY).requires_grad_(), drawn(3, 4).requires_grad_()
+    flat, x = flat_of(layout).requires_grad_(), observed(layout).requires_grad_()
     assert torch.autograd.gradcheck(output, (flat, x))
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (2, 2, 4, 3)])
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        (SPECTRAL_DENSE, (3, 5)),
+        (SPECTRAL_WIDENING, (3, 4)),
+        (SPECTRAL_SQUARE, (3, 5)),
+        (SPECTRAL_CONVOLUTION, (2, 2, 4, 3)),
+        (SPECTRAL_SQUARE_CONVOLUTION, (2, 1, 4, 3)),
+    ],
+)
 def test_gradients_of_a_spectral_layer_are_those_of_finite_differences(
-    shape: tuple[int, ...],
+    layout: Layout, shape: tuple[int, ...]
 ) -> None:
-    dense = len(shape) == 2
-    layout = SPECTRAL_DENSE if dense else SPECTRAL_CONVOLUTION
-    forward = layers.hidden if dense else layers.hidden_convolution
+    forward = hidden(layout)
     named = {name: each.clone() for name, each in views(converged(layout), layout).items()}
 
     def output(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
@@ -298,40 +440,40 @@ def test_gradients_of_a_spectral_layer_are_those_of_finite_differences(
     assert torch.autograd.gradcheck(output, tuple(each.requires_grad_() for each in inputs))
 
 
-@pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_CONVOLUTION])
+@ALL_SPECTRAL
 def test_directions_have_a_gradient_of_exactly_zero(layout: Layout) -> None:
     flat = flat_of(layout).requires_grad_()
-    dense = layout is SPECTRAL_DENSE
-    forward = layers.hidden if dense else layers.hidden_convolution
-    forward(
-        views(flat, layout), "layer", drawn(*((6, 5) if dense else (6, 2, 4, 4)))
-    ).sum().backward()
+    hidden(layout)(views(flat, layout), "layer", observed(layout)).sum().backward()
     assert flat.grad is not None
     gradient = views(flat.grad, layout)
-    assert gradient["layer.direction"].tolist() == [0, 0, 0, 0]
+    assert gradient["layer.direction"].tolist() == [0] * len(gradient["layer.bias"])
     assert gradient["layer.weight"].abs().max() > 0.01
 
 
-def test_the_estimate_of_the_singular_vectors_is_a_constant_to_gradients() -> None:
-    weight, direction = drawn(5, 4), drawn(4, seed=3)  # not yet the singular vector
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 4), (4, 5), (4, 4)])
+def test_the_estimate_of_the_singular_vectors_is_a_constant_to_gradients(
+    inputs: int, outputs: int
+) -> None:
+    weight, direction = drawn(inputs, outputs), drawn(outputs, seed=3)  # not yet singular
     left = F.normalize(weight @ direction, dim=0)
     right = F.normalize(left @ weight, dim=0)
-    p = {"layer.bias": torch.zeros(4).double(), "layer.direction": direction}
+    p = {"layer.bias": torch.zeros(outputs).double(), "layer.direction": direction}
     gradients = []
     for divided in (True, False):
-        at = weight.clone().requires_grad_()
-        by_hand = drawn(6, 5) @ at / (left @ at @ right)
-        x = layers.dense(p | {"layer.weight": at}, "layer", drawn(6, 5)) if divided else by_hand
+        at, x = weight.clone().requires_grad_(), drawn(6, inputs)
+        by_hand = x @ at / (left @ at @ right)
+        x = layers.dense(p | {"layer.weight": stored(at)}, "layer", x) if divided else by_hand
         gradients += torch.autograd.grad((x**2).sum(), at)
     torch.testing.assert_close(*gradients)
 
 
-def test_a_spectral_weights_gradient_is_orthogonal_to_the_weight() -> None:
+@DENSE_SPECTRAL
+def test_a_spectral_weights_gradient_is_orthogonal_to_the_weight(layout: Layout) -> None:
     # The scale of the weight is divided out, so that it can have no influence.
-    flat = converged(SPECTRAL_DENSE).requires_grad_()
-    (layers.dense(views(flat, SPECTRAL_DENSE), "layer", drawn(6, 5)) ** 2).sum().backward()
+    flat = converged(layout).requires_grad_()
+    (layers.dense(views(flat, layout), "layer", observed(layout)) ** 2).sum().backward()
     assert flat.grad is not None
-    weight, slope = (views(each, SPECTRAL_DENSE)["layer.weight"] for each in (flat, flat.grad))
+    weight, slope = (views(each, layout)["layer.weight"] for each in (flat, flat.grad))
     assert (weight * slope).sum().item() == pytest.approx(0, abs=1e-9)
     assert slope.abs().max() > 0.01
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from oriented import matrix, sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
@@ -45,9 +46,8 @@ def reference(network: Mlp, p: dict[str, Tensor], name: str, inputs: int) -> nn.
     for key in [key.removesuffix(".weight") for key in p if key.endswith(".weight")]:
         if not key.startswith(name):
             continue
-        weight = p[f"{key}.weight"]
-        layer = nn.Linear(inputs, weight.shape[1], dtype=torch.float64)
-        layer.load_state_dict({"weight": weight.T, "bias": p[f"{key}.bias"]})
+        layer = nn.Linear(inputs, len(p[f"{key}.bias"]), dtype=torch.float64)
+        layer.load_state_dict(torch_state(p, key))
         modules.append(layer)
         inputs = layer.out_features
         if key.endswith(".out"):
@@ -84,14 +84,14 @@ def test_an_mlp_computes_what_the_same_layers_of_torch_compute(
 def test_an_mlp_has_the_layers_of_its_widths(dueling: bool) -> None:
     layout = mlp([5, 7], True, False, dueling).layout(SPACES, Qr(3))
     shapes = {name: parameter.shape for name, parameter in layout.items()}
-    assert shapes["torso.0.weight"] == (6, 5)
+    assert sizes(layout, "torso.0") == (6, 5)
     assert shapes["torso.0.scale"] == shapes["torso.0.shift"] == (5,)
-    assert shapes["advantage.hidden.weight"] == (5, 7)
-    assert shapes["advantage.out.weight"] == (7, 12)  # 4 actions of 3 atoms
+    assert sizes(layout, "advantage.hidden") == (5, 7)
+    assert sizes(layout, "advantage.out") == (7, 12)  # 4 actions of 3 atoms
     assert "torso.1.weight" not in shapes
     if dueling:
-        assert shapes["value.hidden.weight"] == (5, 7)
-        assert shapes["value.out.weight"] == (7, 3)
+        assert sizes(layout, "value.hidden") == (5, 7)
+        assert sizes(layout, "value.out") == (7, 3)
     else:
         assert not [name for name in shapes if name.startswith("value")]
 
@@ -141,7 +141,7 @@ def test_initial_values_lie_within_the_bounds_of_torchs_linear(dueling: bool) ->
         elif name.endswith(".shift"):
             assert (values == 0).all()
         else:
-            inputs = named[f"{name.rsplit('.', 1)[0]}.weight"].shape[0]
+            inputs, _ = sizes(layout, name.rsplit(".", 1)[0])
             assert inputs in (6, *widths)
             assert values.abs().max() <= inputs**-0.5
             assert values.abs().max() > 0.3 * inputs**-0.5
@@ -244,7 +244,7 @@ def test_implicit_quantiles_multiply_features_with_embedded_cosines() -> None:
     p = random_parameters(network, head)
     level = torch.full((8, 1), 0.3, dtype=torch.float64)
     cosines = torch.tensor([[np.cos(np.pi * i * 0.3) for i in range(4)]], dtype=torch.float64)
-    embedding = (cosines @ p["cosines.weight"] + p["cosines.bias"]).relu()  # [1, 5]
+    embedding = (cosines @ matrix(p, "cosines") + p["cosines.bias"]).relu()  # [1, 5]
     features = reference(network, p, "torso", 6)(observations().reshape(8, 6)) * embedding
     expected = reference(network, p, "advantage", 5)(features)
     z = network(p | {"taus": level}, observations(), SPACES, head)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.optimizers import Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd
+from dqn_cli.agent.optimizers import Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd, Step
 
 Reference = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -50,29 +52,45 @@ PAIRS = {
     "sgd-momentum": (Sgd(0.05, CONSTANT, 0.9), theirs(torch.optim.SGD, lr=0.05, momentum=0.9)),
 }
 OURS = pytest.mark.parametrize("ours", [pair[0] for pair in PAIRS.values()], ids=list(PAIRS))
+GradientOf = Callable[[Tensor, int], Tensor]
+
+
+def begun(optimizer: Optimizer, parameters: Tensor) -> Step:
+    """What there is before the first step."""
+    moments = torch.zeros(optimizer.moments, len(parameters), dtype=parameters.dtype)
+    return Step(parameters.clone(), moments, torch.zeros(optimizer.moments, dtype=torch.float64))
+
+
+def steps(
+    optimizer: Optimizer, start: Tensor, gradient_of: GradientOf, factors: Iterable[float]
+) -> Iterator[Step]:
+    """A step with each of `factors`."""
+    after = begun(optimizer, start)
+    for count, factor in enumerate(factors, 1):
+        gradient = gradient_of(after.parameters, count)
+        after = optimizer.step(after.parameters, gradient, *after[1:], ONE * factor)
+        assert after.moments.shape == (optimizer.moments, len(start))
+        assert after.moments.dtype == after.parameters.dtype == start.dtype
+        assert after.corrections.shape == (optimizer.moments,)
+        assert after.corrections.dtype == torch.float64
+        yield after
 
 
 def run(
-    optimizer: Optimizer,
-    start: Tensor,
-    gradient_of: Callable[[Tensor, int], Tensor],
-    factors: list[float],
+    optimizer: Optimizer, start: Tensor, gradient_of: GradientOf, factors: list[float]
 ) -> Tensor:
     """Where the parameters end after a step with each of `factors`."""
-    parameters = start.clone()
-    moments = torch.zeros(optimizer.moments, len(start), dtype=start.dtype)
-    for count, factor in enumerate(factors, 1):
-        gradient = gradient_of(parameters, count)
-        parameters, moments = optimizer.step(
-            parameters, gradient, moments, ONE * count, ONE * factor
-        )
-        assert moments.shape == (optimizer.moments, len(start))
-    return parameters
+    return list(steps(optimizer, start, gradient_of, factors))[-1].parameters
 
 
 def bumpy(parameters: Tensor, count: int) -> Tensor:
     noise = torch.from_numpy(np.random.default_rng(count).normal(size=len(parameters)))
     return (parameters - 1 + noise).to(parameters.dtype)
+
+
+def wavy(parameters: Tensor, count: int) -> Tensor:
+    """Cheaper than `bumpy`, for many steps."""
+    return parameters - math.sin(count)
 
 
 def start() -> Tensor:
@@ -88,32 +106,95 @@ def test_fifty_steps_agree_with_torch(
     parameters = start().requires_grad_()
     optimizer = reference([parameters])
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step / 50))
-    for count in range(1, 51):
+    for count, after in enumerate(steps(ours, start(), bumpy, factors), 1):
         parameters.grad = bumpy(parameters.detach(), count)
         optimizer.step()
         rate.step()
-    expected = parameters.detach()
-    actual = run(ours, start(), bumpy, factors)
-    assert (actual - start()).abs().min() > 1e-5
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(after.parameters, parameters.detach(), rtol=1e-10, atol=1e-11)
+    assert count == 50
+    assert (after.parameters - start()).abs().min() > 1e-5
+
+
+@pytest.mark.parametrize("name", ["adam", "adam-default", "adamw"])
+def test_thousands_of_steps_agree_with_torch(name: str) -> None:
+    ours, reference = PAIRS[name]
+    parameters = start().requires_grad_()
+    optimizer = reference([parameters])
+    for count, after in enumerate(steps(ours, start(), wavy, repeat(1.0, 3000)), 1):
+        parameters.grad = wavy(parameters.detach(), count)
+        optimizer.step()
+        torch.testing.assert_close(after.parameters, parameters.detach(), rtol=1e-10, atol=1e-11)
+
+
+# Also without any memory, and with one of a hundred thousand steps.
+ADAMS = [PAIRS[name][0] for name in ("adam", "adam-default", "adamw")] + [
+    Adam(0.01, CONSTANT, 0.0, 0.5, 1e-8),
+    Adam(0.01, CONSTANT, 0.99, 0.99999, 1e-8),
+    AdamW(0.01, CONSTANT, 0.9, 0.999, 1e-8, 0.3),
+]
+
+
+@pytest.mark.parametrize("adam", ADAMS)
+def test_after_t_steps_adams_corrections_are_one_less_the_power_of_each_beta(adam: Adam) -> None:
+    betas = [adam.beta1, adam.beta2]
+    one = torch.ones(1, dtype=torch.float64)
+    for count, after in enumerate(steps(adam, one, wavy, repeat(1.0, 10_000)), 1):
+        # 1 - exp(t log(beta)), which loses no digits where the power is close to 1
+        expected = [-math.expm1(count * math.log(beta)) if beta else 1.0 for beta in betas]
+        assert after.corrections.tolist() == pytest.approx(expected, rel=1e-12, abs=0)
+    assert count == 10_000
+    assert expected[0] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("adam", ADAMS)
+def test_corrections_are_those_of_adam_whatever_the_gradient_rate_and_precision(
+    adam: Adam,
+) -> None:
+    plain = [after.corrections for after in steps(adam, start(), bumpy, [1.0] * 20)]
+    other = steps(adam, start().float(), lambda parameters, _: 0 * parameters, [0.0] * 20)
+    for expected, after in zip(plain, other, strict=True):
+        assert torch.equal(after.corrections, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if not name.startswith("adam")])
+def test_optimisers_without_a_correction_leave_it_as_it_is(name: str) -> None:
+    ours, _ = PAIRS[name]
+    for after in steps(ours, start(), bumpy, [1.0] * 5):
+        assert after.corrections.tolist() == [0] * ours.moments
+    given = torch.arange(1, ours.moments + 1, dtype=torch.float64) / 7
+    after = ours.step(after.parameters, start(), after.moments, given.clone(), ONE)
+    assert torch.equal(after.corrections, given)
+
+
+@OURS
+def test_a_step_changes_nothing_in_place(ours: Optimizer) -> None:
+    before = list(steps(ours, start(), bumpy, [1.0] * 3))[-1]
+    gradient, copies = start(), [each.clone() for each in before]
+    ours.step(before.parameters, gradient, *before[1:], ONE)
+    assert all(torch.equal(each, copy) for each, copy in zip(before, copies, strict=True))
+    assert torch.equal(gradient, start())
 
 
 def test_the_first_steps_of_adam_by_hand() -> None:
     optimizer = Adam(0.1, CONSTANT, 0.9, 0.99, 1.0)
-    zeros, three = torch.zeros(2, 1, dtype=torch.float64), torch.tensor([3.0], dtype=torch.float64)
-    parameters, moments = optimizer.step(three, three, zeros, ONE, ONE)
+    three = torch.tensor([3.0], dtype=torch.float64)
+    _, zeros, none = begun(optimizer, three)
+    parameters, moments, corrections = optimizer.step(three, three, zeros, none, ONE)
     # mean 0.1 * 3 = 0.3 and square 0.01 * 9 = 0.09; corrected, 3 and 9: 3 - 0.1 * 3 / (3 + 1)
     assert moments.flatten().tolist() == pytest.approx([0.3, 0.09])
+    assert corrections.tolist() == pytest.approx([0.1, 0.01])
     assert parameters.item() == pytest.approx(2.925)
-    parameters, moments = optimizer.step(parameters, -three, moments, 2 * ONE, ONE)
+    parameters, _, corrections = optimizer.step(parameters, -three, moments, corrections, ONE)
     # mean 0.9 * 0.3 - 0.3 = -0.03 over 1 - 0.81: -3 / 19; square 0.0891 + 0.09 over 0.0199: 9
+    assert corrections.tolist() == pytest.approx([0.19, 0.0199])
     assert parameters.item() == pytest.approx(2.925 + 0.1 * (3 / 19) / (3 + 1))
 
 
 def test_adamw_shrinks_the_parameters_even_without_a_gradient() -> None:
     optimizer = AdamW(0.1, CONSTANT, 0.9, 0.99, 1e-8, 0.5)
     zero = torch.zeros(1, dtype=torch.float64)
-    parameters, _ = optimizer.step(zero + 2, zero, torch.zeros(2, 1), ONE, ONE)
+    _, moments, corrections = begun(optimizer, zero)
+    parameters = optimizer.step(zero + 2, zero, moments, corrections, ONE).parameters
     assert parameters.item() == pytest.approx(1.9)  # 2 * (1 - 0.1 * 0.5)
 
 
@@ -148,10 +229,9 @@ def test_float32_parameters_stay_float32_and_close_to_float64(ours: Optimizer) -
 
 
 def test_adams_first_step_in_float32_is_the_learning_rate() -> None:
-    gradient = torch.tensor([1.0])
-    parameters, _ = Adam(1.0, CONSTANT, 0.9, 0.999, 1e-8).step(
-        torch.zeros(1), gradient, torch.zeros(2, 1), ONE, ONE
-    )
+    optimizer, gradient = Adam(1.0, CONSTANT, 0.9, 0.999, 1e-8), torch.tensor([1.0])
+    parameters, moments, corrections = begun(optimizer, torch.zeros(1))
+    parameters = optimizer.step(parameters, gradient, moments, corrections, ONE).parameters
     # 1 - 0.999 computed in float32 would be off by 1e-5, and its root by half of that.
     assert parameters.item() == pytest.approx(-1.0, abs=1e-6)
 

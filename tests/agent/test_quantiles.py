@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from oriented import sizes, stored
 from torch import Tensor
 
 from dqn_cli.agent.heads import Loss
@@ -156,15 +157,17 @@ def test_implicit_quantiles_are_compared_at_the_levels_they_were_drawn_at() -> N
 
 
 def test_the_embedding_has_a_weight_for_each_cosine_and_feature() -> None:
-    shapes = {name: each.shape for name, each in Iqn(4, 8).embedding(5).items()}
-    assert shapes == {"cosines.weight": (8, 5), "cosines.bias": (5,)}
+    layout = Iqn(4, 8).embedding(5)
+    shapes = {name: each.shape for name, each in layout.items()}
+    assert shapes == {"cosines.weight": (5, 8), "cosines.bias": (5,)}
+    assert sizes(layout, "cosines") == (8, 5)
 
 
 def test_features_are_multiplied_by_the_embedding_of_each_level() -> None:
     # cos(pi * i * tau) for i = 0, 1, 2: 1, 0, -1 at 0.5; 1, 0.5, -0.5 at 1 / 3; 1, -1, 1 at 1.
     p = {
         "taus": tensor([[0.5, 1 / 3], [1, 0.5]]),
-        "cosines.weight": tensor([[1, 2], [10, 0], [100, -4]]),
+        "cosines.weight": stored(tensor([[1, 2], [10, 0], [100, -4]])),
         "cosines.bias": tensor([95, 0.5]),
     }
     # At 0.5: relu(1 - 100 + 95) = 0 and 2 + 4 + 0.5 = 6.5. At 1 / 3: 1 + 5 - 50 + 95 = 51 and
@@ -205,9 +208,9 @@ def test_a_level_is_answered_the_same_alone_and_among_others(
 def test_the_levels_answers_differ() -> None:
     model = Model(SPACES, Mlp([], False, False, False, False, 0.5), Iqn(2, 2))
     named = {
-        "cosines.weight": tensor([[0, 0], [1, 1]]),
+        "cosines.weight": stored(tensor([[0, 0], [1, 1]])),
         "cosines.bias": tensor([1, 1]),
-        "advantage.out.weight": tensor([[1, 0, 0], [0, 1, 1]]),
+        "advantage.out.weight": stored(tensor([[1, 0, 0], [0, 1, 1]])),
         "advantage.out.bias": tensor([0, 0, -1]),
         "taus": tensor([[0.25, 0.5]]),
     }

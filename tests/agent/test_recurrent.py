@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from oriented import sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
@@ -37,8 +38,9 @@ def net(
     spectral_norm: bool = False,
     dueling: bool = False,
     noisy: bool = False,
+    units: int = UNITS,
 ) -> Recurrent:
-    return kind(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, UNITS, 2, 3)
+    return kind(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, units, 2, 3)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -50,19 +52,24 @@ def parameters(network: Recurrent, head: Head) -> dict[str, Tensor]:
     return views(drawn(size(layout), seed=1) * 0.5, layout)
 
 
+def torch_cell(p: dict[str, Tensor], suffix: str) -> dict[str, Tensor]:
+    """What torch's own cell loads; its names end in `suffix`."""
+    return {
+        f"{kind}_{short}{suffix}": value
+        for part, short in (("input", "ih"), ("state", "hh"))
+        for kind, value in torch_state(p, f"cell.{part}").items()
+    }
+
+
+@pytest.mark.parametrize("units", [UNITS, 1])  # one unit has fewer gates than there are inputs
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cell_is_torchs_own_cell_with_the_same_weights(kind: type[Gru | Lstm]) -> None:
-    network = net(kind, [])
+def test_a_cell_is_torchs_own_cell_with_the_same_weights(
+    kind: type[Gru | Lstm], units: int
+) -> None:
+    network = net(kind, [], units=units)
     p = parameters(network, Scalar())
-    cell = (nn.GRUCell if kind is Gru else nn.LSTMCell)(6, UNITS, dtype=torch.float64)
-    cell.load_state_dict(
-        {
-            "weight_ih": p["cell.input.weight"].T,
-            "bias_ih": p["cell.input.bias"],
-            "weight_hh": p["cell.state.weight"].T,
-            "bias_hh": p["cell.state.bias"],
-        }
-    )
+    cell = (nn.GRUCell if kind is Gru else nn.LSTMCell)(6, units, dtype=torch.float64)
+    cell.load_state_dict(torch_cell(p, ""))
     x, state = drawn(BATCH, 6), drawn(BATCH, network.state_size, seed=2)
     output, after = network.cell(p, layers.dense(p, "cell.input", x), state)
     if kind is Gru:
@@ -74,23 +81,19 @@ def test_a_cell_is_torchs_own_cell_with_the_same_weights(kind: type[Gru | Lstm])
     torch.testing.assert_close(output, expected)
 
 
+@pytest.mark.parametrize("units", [UNITS, 1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(kind: type[Gru | Lstm]) -> None:
-    network = net(kind, [])
+def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(
+    kind: type[Gru | Lstm], units: int
+) -> None:
+    network = net(kind, [], units=units)
     p = parameters(network, Scalar())
-    layer = (nn.GRU if kind is Gru else nn.LSTM)(6, UNITS, batch_first=True, dtype=torch.float64)
-    layer.load_state_dict(
-        {
-            "weight_ih_l0": p["cell.input.weight"].T,
-            "bias_ih_l0": p["cell.input.bias"],
-            "weight_hh_l0": p["cell.state.weight"].T,
-            "bias_hh_l0": p["cell.state.bias"],
-        }
-    )
+    layer = (nn.GRU if kind is Gru else nn.LSTM)(6, units, batch_first=True, dtype=torch.float64)
+    layer.load_state_dict(torch_cell(p, "_l0"))
     obs, empty = drawn(BATCH, TIME, 3, 2), torch.zeros(BATCH, network.state_size).double()
     outputs, _ = network.remember(p, obs, empty, None)
     expected = layer(obs.flatten(2))[0]
-    torch.testing.assert_close(outputs.view(BATCH, TIME, UNITS), expected)
+    torch.testing.assert_close(outputs.view(BATCH, TIME, units), expected)
 
 
 def test_a_gru_by_hand() -> None:
@@ -196,15 +199,15 @@ def test_a_grus_state_is_its_output_and_an_lstm_carries_its_cell_too(
 @pytest.mark.parametrize(("kind", "gates"), [(Gru, 3), (Lstm, 4)])
 def test_the_cell_stands_between_torso_and_streams(kind: type[Gru | Lstm], gates: int) -> None:
     layout = net(kind, [7, 5], dueling=True).layout(SPACES, Scalar())
-    shapes = {name: each.shape for name, each in layout.items() if name.endswith("weight")}
-    assert shapes == {
-        "torso.0.weight": (6, 7),
-        "cell.input.weight": (7, gates * UNITS),
-        "cell.state.weight": (UNITS, gates * UNITS),
-        "advantage.hidden.weight": (UNITS, 5),
-        "advantage.out.weight": (5, ACTIONS),
-        "value.hidden.weight": (UNITS, 5),
-        "value.out.weight": (5, 1),
+    names = [name.removesuffix(".weight") for name in layout if name.endswith(".weight")]
+    assert {name: sizes(layout, name) for name in names} == {
+        "torso.0": (6, 7),
+        "cell.input": (7, gates * UNITS),
+        "cell.state": (UNITS, gates * UNITS),
+        "advantage.hidden": (UNITS, 5),
+        "advantage.out": (5, ACTIONS),
+        "value.hidden": (UNITS, 5),
+        "value.out": (5, 1),
     }
 
 

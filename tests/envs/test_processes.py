@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from dqn_cli.envs.seeding import SeededEpisodes
 from dqn_cli.envs.serial import Serial
 from dqn_cli.envs.spaces import AnyEnv
 from dqn_cli.replay.stream import Step
+from dqn_cli.training.signals import Interruption
 
 FLOAT = np.dtype(np.float32)
 MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
@@ -151,3 +153,59 @@ def test_what_an_environment_raises_reaches_the_run(start: Start) -> None:
     envs.reset(3, FLOAT)
     with pytest.raises(OSError, match="the simulator is gone"):
         envs.step([0, 0])
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Watching(Scripted):
+    """Observes its process, and its handlers: 1 where it ignores Ctrl-C, 2 where SIGTERM ends it.
+
+    They add up to 3.
+    """
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = super().reset(**options)
+        deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        mortal = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        obs[1:] = deaf + 2 * mortal, os.getpid()
+        return obs, info
+
+
+def watched() -> tuple[list[int], list[int], bool]:
+    """Builds two: what each knows of its handlers, their processes, and if ours stayed."""
+    with Interruption():
+        before = [signal.getsignal(number) for number in SIGNALS]
+        envs = Processes("Name-v0", [Watching, Watching])
+        obs, _, _ = envs.reset(3, np.dtype(np.float64))
+        envs.close()
+        same = before == [signal.getsignal(number) for number in SIGNALS]
+    return obs[:, 1].tolist(), obs[:, 2].tolist(), same
+
+
+def test_building_leaves_the_handlers_of_this_process_alone() -> None:
+    handlers, processes, same = watched()
+    assert same
+    assert handlers == [3, 3]
+    assert os.getpid() not in processes
+
+
+def test_a_process_that_has_a_parent_keeps_its_handlers_too() -> None:
+    mine, yours = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=lambda: yours.send(watched()))
+    child.start()
+    assert mine.poll(20)
+    handlers, processes, same = mine.recv()
+    child.join()
+    assert same
+    assert handlers == [3, 3]
+    assert child.pid not in processes
+
+
+def test_ctrl_c_leaves_environments_to_the_run(start: Start) -> None:
+    envs = start(InProcess, InProcess)
+    obs, _, _ = envs.reset(3, np.dtype(np.float64))
+    for process in obs[:, 2].astype(int).tolist():
+        os.kill(process, signal.SIGINT)
+    assert envs.step([1, 2]).reward.tolist() == [1, 2]
+    assert envs.step([2, 0]).reward.tolist() == [2, 0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -246,3 +248,22 @@ def test_members_and_environments_are_leading_axes() -> None:
     assert step.reward.shape == step.ended.shape == (3, 2)
     alone = Environments(config, seed_ofs[2:], "float64")
     np.testing.assert_array_equal(alone.step(np.zeros((1, 2), int)).obs[0], step.obs[2])
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_in_a_process_that_has_a_parent_signals_are_left_to_the_run(vectorization: str) -> None:
+    mine, yours = multiprocessing.Pipe()
+
+    def build() -> None:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        ours = [signal.getsignal(number) for number in numbers]
+        environments(envs=2, vectorization=vectorization).close()
+        yours.send([signal.getsignal(number) for number in numbers] == ours)
+
+    child = multiprocessing.get_context("fork").Process(target=build)
+    child.start()
+    assert mine.poll(20)
+    assert mine.recv()
+    child.join()

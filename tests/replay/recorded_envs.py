@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -233,11 +234,40 @@ def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
     return in_both_kinds(sampler.batch, sampler.sources, drawn)
 
 
+Kept = list[tuple[dict[str, Array], dict[str, Array]]]
+
+
+def kept_of(stream: Stream, sampler: Sampler[Replay] | None = None) -> Kept:
+    """A copy of what a checkpoint keeps of each member, of its stream and of its sampler."""
+    members = range(stream.members)
+    return [deepcopy((stream.contents(m), sampler.contents(m) if sampler else {})) for m in members]
+
+
+def go_on_from(kept: Kept, stream: Stream, sampler: Sampler[Replay] | None = None) -> None:
+    for member, (stored, known) in enumerate(kept):
+        stream.load(stored, member)
+        if sampler:
+            sampler.load(known, member)
+
+
+def same_contents(one: Kept, other: Kept) -> bool:
+    """Whether they agree to the bit, and in their types."""
+    return all(
+        now.keys() == then.keys() and all(map(identical, now.values(), then.values()))
+        for each in zip(one, other, strict=True)
+        for now, then in zip(*each, strict=True)
+    )
+
+
+def identical(one: Array, other: Array) -> bool:
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
+
+
 def drawn_by(
     sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
 ) -> Batch | Sequences:
     """What an update makes of the sampler's next draw."""
-    return batch_of(sampler, sampler.draw(uniforms, progress))
+    return batch_of(sampler, sampler.draw(uniforms, [progress] * sampler.stream.members))
 
 
 def sampled(

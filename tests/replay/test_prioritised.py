@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,8 @@ from recorded_envs import (
     append,
     drawn_by,
     empty_stream,
+    go_on_from,
+    kept_of,
     numbers,
     recorded_envs,
     same,
@@ -339,11 +340,10 @@ def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
     live(sampler, reference, np.random.default_rng(3), 8)
     # The checkpoint may come when the tree has not caught up with the stream.
     step_all(reference.envs, sampler.stream, np.random.default_rng(4), behind)
-    stored = copy.deepcopy((sampler.stream.contents(), sampler.contents()))
+    kept = kept_of(sampler.stream, sampler)
     fresh = stream_of(recorded_envs(99, members, envs, True), 24, sampler.stream.window, True)
     other = sampler_of(fresh, 8, beta=0.7, beta_end=0.7, alpha=0.6)
-    fresh.load(stored[0])
-    other.load(stored[1])
+    go_on_from(kept, fresh, other)
     one, two = np.random.default_rng(5), np.random.default_rng(5)
     for count in range(10):
         first, second = (
@@ -391,3 +391,26 @@ def test_sequences_are_drawn_where_their_window_is_complete(end_chance: float) -
 def test_memory_is_that_of_the_tree() -> None:
     sampler = sampler_of(empty_stream(2, 3, 300), 8)
     assert sampler.nbytes == sampler.tree.nbytes == 2 * 300 * 8
+
+
+def column(*values: float) -> Array:
+    """A number for each member."""
+    return np.array(values)[:, None]
+
+
+def test_numbers_may_differ_between_members() -> None:
+    stream = empty_stream(2, 1, 6)
+    for to in range(1, 4):
+        append(stream, to)
+    numbers = {"alpha": (1.0, 0.5), "beta": (0.0, 0.4), "beta_end": (1.0, 0.8), "eps": (1.0, 4.0)}
+    together = sampler_of(stream, 3, **{name: column(*pair) for name, pair in numbers.items()})
+    errors, tenths = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 12.0]]), np.full((2, 3), 0.1)
+    drawn = [together.draw(lambda size: tenths, [0.25, 0.75])[1]]
+    together.learned(0 * errors, errors)
+    drawn.append(together.draw(lambda size: tenths, [0.25, 0.75])[1])
+    # (0 + 1)^1, (1 + 1)^1, (3 + 1)^1; (0 + 4)^0.5, (5 + 4)^0.5, (12 + 4)^0.5
+    assert together.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]
+    assert drawn[0].tolist() == [[1, 1, 1], [1, 1, 1]]
+    # beta is 0 + 1 / 4 for one and 0.4 + 0.4 * 3 / 4 for the other
+    expected = [np.array([1, 1 / 2, 1 / 4]) ** 0.25, np.array([1, 2 / 3, 1 / 2]) ** 0.7]
+    np.testing.assert_allclose(drawn[1], expected, rtol=1e-12)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,8 @@ from recorded_envs import (
     RecordedEnv,
     append,
     empty_stream,
+    go_on_from,
+    kept_of,
     numbers,
     recorded_envs,
     sampled,
@@ -30,8 +31,9 @@ FACTORS = np.array([1.0, -2.0, 0.3])
 def by_hand(trace_decay: float, discount: list[float], ended: list[int]) -> list[float]:
     """Rewards 1, 2, 3, 4; the values of what followed are 10, 20, 30, 40; gamma is 0.5."""
     ends = np.isin(np.arange(4), ended)
-    values = (np.arange(1.0, 5), np.array(discount), np.arange(10.0, 50, 10))
-    return [float(each) for each in lambda_returns(*values, ends, trace_decay)]
+    values = (np.arange(1.0, 5), np.array(discount), np.arange(10.0, 50, 10), ends)
+    returns = lambda_returns(*(each[None, None] for each in values), trace_decay)
+    return [float(each) for each in returns[0, 0]]
 
 
 HALF = [0.5] * 4
@@ -70,9 +72,11 @@ def test_lambda_returns_by_hand(
 
 
 def test_one_step_alone_is_bootstrapped_with_its_value() -> None:
-    values = (np.array([[1.0]]), np.array([[0.5]]), np.array([[10.0]]), np.array([[False]]))
+    values = (np.array([[[each]]]) for each in (1.0, 0.5, 10.0, False))
+    reward, discount, next_value, ended = values
     for trace_decay in (0.0, 0.7, 1.0):
-        assert lambda_returns(*values, trace_decay).tolist() == [[6]]
+        returns = lambda_returns(reward, discount, next_value, ended, trace_decay)
+        assert returns.tolist() == [[[6]]]
 
 
 def values_of(obs: Array) -> Array:
@@ -277,16 +281,16 @@ def test_illegal_actions_are_worth_nothing_in_a_return() -> None:
 
 def test_a_batch_without_a_rollout_is_a_mistake() -> None:
     with pytest.raises(AssertionError, match="begin comes first"):
-        sampler_of(stream_of_four(), 2).draw(in_order, 0.0)
+        sampler_of(stream_of_four(), 2).draw(in_order, [0.0])
 
 
-def test_a_rollout_longer_than_the_buffer_is_what_is_left_of_it() -> None:
+def test_a_rollout_longer_than_half_the_buffer_is_the_newest_half() -> None:
     stream = empty_stream(1, 2, 10)  # 5 in each ring
-    sampler = sampler_of(stream, 10, trace_decay=0)
+    sampler = sampler_of(stream, 4, trace_decay=0)
     for to in range(1, 9):
         append(stream, to, reward=to)
     sampler.begin(zeros)
-    assert rewards(epoch(sampler, in_order, 1)[0]) == [4, 5, 6, 7, 8] * 2
+    assert rewards(epoch(sampler, in_order, 1)[0]) == [7, 8] * 2
 
 
 def test_a_sampler_goes_on_from_its_contents() -> None:
@@ -295,16 +299,15 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
     sampler.begin(zeros)
     append(stream, 5, reward=5)
     append(stream, 6, reward=6)
-    stored = copy.deepcopy((stream.contents(), sampler.contents()))
+    kept = kept_of(stream, sampler)
     fresh = empty_stream(1, 1, 40)
     other = sampler_of(fresh, 2, trace_decay=0)
-    fresh.load(stored[0])
-    other.load(stored[1])
+    go_on_from(kept, fresh, other)
     append(fresh, 7, reward=7)
     other.begin(zeros)
     drawn = [rewards(batch) for batch in epoch(other, numbers(np.random.default_rng(0), 1), 20)]
     assert {reward for row in drawn for reward in row} == {5, 6, 7}
-    assert stored[1]["trained"].tolist() == [4]  # and is not changed by what follows
+    assert kept[0][1]["trained"].tolist() == 4  # and is not changed by what follows
 
 
 def test_rewards_have_the_streams_precision() -> None:
@@ -312,3 +315,16 @@ def test_rewards_have_the_streams_precision() -> None:
     sampler.begin(zeros)
     (batch,) = epoch(sampler, in_order, 1)
     assert batch.reward.numpy().dtype == sampler.stream.reward.dtype == np.float64
+
+
+def test_lambda_may_differ_between_members() -> None:
+    decays = [0.0, 0.5, 1.0]
+    random, shape = np.random.default_rng(0), (3, 2, 7)
+    values = [random.normal(size=shape) for _ in range(3)]
+    ended = random.random(shape) < 0.2
+    together = lambda_returns(*values, ended, np.array(decays)[:, None])
+    for member, decay in enumerate(decays):
+        own = (each[[member]] for each in values)
+        np.testing.assert_array_equal(
+            together[[member]], lambda_returns(*own, ended[[member]], decay)
+        )

@@ -16,9 +16,12 @@ from recorded_envs import (
     as_they_are,
     batch_of,
     drawn_by,
+    go_on_from,
+    kept_of,
     numbers,
     recorded_envs,
     same,
+    same_contents,
     sampled,
     sequences_view,
     step_all,
@@ -28,7 +31,7 @@ from recorded_envs import (
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Values, tensor
+from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import Replay, Sampler, Uniform, UniformSampler
@@ -39,6 +42,7 @@ SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring
 UNIFORM = Uniform(capacity=39, batch_size=32, n_step=1)
 GAMMA = np.array([0.9, 0.5])
+HALF = [0.5, 0.5]  # of each member's run is over
 
 
 def filled_stream() -> Stream:
@@ -50,7 +54,7 @@ def filled_stream() -> Stream:
     first = np.array([0, 5, 9, 12, 4, 25])
     queue = np.zeros((members * envs, CAPACITY), np.int64)
     queue[ring, (first[:, None] + k) % CAPACITY] = 100 * ring + k
-    stream.load(stream.contents() | {"queue": queue, "first": first, "count": np.ravel(SIZES)})
+    stream.queue[:], stream.first[:], stream.count[:] = queue, first, np.ravel(SIZES)
     return stream
 
 
@@ -141,9 +145,9 @@ def test_uniform_sampling_remembers_nothing_and_learns_nothing() -> None:
         sampler.learned(np.full((2, 32), surprise), np.full((2, 32), surprise))
         batches.append(batch)
     assert same(*batches)
-    assert sampler.contents() == {}
+    assert sampler.contents(0) == sampler.contents(1) == {}
     assert sampler.nbytes == 0
-    sampler.load({})
+    sampler.load({}, 1)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +176,7 @@ def test_a_kind_must_say_what_draws() -> None:
         replay.sampler(stream, Asked(), GAMMA)
     sampler = Sampler(replay, stream, Asked(), GAMMA)
     with pytest.raises(NotImplementedError):
-        sampler.draw(numbers(np.random.default_rng(0), 2), 0)
+        sampler.draw(numbers(np.random.default_rng(0), 2), [0, 0])
     with pytest.raises(NotImplementedError):
         sampler.batch(sampler.sources, ())
 
@@ -188,10 +192,10 @@ KINDS = [
 every_kind = pytest.mark.parametrize(("replay", "view"), KINDS)
 
 
-def at_work(replay: Replay, view: View) -> tuple[Envs, Sampler[Replay]]:
+def at_work(replay: Replay, view: View, window: int = 5) -> tuple[Envs, Sampler[Replay]]:
     """A sampler that has learned from a batch, on rings that have wrapped."""
     envs = recorded_envs(4, 2, 2, True, 0.2)
-    stream = stream_of(envs, 30, 5, True)  # five slots are the sequences' window
+    stream = stream_of(envs, 30, window, True)  # five slots are the sequences' window
     sampler = replay.sampler(stream, view, GAMMA)
     go_on(envs, sampler, 30)
     return envs, sampler
@@ -219,16 +223,15 @@ def test_a_batch_is_the_same_again_and_changes_nothing(
     replay: Replay, view: View, given: Given
 ) -> None:
     _, sampler = at_work(replay, view)
-    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), 0.5))
+    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), HALF))
     sources = given(sampler.sources)
-    before = copy.deepcopy((sources, drawn, sampler.contents(), sampler.stream.contents()))
+    before = copy.deepcopy((sources, drawn))
+    kept = kept_of(sampler.stream, sampler)
     assert same(sampler.batch(sources, drawn), sampler.batch(sources, drawn))
     assert equal(sources.stored, before[0].stored)
     assert equal([sources.gamma], [before[0].gamma])
     assert equal(drawn, before[1])
-    for now, then in ((sampler.contents(), before[2]), (sampler.stream.contents(), before[3])):
-        assert now.keys() == then.keys()
-        assert all(np.array_equal(now[name], then[name]) for name in now)
+    assert same_contents(kept_of(sampler.stream, sampler), kept)
 
 
 @however_given
@@ -237,7 +240,7 @@ def test_a_batch_depends_on_sources_and_draw_alone(
     replay: Replay, view: View, given: Given
 ) -> None:
     envs, sampler = at_work(replay, view)
-    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), 0.5))
+    drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), HALF))
     batch = sampler.batch(given(sampler.sources), drawn)
     sources, kept = copy.deepcopy((given(sampler.sources), batch))
     go_on(envs, sampler, 50)  # nothing of what was there is left
@@ -251,12 +254,12 @@ def test_a_batch_depends_on_sources_and_draw_alone(
 def test_a_recorded_batch_holds_for_later_draws(replay: Replay, view: View) -> None:
     # What reads a number out of a tensor, or remembers one, can't be compiled into an update.
     envs, sampler = at_work(replay, view)
-    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), 0.5)
+    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), HALF)
     sources = as_tensors(sampler.sources)
     record = make_fx(lambda *inputs: sampler.batch(*inputs))(sources, as_tensors(drawn))
     for steps in (1, 7, 50):
         go_on(envs, sampler, steps)
-        drawn = sampler.draw(numbers(np.random.default_rng(steps), 2), 0.5)
+        drawn = sampler.draw(numbers(np.random.default_rng(steps), 2), HALF)
         batch = batch_of(sampler, drawn)
         assert isinstance(batch, Batch | Sequences)
         assert same(record(sources, as_tensors(drawn)), batch)
@@ -267,17 +270,55 @@ def test_sources_are_the_same_arrays_for_good(replay: Replay, view: View) -> Non
     envs, sampler = at_work(replay, view)
     stored, gamma = sampler.sources
     go_on(envs, sampler, 20)
-    contents = copy.deepcopy((sampler.stream.contents(), sampler.contents()))
+    kept = kept_of(sampler.stream, sampler)
     go_on(envs, sampler, 20)
-    sampler.stream.load(contents[0])
-    sampler.load(contents[1])
+    go_on_from(kept, sampler.stream, sampler)
     assert all(now is then for now, then in zip(sampler.sources.stored, stored, strict=True))
     assert sampler.sources.gamma is gamma
-    assert np.array_equal(stored.obs, contents[0]["obs"])
+    assert np.array_equal(stored.obs, np.concatenate([each["obs"] for each, _ in kept]))
 
 
 @every_kind
 def test_draws_have_members_in_front(replay: Replay, view: View) -> None:
     _, sampler = at_work(replay, view)
-    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), 0.5)
+    drawn = sampler.draw(numbers(np.random.default_rng(0), 2), HALF)
     assert {tuple(each.shape[:2]) for each in drawn} == {(2, 5)}
+
+
+def alone(sampler: Sampler[Replay], member: int) -> Sampler[Replay]:
+    """A member of a population, on its own in a stream and a sampler that are new."""
+    window = sampler.stream.window
+    stream = stream_of(recorded_envs(99, 1, 2, True), 30, window, True)
+    mine = sampler.replay.sampler(stream, sampler.view, GAMMA[member : member + 1])
+    go_on_from(kept_of(sampler.stream, sampler)[member : member + 1], stream, mine)
+    return mine
+
+
+def only(uniforms: Callable[..., Array], member: int) -> Callable[..., Array]:
+    """A member's row of the numbers of all."""
+    return lambda *shape: uniforms(*shape)[member : member + 1]
+
+
+def of_member(batch: Batch | Sequences, member: int) -> Batch | Sequences:
+    each = (values[member : member + 1] for values in batch)
+    return Batch(*each) if isinstance(batch, Batch) else Sequences(*each)
+
+
+@pytest.mark.parametrize("member", [0, 1])
+@every_kind
+def test_a_member_goes_on_alone_with_the_batches_it_had_among_others(
+    replay: Replay, view: View, member: int
+) -> None:
+    envs, together = at_work(replay, view, 1 if isinstance(replay, Rollout) else 5)
+    step_all(envs, together.stream, np.random.default_rng(6), 7)  # what is not learned from yet
+    mine = alone(together, member)
+    for sampler in (together, mine):
+        sampler.begin(lambda obs: np.zeros((*obs.shape[:2], ACTIONS)))
+    for seed in range(4):
+        uniforms = [numbers(np.random.default_rng(seed), 2) for _ in range(2)]
+        batch = drawn_by(together, uniforms[0], 0.5)
+        own = drawn_by(mine, only(uniforms[1], member), 0.5)
+        assert same(own, of_member(batch, member))
+        surprise = np.random.default_rng(seed).exponential(size=(2, 2, 5))
+        together.learned(*surprise)
+        mine.learned(*surprise[:, [member]])

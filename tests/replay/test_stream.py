@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,11 @@ from recorded_envs import (
     arrays_of,
     as_tensors,
     empty_stream,
+    go_on_from,
+    kept_of,
     located,
     recorded_envs,
+    same_contents,
     step_all,
     stream_of,
 )
@@ -66,9 +68,10 @@ def test_whatever_the_environments_emitted_is_found_in_its_place(seed: int) -> N
         step_all(envs, stream, random)
         check_everything(envs, stream)
         if step in (3, 30):  # before and after the rings are full
-            contents = copy.deepcopy(stream.contents())
+            kept = kept_of(stream)
             stream = stream_of(recorded_envs(99, members, stream.envs, masked), *args)
-            stream.load(contents)
+            go_on_from(kept, stream)
+            assert stream.appends == step + 1
             check_everything(envs, stream)
 
 
@@ -188,7 +191,7 @@ def test_contents_leave_out_what_was_never_written_and_what_says_nothing() -> No
     envs = recorded_envs(0, 1, 2)
     stream = stream_of(envs, 1000)
     step_all(envs, stream, np.random.default_rng(0), 4)
-    assert stream.contents()["obs"].shape == (2, 5, 2)  # two rings; four steps, five observations
+    assert stream.contents(0)["obs"].shape == (2, 5, 2)  # two rings; four steps, five observations
     assert stream.mask.nbytes == 0
     assert empty_stream(1, 1, 5).state.nbytes == 0
 
@@ -218,10 +221,10 @@ def test_what_is_stored_are_the_streams_own_arrays_for_good() -> None:
     for _ in range(30):
         step_all(envs, stream, random)
         check_stored(stream, tensors)
-    contents = copy.deepcopy(stream.contents())
+    kept = kept_of(stream)
     other = stream_of(recorded_envs(99, 2, 2, True), 6, 2, True)
     its, its_tensors = [*other.stored], as_tensors(other.stored)
-    other.load(contents)
+    go_on_from(kept, other)
     check_stored(other, its_tensors)
     step_all(envs, other, random)
     check_stored(other, its_tensors)
@@ -243,13 +246,12 @@ def test_locating_changes_nothing() -> None:
     envs = recorded_envs(0, 1, 2, end_chance=0.3)
     stream = stream_of(envs, 6)
     step_all(envs, stream, np.random.default_rng(0), 20)
-    before = copy.deepcopy(stream.contents())
+    before = kept_of(stream)
     ring, nth = np.array([[0, 1]]), np.array([[1, 0]])
     one, two = located(stream, ring, nth), located(stream, ring, nth)
     assert one.slot.tolist() == two.slot.tolist()
     assert (ring.tolist(), nth.tolist()) == ([[0, 1]], [[1, 0]])
-    for name, array in stream.contents().items():
-        np.testing.assert_array_equal(array, before[name])
+    assert same_contents(kept_of(stream), before)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_check_valid_finds_what_must_not_be_sampled(change: dict[str, Any], comp
     stream = stream_of(envs, 3)
     step_all(envs, stream, np.random.default_rng(0), 5)
     stream.check_valid()
-    stream.load(stream.contents() | {name: np.array(value) for name, value in change.items()})
+    stream.load(stream.contents(0) | {name: np.array(value) for name, value in change.items()}, 0)
     with pytest.raises(AssertionError, match=complaint):
         stream.check_valid()
 
@@ -278,3 +280,35 @@ def test_actions_are_stored_for_each_ring() -> None:
     obs = np.zeros((2, 2, 1))
     stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, obs, mask, obs, mask))
     assert stream.action[:, 0].tolist() == [0, 1, 2, 1]
+
+
+def two_members() -> Stream:
+    """Rings that have wrapped, with ends and states in them."""
+    envs = recorded_envs(3, 2, 2, True, 0.2)
+    stream = stream_of(envs, 12, 2, True)
+    step_all(envs, stream, np.random.default_rng(0), 25)
+    return stream
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_a_member_goes_on_alone_as_it_was_among_others(member: int) -> None:
+    stream = two_members()
+    alone = stream_of(recorded_envs(99, 1, 2, True), 12, 2, True)
+    go_on_from(kept_of(stream)[member : member + 1], alone)
+    alone.check_valid()
+    assert alone.appends == stream.appends == 25
+    assert same_contents(kept_of(alone), kept_of(stream)[member : member + 1])
+    assert alone.sizes.tolist() == [stream.sizes[member].tolist()]
+    assert alone.newest(99).tolist() == [stream.newest(99)[member].tolist()]
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_loading_a_member_leaves_the_others_as_they_were(member: int) -> None:
+    stream = two_members()
+    envs = recorded_envs(5, 1, 2, True, 0.2)
+    other = stream_of(envs, 12, 2, True)
+    step_all(envs, other, np.random.default_rng(1), 25)
+    expected = kept_of(stream)
+    expected[member] = kept_of(other)[0]
+    stream.load(other.contents(0), member)
+    assert same_contents(kept_of(stream), expected)

@@ -22,7 +22,7 @@ Compose = Callable[..., Settings]
 
 
 def built(settings: Settings) -> Run:
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     run.envs.close()
     return run
 
@@ -31,7 +31,7 @@ def test_a_run_starts_with_the_shapes_its_settings_ask_for(
     settings_of: Callable[..., Settings],
 ) -> None:
     words = ("env.num_envs=3", "network.widths=[8]", "replay.capacity=90", "dtype=float64")
-    agent, run = build_run(settings_of(*words))
+    (agent,), run = build_run([settings_of(*words)])
     run.envs.close()
     assert run.envs.obs.shape == (1, 3, 4)
     assert run.stream.capacity == 30
@@ -76,12 +76,12 @@ def test_the_stream_keeps_the_window_and_the_state_that_the_network_needs(
 
 def batch_of(settings: Settings) -> Batch | Sequences:
     """A batch after 60 random steps."""
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     for _ in range(60):
-        action = act(settings, run, 1.0)
+        action = act(settings, run, np.ones((1, 1)))
         remember(run, action, run.envs.step(action))
     run.envs.close()
-    drawn = run.sampler.draw(run.replay.uniform, 0.0)
+    drawn = run.sampler.draw(run.replay.uniform, [0.0])
     return run.sampler.batch(run.sampler.sources, drawn)
 
 
@@ -123,7 +123,7 @@ def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
     assert agent.network is settings.network
     assert agent.update is settings.update
     assert agent.optimizer is settings.optimizer
-    assert agent.layout["advantage.out.weight"].shape == (256, 3 * 51)
+    assert agent.layout["advantage.out.weight"].shape == (3 * 51, 256)
 
 
 def test_auto_takes_the_cpu_and_a_missing_device_is_refused() -> None:
@@ -184,8 +184,8 @@ def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
         "steps=30", "learning_starts=10", "train_every=5", "updates_per_train=2",
         "network.widths=[4]", "replay.batch_size=4", "exploration=constant", "exploration.start=0",
     )  # fmt: skip
-    _, run = build_run(settings, compiler=compiler)
-    for _ in train(settings, run):
+    _, run = build_run([settings], compiler=compiler)
+    for _ in train([settings], run):
         pass
     run.envs.close()
     assert calls == (["act"] * 5 + ["update"] * 2) * 4

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from side_by_side import check_alike, gone_on, members_of, trained
 
 from dqn_cli.arrays import tensor
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
@@ -22,6 +24,7 @@ from dqn_cli.training.checkpoints import (
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Settings
+from dqn_cli.training.stopwatch import Stopwatch
 from dqn_cli.training.tracking import Tracker
 
 Compose = Callable[..., Settings]
@@ -51,34 +54,61 @@ RUNS = {
 }
 
 
+class Training(NamedTuple):
+    """A run with the settings and the tracker of each member."""
+
+    settings: Sequence[Settings]
+    run: Run
+    trackers: list[Tracker]
+
+
 def settings_for(settings_of: Compose, *words: str) -> Settings:
     """The words, and those of SMALL that they do not replace."""
     keys = {word.split("=")[0] for word in words}
     return settings_of(*words, *(word for word in SMALL if word.split("=")[0] not in keys))
 
 
-def go_on(settings: Settings, run: Run, tracker: Tracker, until: int | None = None) -> None:
+def started(*settings: Settings) -> Training:
+    """A run of these members before its first step."""
+    return Training(settings, build_run(settings)[1], trackers_of(settings))
+
+
+def trackers_of(settings: Sequence[Settings]) -> list[Tracker]:
+    watch = Stopwatch()
+    return [Tracker(each.env.num_envs, watch, m) for m, each in enumerate(settings)]
+
+
+def go_on(training: Training, until: int | None = None) -> None:
     """Trains to a step, or to the end."""
-    for tick in train(settings, run):
-        tracker.see(tick)
-        if until is not None and tick.now.steps >= until:
+    for tick in train(training.settings, training.run):
+        rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
+        for member, tracker in enumerate(training.trackers):
+            tracker.see(rewards[member], ended[member], tick.metrics)
+        if until is not None and tick.now[0].steps >= until:
             return
+    training.run.envs.close()
 
 
-def advanced(settings: Settings, until: int | None = None) -> tuple[Run, Tracker]:
+def advanced(settings: Settings, until: int) -> Training:
     """A run that was interrupted at a step."""
-    _, run = build_run(settings)
-    tracker = Tracker(settings.env.num_envs)
-    go_on(settings, run, tracker, until)
-    run.envs.close()
-    return run, tracker
+    training = started(settings)
+    go_on(training, until)
+    training.run.envs.close()
+    return training
 
 
-def resumed(settings: Settings, data: dict[str, Any]) -> tuple[Run, Tracker]:
-    _, run = build_run(settings, places_in(data))
-    tracker = Tracker(settings.env.num_envs)
-    restore(data, run, tracker)
-    return run, tracker
+def data_of(training: Training, member: int = 0, compiled: bool = False) -> dict[str, Any]:
+    settings, tracker = training.settings[member], training.trackers[member]
+    return run_data(settings, training.run, member, tracker, compiled)
+
+
+def resumed(settings: Sequence[Settings], kept: Sequence[dict[str, Any]]) -> Training:
+    """A run whose members go on from where these checkpoints left them."""
+    places = [place for data in kept for place in places_in(data)]
+    training = Training(settings, build_run(settings, places)[1], trackers_of(settings))
+    for member, data in enumerate(kept):
+        restore(data, training.run, member, training.trackers[member])
+    return training
 
 
 def through_a_file(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +130,9 @@ def check_same(one: Any, other: Any, where: str = "") -> None:
         assert one == other, where
 
 
-def comparable(settings: Settings, run: Run, tracker: Tracker) -> dict[str, Any]:
+def comparable(training: Training, member: int = 0) -> dict[str, Any]:
     """All that a checkpoint holds but the time it took."""
-    data = run_data(settings, run, tracker, False)
+    data = data_of(training, member)
     left_out = ("seconds", "sums")  # test_tracking.py looks at the sums
     seen = {key: value for key, value in data["tracker"].items() if key not in left_out}
     return data | {"tracker": seen}
@@ -113,23 +143,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     settings_of: Compose, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     settings = settings_for(settings_of, *words)
-    _, whole = build_run(settings)
-    tracker = Tracker(settings.env.num_envs)
+    whole = started(settings)
     kept = []
     for until in (13, 91):
-        go_on(settings, whole, tracker, until)
-        kept.append(through_a_file(tmp_path, run_data(settings, whole, tracker, False)))
-    go_on(settings, whole, tracker)
-    whole.envs.close()
-    assert whole.clock.updates > 0
+        go_on(whole, until)
+        kept.append(through_a_file(tmp_path, data_of(whole)))
+    go_on(whole)
+    assert whole.run.clocks[0].updates > 0
     for data in kept:
-        run, second = resumed(settings, data)
-        assert run.clock.steps < settings.steps
-        go_on(settings, run, second)
-        run.envs.close()
-        assert torch.equal(run.learner.state.parameters, whole.learner.state.parameters)
-        expected = comparable(settings, whole, tracker)
-        check_same(comparable(settings, run, second), expected)
+        again = resumed([settings], [data])
+        assert again.run.clocks[0].steps < settings.steps
+        go_on(again)
+        assert torch.equal(again.run.learner.state.parameters, whole.run.learner.state.parameters)
+        check_same(comparable(again), comparable(whole))
 
 
 @pytest.mark.parametrize("name", ["per", "pqn", "drqn"])
@@ -137,15 +163,13 @@ def test_a_restored_run_is_where_the_other_one_was(
     settings_of: Compose, tmp_path: Path, name: str
 ) -> None:
     settings = settings_for(settings_of, *RUNS[name])
-    run, tracker = advanced(settings, 100)
-    data = run_data(settings, run, tracker, False)
-    again, second = resumed(settings, through_a_file(tmp_path, data))
-    again.envs.close()
-    expected = comparable(settings, run, tracker)
-    check_same(comparable(settings, again, second), expected)
-    np.testing.assert_array_equal(again.envs.obs, run.envs.obs)
-    assert again.stream.nbytes == run.stream.nbytes
-    again.stream.check_valid()
+    training = advanced(settings, 100)
+    again = resumed([settings], [through_a_file(tmp_path, data_of(training))])
+    again.run.envs.close()
+    check_same(comparable(again), comparable(training))
+    np.testing.assert_array_equal(again.run.envs.obs, training.run.envs.obs)
+    assert again.run.stream.nbytes == training.run.stream.nbytes
+    again.run.stream.check_valid()
 
 
 @pytest.mark.parametrize("name", ["per", "pqn", "drqn", "rainbow"])
@@ -153,25 +177,25 @@ def test_without_replay_a_run_goes_on_with_an_empty_buffer(
     settings_of: Compose, tmp_path: Path, name: str
 ) -> None:
     settings = settings_for(settings_of, *RUNS[name], "checkpoint.replay=false")
-    half, tracker = advanced(settings, 100)
-    data = run_data(settings, half, tracker, False)
+    half = advanced(settings, 100)
+    data = data_of(half)
     assert data["stream"] == data["sampler"] == {}
-    run, second = resumed(settings, through_a_file(tmp_path, data))
+    again = resumed([settings], [through_a_file(tmp_path, data)])
+    run = again.run
     assert not run.stream.sizes.any()
-    go_on(settings, run, second)
-    run.envs.close()
+    go_on(again)
     run.stream.check_valid()
-    assert run.clock.steps >= settings.steps
-    assert run.clock.updates > half.clock.updates
+    assert run.clocks[0].steps >= settings.steps
+    assert run.clocks[0].updates > half.run.clocks[0].updates
     assert torch.isfinite(run.learner.state.parameters).all()
 
 
 def test_a_recurrent_runs_memory_is_in_its_checkpoint(settings_of: Compose, tmp_path: Path) -> None:
     settings = settings_of("agent=drqn", *RECURRENT, *SMALL)
-    run, tracker = advanced(settings, 100)
-    assert run.state.any()
-    data = through_a_file(tmp_path, run_data(settings, run, tracker, False))
-    assert data["state"].tolist() == run.state.tolist()
+    training = advanced(settings, 100)
+    assert training.run.state.any()
+    data = through_a_file(tmp_path, data_of(training))
+    assert data["state"].tolist() == training.run.state[0].tolist()
     assert data["stream"]["state"].any()
 
 
@@ -180,11 +204,10 @@ def test_every_stream_of_random_numbers_that_moved_is_in_the_checkpoint(
 ) -> None:
     words = ("agent=rainbow", "head.atoms=7", "reset.every=50", "exploration=linear", *SMALL)
     settings = settings_of(*words)
-    run, tracker = advanced(settings, 150)
-    data = run_data(settings, run, tracker, False)
+    data = data_of(advanced(settings, 150))
     assert set(data["random"]) == {"exploration", "replay", "noise", "resets"}
     for name, state in data["random"].items():
-        assert state != Randomness([settings.seed], Purpose(name)).state(), name
+        assert state != Randomness([settings.seed], Purpose(name)).state(0), name
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -192,10 +215,9 @@ def test_a_checkpoint_says_whether_updates_run_as_compiled_code(
     settings_of: Compose, tmp_path: Path, compiled: bool
 ) -> None:
     settings = settings_of(*SMALL)
-    run, tracker = advanced(settings, 30)
-    data = through_a_file(tmp_path, run_data(settings, run, tracker, compiled))
-    assert data["compiled"] is compiled
-    CheckpointFolder(tmp_path, 0).save_last(settings, run, tracker, compiled)
+    data = data_of(advanced(settings, 30), compiled=compiled)
+    assert through_a_file(tmp_path, data)["compiled"] is compiled
+    CheckpointFolder(tmp_path, 0).save_last(data)
     assert load_checkpoint(tmp_path / "checkpoints" / "last")["compiled"] is compiled
 
 
@@ -203,21 +225,20 @@ def test_a_restored_learner_learns_in_the_memory_that_its_update_was_made_for(
     settings_of: Compose,
 ) -> None:
     settings = settings_for(settings_of, *RUNS["per"])
-    half, tracker = advanced(settings, 100)
-    _, run = build_run(settings)
+    half = advanced(settings, 100)
+    _, run = build_run([settings])
     run.envs.close()
     fixed = (*run.learner.state, *run.sampler.sources.stored)
     places = [tensor(each).data_ptr() for each in fixed]
-    restore(run_data(settings, half, tracker, False), run, Tracker(1))
+    restore(data_of(half), run, 0, Tracker(1, Stopwatch()))
     again = (*run.learner.state, *run.sampler.sources.stored)
     assert [tensor(each).data_ptr() for each in again] == places
-    assert all(map(torch.equal, run.learner.state, half.learner.state))
+    assert all(map(torch.equal, run.learner.state, half.run.learner.state))
 
 
 def test_what_a_policy_needs_is_no_more_than_its_parameters(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow", *SMALL)
-    run, _ = advanced(settings, 30)
-    data = policy_data(settings, run)
+    data = policy_data(settings, advanced(settings, 30).run, 0)
     assert set(data) == {"settings", "spaces", "clock", "parameters", "versions"}
     assert data["settings"]["head"]["type"] == "C51"
 
@@ -227,12 +248,12 @@ def test_the_promised_size_counts_priorities(settings_of: Compose) -> None:
     plain, prioritised = settings_of(*words), settings_of(*words, "replay=prioritised")
     sizes = []
     for settings in (plain, prioritised):
-        _, run = build_run(settings)
+        _, run = build_run([settings])
         run.envs.close()
         sizes.append(expected_bytes(settings, run))
     # 100 blocks of 32 priorities in float64, and a sum for each block.
     assert sizes[1] - sizes[0] == (3200 + 100) * 8
-    _, run = build_run(prioritised)
+    _, run = build_run([prioritised])
     run.envs.close()
     without = settings_of(*words, "replay=prioritised", "checkpoint.replay=false")
     assert expected_bytes(without, run) == sizes[0] - run.stream.nbytes
@@ -242,13 +263,90 @@ def test_parameters_that_are_not_finite_are_never_saved(
     settings_of: Compose, tmp_path: Path
 ) -> None:
     settings = settings_of("agent=per", *SMALL)
-    run, tracker = advanced(settings, 30)
+    training = advanced(settings, 30)
     folder = CheckpointFolder(tmp_path, 0)
-    folder.save_last(settings, run, tracker, False)
-    run.learner.state.parameters[0, 3] = float("nan")
+    folder.save_last(data_of(training))
+    training.run.learner.state.parameters[0, 3] = float("nan")
     with pytest.raises(CheckpointError, match="not finite"):
-        folder.save_last(settings, run, tracker, False)
+        folder.save_last(data_of(training))
     with pytest.raises(CheckpointError, match="not finite"):
-        folder.save_best(settings, run)
+        folder.save_best(policy_data(settings, training.run, 0))
     kept = load_checkpoint(tmp_path / "checkpoints" / "last")
     assert torch.isfinite(kept["parameters"]).all()
+
+
+CASES = ("numbers", "per of several", "pqn", "resets", "lstm")
+
+
+def half_way(settings: Sequence[Settings]) -> Training:
+    """A run of several members that was interrupted in the middle."""
+    training = started(*settings)
+    go_on(training, settings[0].steps * 2 // 3)
+    return training
+
+
+def kept_of(folder: Path, training: Training) -> list[dict[str, Any]]:
+    """A checkpoint of each member."""
+    members = range(len(training.settings))
+    return [through_a_file(folder, data_of(training, member)) for member in members]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_members_go_on_together_to_the_same_bits(
+    settings_of: Compose, tmp_path: Path, case: str
+) -> None:
+    settings = members_of(settings_of, case)
+    whole = half_way(settings)
+    again = resumed(settings, kept_of(tmp_path, whole))
+    for training in (whole, again):
+        go_on(training)
+    for member in range(len(settings)):
+        check_same(comparable(again, member), comparable(whole, member))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_member_of_several_goes_on_alone_as_if_it_had_always_been(
+    settings_of: Compose, tmp_path: Path, case: str
+) -> None:
+    settings = members_of(settings_of, case)
+    half = half_way(settings)
+    half.run.envs.close()
+    for mine, data in zip(settings[1:], kept_of(tmp_path, half)[1:], strict=True):
+        again = resumed([mine], [data])
+        assert again.run.clocks[0].updates > 0
+        (member,), (alone,) = gone_on([mine], again.run), trained(mine)
+        check_alike(member, replace(alone, epsilons=alone.epsilons[-len(member.epsilons) :]))
+
+
+def test_runs_that_were_alone_go_on_side_by_side_in_any_order(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    settings = members_of(settings_of, "per of several")[::-1]
+    kept = [through_a_file(tmp_path, data_of(advanced(each, 90))) for each in settings]
+    together = gone_on(settings, resumed(settings, kept).run)
+    for mine, member in zip(settings, together, strict=True):
+        (alone,) = trained(mine)
+        check_alike(member, replace(alone, epsilons=alone.epsilons[-len(member.epsilons) :]))
+
+
+@pytest.mark.parametrize("case", ["rainbow", "per of several"])
+def test_a_members_checkpoint_holds_nothing_of_its_neighbours(
+    settings_of: Compose, tmp_path: Path, case: str
+) -> None:
+    settings = members_of(settings_of, case)
+    half, sizes = half_way(settings), []
+    half.run.envs.close()
+    alone = half_way(settings[:1])
+    alone.run.envs.close()
+    for training in (half, alone):
+        save_checkpoint(tmp_path / "checkpoint", data_of(training))
+        sizes.append((tmp_path / "checkpoint").stat().st_size)
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+    assert expected_bytes(settings[0], half.run) == expected_bytes(settings[0], alone.run)
+    save_checkpoint(tmp_path / "policy", policy_data(settings[1], half.run, 1))
+    parameters = half.run.learner.state.parameters
+    loaded = load_checkpoint(tmp_path / "policy")
+    assert loaded["parameters"].untyped_storage().nbytes() == parameters[0].nbytes
+    assert torch.equal(loaded["parameters"], parameters[1])
+    assert loaded["settings"]["seed"] == settings[1].seed
+    assert loaded["clock"] == tuple(half.run.clocks[1])

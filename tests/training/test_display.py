@@ -125,6 +125,16 @@ def test_what_is_said_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == line + "\n"
 
 
+def test_a_title_stands_before_every_line(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(100, None, 0.0, "jobs 0-3") as shown:
+        shown.say("training [all]")
+        watch.now += 20
+        shown.show(Clock(50), 0.5, {"train/loss": 1.0})
+    assert capsys.readouterr().out == (
+        "jobs 0-3: training [all]\njobs 0-3: step 50/100  loss 1  eta 0:00:20\n"
+    )
+
+
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

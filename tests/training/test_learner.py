@@ -53,6 +53,10 @@ def noise_of(seeds: list[int]) -> Randomness:
     return Randomness(seeds, Purpose.noise)
 
 
+def states(noise: Randomness) -> list[dict[str, Any]]:
+    return [noise.state(member) for member, _ in enumerate(noise)]
+
+
 def learner(agents: list[Agent], seeds: list[int], dtype: torch.dtype = torch.float64) -> Learner:
     return Learner(agents, [np.random.default_rng(seed) for seed in seeds], dtype, CPU)
 
@@ -77,7 +81,7 @@ def copied(state: LearnerState) -> LearnerState:
 def updated(learning: Learner, count: int, seed: int = 0) -> None:
     noise = noise_of([seed])
     for batch in range(count):
-        learning.update(random_batch(batch, 1), noise, 1.0)
+        learning.update(random_batch(batch, 1), noise, [1.0])
 
 
 def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) -> Batch:
@@ -153,12 +157,12 @@ def test_members_learn_side_by_side_what_each_learns_alone(
     noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(10):
         batch = random_batch(count, 3, dtype)
-        metrics, surprise = together.update(batch, noise, 1 - count / 20)
-        together.blend_target(0.25)
+        metrics, *surprise = together.update(batch, noise, [1 - count / 20] * 3)
+        together.blend_target([0.25] * 3)
         for member, single in enumerate(alone):
             own = Batch(*(tensor[member : member + 1] for tensor in batch))
-            expected, surprised = single.update(own, noises[member], 1 - count / 20)
-            single.blend_target(0.25)
+            expected, *surprised = single.update(own, noises[member], [1 - count / 20])
+            single.blend_target([0.25])
             for mine, theirs in zip((*metrics, *surprise), (*expected, *surprised), strict=True):
                 torch.testing.assert_close(
                     torch.as_tensor(mine[member : member + 1]),
@@ -170,12 +174,12 @@ def test_members_learn_side_by_side_what_each_learns_alone(
         for mine, theirs in zip(together.state, single.state, strict=True):
             torch.testing.assert_close(mine[member : member + 1], theirs, rtol=close, atol=close)
     assert together.state.parameters.dtype == together.state.moments.dtype == dtype
-    assert together.state.updates.tolist() == [10, 10, 10]
+    assert together.state.corrections.dtype == torch.float64
 
 
 def two_by_hand(
     max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
-) -> tuple[Learner, Metrics, Tensor]:
+) -> tuple[Learner, Metrics, list[Tensor]]:
     """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
     update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
     learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
@@ -184,7 +188,7 @@ def two_by_hand(
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
     batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
-    metrics, surprise = learning.update(batch, noise_of([0]), factor)
+    metrics, *surprise = learning.update(batch, noise_of([0]), [factor])
     return learning, Metrics(*metrics), surprise
 
 
@@ -236,7 +240,7 @@ def test_an_update_leaves_the_target_network_alone() -> None:
 def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
     learning = one()
     updated(learning, 3)
-    learning.blend_target(1.0)
+    learning.blend_target([1.0])
     assert torch.equal(learning.state.target, learning.state.parameters)
     copied = learning.state.target.clone()
     updated(learning, 1)
@@ -246,9 +250,9 @@ def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
 @pytest.mark.parametrize(("tau", "target"), [(0.0, [0.0, 0.0]), (0.25, [0.075, 0.1])])
 def test_a_soft_blend_goes_its_share_of_the_way(tau: float, target: list[float]) -> None:
     learning, _, _ = two_by_hand(None)
-    learning.blend_target(tau)
+    learning.blend_target([tau])
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(target)
-    learning.blend_target(tau)  # 0.075 + 0.25 * (0.3 - 0.075) = 0.13125; 0.1 + 0.075 = 0.175
+    learning.blend_target([tau])  # 0.075 + 0.25 * (0.3 - 0.075) = 0.13125; 0.1 + 0.075 = 0.175
     again = [0.13125, 0.175] if tau else [0.0, 0.0]
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(again)
 
@@ -259,7 +263,7 @@ def test_the_target_starts_as_a_copy_and_moments_and_count_at_zero() -> None:
     assert state.target.data_ptr() != state.parameters.data_ptr()
     assert state.moments.shape == (1, 2, state.parameters.shape[1])
     assert not state.moments.any()
-    assert state.updates.tolist() == [0]
+    assert state.corrections.tolist() == [[0, 0]]
 
 
 def test_each_member_starts_from_its_own_seed() -> None:
@@ -341,8 +345,8 @@ def test_acting_draws_one_number_for_each_noise_and_none_where_no_layer_is_noisy
     if network.is_noisy:
         expected.normal(agent.model.noise_size)
     learning.act(obs, np.zeros((len(seeds), 5, agent.model.state_size)), noise)
-    assert (expected.state() != noise_of(seeds).state()) is network.is_noisy
-    assert noise.state() == expected.state()
+    assert (states(expected) != states(noise_of(seeds))) is network.is_noisy
+    assert states(noise) == states(expected)
 
 
 def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
@@ -396,8 +400,8 @@ def test_observations_kept_as_bytes_are_learned_from_as_numbers(network: Network
         obs=counts.obs.to(torch.uint8), next_obs=counts.next_obs.to(torch.uint8)
     )
     expected, actual = one(0, network), one(0, network)
-    expected.update(counts, noise_of([0]), 1.0)
-    actual.update(as_bytes, noise_of([0]), 1.0)
+    expected.update(counts, noise_of([0]), [1.0])
+    actual.update(as_bytes, noise_of([0]), [1.0])
     assert torch.equal(actual.state.parameters, expected.state.parameters)
 
 
@@ -429,11 +433,11 @@ def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
     noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(5):
         batch = random_sequences(count, 3)
-        _, surprise = together.update(batch, noise, 1.0)
+        _, *surprise = together.update(batch, noise, [1.0] * 3)
         assert [each.shape for each in surprise] == [(3, 4), (3, 4)]  # one for each sequence
         for member, single in enumerate(alone):
             own = Sequences(*(tensor[member : member + 1] for tensor in batch))
-            _, expected = single.update(own, noises[member], 1.0)
+            _, *expected = single.update(own, noises[member], [1.0])
             for mine, theirs in zip(surprise, expected, strict=True):
                 np.testing.assert_allclose(mine[member], theirs[0], rtol=1e-9)
     for member, single in enumerate(alone):
@@ -460,11 +464,11 @@ def test_a_reset_changes_the_streams_alone(
     learning = one(3, network, head=head)
     if isinstance(network, Gru):
         for count in range(3):
-            learning.update(random_sequences(count, 1), noise_of([0]), 1.0)
+            learning.update(random_sequences(count, 1), noise_of([0]), [1.0])
     else:
         updated(learning, 3)
     before = copied(learning.state)
-    learning.reset(Randomness([3], Purpose.resets))
+    learning.reset(Randomness([3], Purpose.resets), [False])
     after = learning.state
     fresh = initial(learning._model.layout, next(iter(Randomness([3], Purpose.resets))))
     expected = named(learning, fresh)
@@ -478,15 +482,15 @@ def test_a_reset_changes_the_streams_alone(
         for name, tensor in new.items():
             kept = torch.zeros_like(tensor) if name.startswith(last) else old[name]
             assert torch.equal(tensor, kept), name
-    assert torch.equal(after.updates, before.updates)
+    assert torch.equal(after.corrections, before.corrections)
 
 
 def test_each_reset_draws_anew_and_each_member_its_own() -> None:
     agent = agent_of(MLP)
     learning, weights = learner([agent] * 3, SEEDS), Randomness(SEEDS, Purpose.resets)
-    learning.reset(weights)
+    learning.reset(weights, [False] * 3)
     first = learning.state.parameters.clone()
-    learning.reset(weights)
+    learning.reset(weights, [False] * 3)
     second = learning.state.parameters
     last = torch.cat(
         [
@@ -499,7 +503,7 @@ def test_each_reset_draws_anew_and_each_member_its_own() -> None:
     assert not (first[0, last] == first[1, last]).any()
     for member, seed in enumerate(SEEDS):
         alone = learner([agent], [seed])
-        alone.reset(Randomness([seed], Purpose.resets))
+        alone.reset(Randomness([seed], Purpose.resets), [False])
         assert torch.equal(alone.state.parameters[0], first[member])
 
 
@@ -533,6 +537,12 @@ def test_dormant_units_are_a_share_and_none_where_nothing_is_hidden(
         assert share == 0
 
 
+def matrix(p: dict[str, Tensor], name: str) -> Tensor:
+    """A layer's weight as [inputs, outputs]; where it narrows it is stored as [outputs, inputs]."""
+    weight = p[f"{name}.weight"]
+    return weight if weight.shape[1] == len(p[f"{name}.bias"]) else weight.T
+
+
 def test_an_update_renews_the_spectral_directions() -> None:
     learning = one(0, mlp(8, 6, spectral_norm=True))
     before = named(learning, learning.state.parameters[0].clone())
@@ -541,7 +551,7 @@ def test_an_update_renews_the_spectral_directions() -> None:
     directions = [name for name in before if name.endswith(".direction")]
     assert directions == ["torso.0.direction", "advantage.hidden.direction"]
     for name in directions:
-        weight = after[name.replace("direction", "weight")]  # [inputs, outputs], after the step
+        weight = matrix(after, name.removesuffix(".direction"))  # after the step
         left = weight @ before[name]
         right = left @ weight  # in proportion to W' W v, one power iteration
         torch.testing.assert_close(after[name], right / right.norm())
@@ -552,11 +562,10 @@ def test_spectral_directions_become_singular_vectors_while_learning() -> None:
     updated(learning, 300)
     p = named(learning, learning.state.parameters[0])
     for name in ("torso.0", "advantage.hidden"):
-        _, values, right = torch.linalg.svd(p[f"{name}.weight"])
+        _, values, right = torch.linalg.svd(matrix(p, name))
         assert (right[0] @ p[f"{name}.direction"]).abs().item() == pytest.approx(1, abs=1e-6)
-        assert (p[f"{name}.weight"] @ p[f"{name}.direction"]).norm().item() == pytest.approx(
-            values[0].item()
-        )
+        longest = (matrix(p, name) @ p[f"{name}.direction"]).norm().item()
+        assert longest == pytest.approx(values[0].item())
 
 
 def test_all_that_changes_the_state_changes_it_in_place() -> None:
@@ -564,10 +573,10 @@ def test_all_that_changes_the_state_changes_it_in_place() -> None:
     kept, state = tuple(learning.state), learning.state
     places = [tensor.data_ptr() for tensor in kept]
     for change, changed in (
-        (lambda: updated(learning, 2), {"parameters", "moments", "updates"}),
-        (lambda: learning.blend_target(0.5), {"target"}),
+        (lambda: updated(learning, 2), {"parameters", "moments", "corrections"}),
+        (lambda: learning.blend_target([0.5]), {"target"}),
         (
-            lambda: learning.reset(Randomness([0], Purpose.resets)),
+            lambda: learning.reset(Randomness([0], Purpose.resets), [False]),
             {"parameters", "target", "moments"},
         ),
         (lambda: learning.load(one(7).state), set(LearnerState._fields)),
@@ -587,7 +596,7 @@ def test_a_learner_goes_on_from_another_ones_state_bit_for_bit_and_without_shari
     assert all(map(torch.equal, first.state, second.state))
     updated(first, 3)
     assert not torch.equal(first.state.parameters, second.state.parameters)
-    assert second.state.updates.tolist() == [4]
+    assert second.state.corrections[0].tolist() == pytest.approx([1 - 0.9**4, 1 - 0.999**4])
     updated(second, 3)
     assert all(map(torch.equal, first.state, second.state))
 
@@ -597,11 +606,11 @@ def test_what_an_update_gives_back_has_a_row_for_each_metric_and_a_number_for_ea
     seeds: list[int],
 ) -> None:
     learning = learner([agent_of(NOISY)] * len(seeds), seeds)
-    seen = learning.update(random_batch(0, len(seeds)), noise_of(seeds), 1.0)
+    seen = learning.update(random_batch(0, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
     assert seen.metrics.shape == (len(Metrics._fields), len(seeds))
-    assert seen.surprise.shape == (2, len(seeds), 16)
+    assert seen.losses.shape == seen.td_errors.shape == (len(seeds), 16)
     kept = [tensor.clone() for tensor in seen]
-    learning.update(random_batch(1, len(seeds)), noise_of(seeds), 1.0)
+    learning.update(random_batch(1, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
     assert all(map(torch.equal, seen, kept))  # the next update leaves it as it was
 
 
@@ -612,10 +621,10 @@ def test_a_factor_holds_for_its_update_alone() -> None:
         learning = one(optimizer=sgd)
         for before in (0.75, 1.0):  # whatever the factors were that came before
             learning.load(one(optimizer=sgd).state)
-            learning.update(batch, noise_of([0]), before)
+            learning.update(batch, noise_of([0]), [before])
         learning.load(one(optimizer=sgd).state)
         start = learning.state.parameters.clone()
-        learning.update(batch, noise_of([0]), factor)
+        learning.update(batch, noise_of([0]), [factor])
         moved.append((learning.state.parameters - start) / factor)
     for each in moved[1:]:
         torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)
@@ -640,3 +649,66 @@ def test_values_of_many_observations_leave_what_acts_on_a_few_alone() -> None:
     acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_of([0]))
     assert asked == [(1, 7, 2)]
     np.testing.assert_array_equal(values, acted)
+
+
+def three() -> Learner:
+    """Three members that have learned a little, each from its own seed."""
+    learning, noise = learner([agent_of(MLP)] * 3, SEEDS), noise_of(SEEDS)
+    for batch in range(3):
+        learning.update(random_batch(batch, 3), noise, [1.0] * 3)
+    return learning
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_each_members_learning_rate_has_its_own_factor(repeats: int) -> None:
+    sgd, factors = Sgd(0.1, CONSTANT, 0.0), [1.0, 0.0, 0.25]
+    agents = [Agent(PLANE, MLP, Scalar(), HUBER, sgd)] * 3
+    learning, plain = learner(agents, SEEDS), learner(agents, SEEDS)
+    for _ in range(repeats):
+        learning.load(plain.state)
+        learning.update(random_batch(0, 3), noise_of(SEEDS), factors)
+    start = plain.state.parameters.clone()
+    plain.update(random_batch(0, 3), noise_of(SEEDS), [1.0] * 3)
+    moved, whole = learning.state.parameters - start, plain.state.parameters - start
+    assert whole.abs().amax(1).min() > 0
+    expected = whole * torch.tensor(factors, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(moved, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("taus", [[0.25, 0.0, 1.0], [0.0, 0.0, 0.5], [0.5] * 3, [0.0] * 3])
+def test_each_target_goes_its_own_share_of_the_way(taus: list[float]) -> None:
+    learning = three()
+    before, parameters = learning.state.target.clone(), learning.state.parameters
+    assert not (before == parameters).all(1).any()
+    learning.blend_target(taus)
+    for member, tau in enumerate(taus):
+        expected = before[member] + tau * (parameters[member] - before[member])
+        torch.testing.assert_close(learning.state.target[member], expected, rtol=0, atol=1e-15)
+        if tau in (0.0, 1.0):  # a copy is exact
+            exact = parameters if tau else before
+            assert torch.equal(learning.state.target[member], exact[member])
+
+
+@pytest.mark.parametrize("spared", [[False, True, False], [True, True, False], [True] * 3])
+def test_a_reset_spares_members_and_draws_the_same_for_the_others(spared: list[bool]) -> None:
+    learning, other = three(), three()
+    before = copied(learning.state)
+    learning.reset(Randomness(SEEDS, Purpose.resets), spared)
+    other.reset(Randomness(SEEDS, Purpose.resets), [False] * 3)
+    for member, kept in enumerate(spared):
+        for now, then, fresh in zip(learning.state, before, other.state, strict=True):
+            assert torch.equal(now[member], (then if kept else fresh)[member])
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+def test_one_member_goes_on_from_a_state_of_its_own_and_the_others_as_they_were(
+    member: int,
+) -> None:
+    learning, alone = three(), one(9)
+    updated(alone, 5)
+    before = copied(learning.state)
+    learning.load(LearnerState(*(each[0] for each in alone.state)), member)
+    for now, then, its in zip(learning.state, before, alone.state, strict=True):
+        assert torch.equal(now[member], its[0])
+        others = [each for each in range(3) if each != member]
+        assert torch.equal(now[others], then[others])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from side_by_side import CASES, check_alike, gone_on, members_of, trained
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.parameters import views
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.samplers import Sampler
+from dqn_cli.replay.stream import Step
 from dqn_cli.training.building import build_run
 from dqn_cli.training.loop import (
     Run,
     Tick,
+    advance,
     current_epsilon,
     finished,
     horizon,
+    in_step,
     learning_rate_factor,
     reset_due,
     train,
@@ -111,8 +115,8 @@ def optimal_q() -> NDArray[np.float64]:
 
 
 def learned_q(settings: Settings) -> NDArray[np.float64]:
-    _, run = build_run(settings)
-    for _ in train(settings, run):
+    _, run = build_run([settings])
+    for _ in train([settings], run):
         pass
     run.envs.close()
     states = np.eye(run.envs.spaces.observation_size, dtype=settings.dtype.name)
@@ -154,8 +158,8 @@ def test_termination_cuts_the_bootstrap(settings_of: Compose) -> None:
 
 
 def ticks(settings: Settings) -> list[Tick]:
-    _, run = build_run(settings)
-    seen = list(train(settings, run))
+    _, run = build_run([settings])
+    seen = list(train([settings], run))
     run.envs.close()
     return seen
 
@@ -165,7 +169,7 @@ def test_updates_begin_after_learning_starts_and_come_in_rounds(settings_of: Com
         "steps=40", "learning_starts=10", "train_every=4", "updates_per_train=3",
         "replay.batch_size=2", "network.widths=[4]",
     )  # fmt: skip
-    trained = [tick.now.steps for tick in ticks(settings) if tick.metrics]
+    trained = [tick.now[0].steps for tick in ticks(settings) if tick.metrics]
     assert trained == [12, 16, 20, 24, 28, 32, 36, 40]
     assert all(len(tick.metrics) in (0, 3) for tick in ticks(settings))
 
@@ -175,7 +179,7 @@ def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
         "steps=30", "learning_starts=0", "train_every=1", "updates_per_train=1",
         "replay.batch_size=20", "network.widths=[4]",
     )  # fmt: skip
-    assert next(tick.now.steps for tick in ticks(settings) if tick.metrics) == 20
+    assert next(tick.now[0].steps for tick in ticks(settings) if tick.metrics) == 20
 
 
 def test_several_environments_cross_several_multiples(settings_of: Compose) -> None:
@@ -184,7 +188,7 @@ def test_several_environments_cross_several_multiples(settings_of: Compose) -> N
         "updates_per_train=1", "replay.batch_size=2", "network.widths=[4]",
     )  # fmt: skip
     seen = ticks(settings)
-    assert [tick.now.steps for tick in seen] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert [tick.now[0].steps for tick in seen] == [5, 10, 15, 20, 25, 30, 35, 40]
     # In (10, 15] lie 12 and 14, in (15, 20] lie 16, 18 and 20.
     assert [len(tick.metrics) for tick in seen] == [0, 0, 2, 3, 2, 3, 2, 3]
 
@@ -192,8 +196,8 @@ def test_several_environments_cross_several_multiples(settings_of: Compose) -> N
 def test_a_run_ends_at_steps_or_episodes_whichever_is_first(settings_of: Compose) -> None:
     by_steps = ticks(settings_of("steps=30", "episodes=100"))
     by_episodes = ticks(settings_of("env=Endless-v0", "steps=1000", "episodes=3"))
-    assert by_steps[-1].now.steps == 30
-    assert by_episodes[-1].now == Clock(steps=15, updates=0, episodes=3)
+    assert by_steps[-1].now[0].steps == 30
+    assert by_episodes[-1].now == [Clock(steps=15, updates=0, episodes=3)]
 
 
 def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
@@ -203,7 +207,7 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
         "steps=40", "learning_starts=10", "exploration.start=0.8", "exploration.end=0.2",
         "exploration.duration=20", "replay.batch_size=2",
     )  # fmt: skip
-    seen = [tick.epsilon for tick in ticks(settings)]
+    seen = [tick.epsilon.item() for tick in ticks(settings)]
     assert seen[:10] == [1.0] * 10
     assert seen[10] == pytest.approx(0.8)
     assert seen[20] == pytest.approx(0.5)
@@ -227,15 +231,15 @@ def test_progress_and_the_learning_rate(settings_of: Compose) -> None:
 
 def test_the_clock_counts_every_environment(settings_of: Compose) -> None:
     settings = settings_of("steps=60", "env=Endless-v0", "env.num_envs=4")
-    assert ticks(settings)[-1].now == Clock(steps=60, updates=0, episodes=12)
+    assert ticks(settings)[-1].now == [Clock(steps=60, updates=0, episodes=12)]
 
 
 def test_no_update_is_due_between_rounds(settings_of: Compose) -> None:
     settings = settings_of("learning_starts=0", "train_every=10", "replay.batch_size=1")
-    _, run = build_run(settings)
-    run.clock = Clock(steps=9)
-    assert updates_due(settings, Clock(steps=8), run) == 0
-    assert current_epsilon(settings, run) < 1
+    _, run = build_run([settings])
+    run.clocks = [Clock(steps=9)]
+    assert updates_due(settings, run, Clock(steps=8)) == 0
+    assert current_epsilon([settings], run).item() < 1
     run.envs.close()
     assert torch.isfinite(run.learner.state.parameters).all()
 
@@ -254,15 +258,15 @@ def test_a_batch_as_large_as_the_buffer_is_learned_from_though_episodes_are_shor
 
 
 def run_to_the_end(settings: Settings) -> Run:
-    _, run = build_run(settings)
-    for _ in train(settings, run):
+    _, run = build_run([settings])
+    for _ in train([settings], run):
         pass
     run.envs.close()
     return run
 
 
 def initial_parameters(settings: Settings) -> torch.Tensor:
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     run.envs.close()
     return run.learner.state.parameters[0]
 
@@ -276,12 +280,13 @@ def initial_parameters(settings: Settings) -> torch.Tensor:
         (10, 10, 11, False),
         (10, 8, 12, True),
         (10, 8, 35, True),
-        (10, 99, 100, False),  # the run ends here
-        (100, 99, 100, False),
-        (30, 80, 100, False),
+        (10, 99, 100, True),
+        (100, 99, 100, True),
+        (30, 80, 100, True),
+        (30, 80, 89, False),
     ],
 )
-def test_a_reset_is_due_at_each_multiple_but_not_at_the_end_of_the_run(
+def test_a_reset_is_due_at_each_multiple(
     settings_of: Compose, every: int | None, before: int, now: int, due: bool
 ) -> None:
     settings = settings_of("steps=100", f"reset.every={'null' if every is None else every}")
@@ -289,9 +294,14 @@ def test_a_reset_is_due_at_each_multiple_but_not_at_the_end_of_the_run(
 
 
 def test_no_reset_is_due_where_the_last_episode_ends(settings_of: Compose) -> None:
-    settings = settings_of("steps=100", "episodes=3", "reset.every=10")
-    assert reset_due(settings, Clock(steps=9, episodes=2), Clock(steps=10, episodes=2))
-    assert not reset_due(settings, Clock(steps=9, episodes=2), Clock(steps=10, episodes=3))
+    # Episodes of five steps: the third ends at step 15.
+    words = ("env=Endless-v0", "episodes=3", "learning_starts=100", "network.widths=[4]")
+    for every, resets in ((14, True), (15, False)):
+        settings = settings_of("steps=100", f"reset.every={every}", *words)
+        run = run_to_the_end(settings)
+        assert run.clocks[0].steps == 15
+        changed = not torch.equal(run.learner.state.parameters[0], initial_parameters(settings))
+        assert changed is resets
 
 
 @pytest.mark.parametrize(
@@ -310,23 +320,25 @@ def test_a_run_with_resets_draws_its_last_layers_anew(
     )  # fmt: skip
     before, run = initial_parameters(settings), run_to_the_end(settings)
     fresh, layout = run.learner._drawn, run.learner._model.layout
-    _, other = build_run(settings)
+    _, other = build_run([settings])
     other.envs.close()
     expected = before
     for _ in range(resets):
         expected = fresh(other.resets)[0]
+    if 60 % every == 0:
+        fresh(other.resets)  # drawn where the run ends, too, which spares its layers
     for parameters in (run.learner.state.parameters[0], run.learner.state.target[0]):
         torso, streams = views(before, layout), views(expected, layout)
         for name, tensor in views(parameters, layout).items():
             assert torch.equal(tensor, (torso if "torso" in name else streams)[name]), name
-    assert run.resets.state() == other.resets.state()
+    assert run.resets.state(0) == other.resets.state(0)
 
 
 def test_a_run_without_resets_draws_none(settings_of: Compose) -> None:
     settings = settings_of("steps=30", "learning_starts=10", "network.widths=[4]")
-    _, fresh = build_run(settings)
+    _, fresh = build_run([settings])
     fresh.envs.close()
-    assert run_to_the_end(settings).resets.state() == fresh.resets.state()
+    assert run_to_the_end(settings).resets.state(0) == fresh.resets.state(0)
 
 
 RECURRENT = (
@@ -342,16 +354,16 @@ def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observa
 ) -> None:
     words = ("env=RandomMdp-v0", f"network={network}", f"env.num_envs={envs}", "steps=90")
     settings = settings_of(*words, *RECURRENT)
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     assert not run.state.any()
-    for tick in train(settings, run):
+    for tick in train([settings], run):
         ended = tick.step.ended
         assert not run.state[ended].any()
         assert run.state[~ended].any(-1).all()
         newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots]
         np.testing.assert_array_equal(newest[None], run.state.astype(np.float32))
     run.envs.close()
-    assert tick.now.episodes > 5
+    assert tick.now[0].episodes > 5
 
 
 def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
@@ -376,11 +388,11 @@ def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
 
 
 def test_sequences_are_learned_from_once_their_window_is_there(settings_of: Compose) -> None:
-    # A window of 1 + 2 + 3 - 1 = 5 slots follows the first of 3 sequences: with the slot for the
-    # end after 5 steps, slots 0 to 2 are followed by 5 when slot 7 is there, after 6 steps.
+    # A window of 1 + 2 + 3 - 1 = 5 slots follows each of 3 sequences: slots 0 to 2 are followed by
+    # 5 when slot 7 is there, after 7 steps; the slot for the end after 5 steps is not counted.
     words = ("env=Endless-v0", "network=gru", "steps=20", *RECURRENT, "replay.batch_size=3")
     seen = ticks(settings_of(*words))
-    assert next(tick.now.steps for tick in seen if tick.metrics) == 6
+    assert next(tick.now[0].steps for tick in seen if tick.metrics) == 7
 
 
 def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
@@ -389,8 +401,8 @@ def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
     # With one slot to learn from, a small batch may have none but the ends of episodes.
     words = ("env=RandomMdp-v0", "network=gru", "steps=60", *RECURRENT, "replay.batch_size=1")
     settings = settings_of(*words, "network.burn_in=1", "network.length=1")
-    _, run = build_run(settings)
-    metrics = [metrics for tick in train(settings, run) for metrics in tick.metrics]
+    _, run = build_run([settings])
+    metrics = [metrics for tick in train([settings], run) for metrics in tick.metrics]
     run.envs.close()
     assert torch.isfinite(run.learner.state.parameters).all()
     assert torch.isfinite(torch.stack(metrics)).all()
@@ -408,7 +420,7 @@ class Watched(Sampler[Any]):
         self.notes.append(("begin", newest.shape))
         self.sampler.begin(values)
 
-    def draw(self, uniforms: Any, progress: float) -> Any:
+    def draw(self, uniforms: Any, progress: Sequence[float]) -> Any:
         self.notes.append(("draw", progress))
         return self.sampler.draw(uniforms, progress)
 
@@ -425,14 +437,14 @@ def test_a_training_begins_once_and_each_update_is_reported(
         f"replay={replay}", "steps=40", "learning_starts=10", "train_every=20",
         "updates_per_train=2", "replay.batch_size=5", "network.widths=[4]",
     )  # fmt: skip
-    _, run = build_run(settings)
+    _, run = build_run([settings])
     watched = run.sampler = Watched(run.sampler)
-    for _ in train(settings, run):
+    for _ in train([settings], run):
         pass
     run.envs.close()
     shape = (1, 5)
-    one = [("draw", 0.5), ("learned", (shape, shape))]
-    two = [("draw", 1.0), ("learned", (shape, shape))]
+    one = [("draw", [0.5]), ("learned", (shape, shape))]
+    two = [("draw", [1.0]), ("learned", (shape, shape))]
     begin = [("begin", (1, 1, 2))]
     assert watched.notes == [*begin, *one * 2, *begin, *two * 2]
 
@@ -456,7 +468,7 @@ def test_rollouts_are_learned_from_when_they_are_full(settings_of: Compose) -> N
         "replay.batch_size=8", "steps=128", "network.widths=[8]",
     )  # fmt: skip
     seen = ticks(settings)
-    trained = [(tick.now.steps, len(tick.metrics)) for tick in seen if tick.metrics]
+    trained = [(tick.now[0].steps, len(tick.metrics)) for tick in seen if tick.metrics]
     assert trained == [(32, 4), (64, 4), (96, 4), (128, 4)]
 
 
@@ -474,11 +486,11 @@ def test_acting_draws_noise_where_layers_are_noisy_alone(
 ) -> None:
     small = ("network.widths=[4]", "replay.batch_size=4")
     settings = settings_of(*words, *small, "steps=20", "learning_starts=15", "train_every=100")
-    _, run = build_run(settings)
-    before = run.noise.state()
-    for tick in train(settings, run):
+    _, run = build_run([settings])
+    before = run.noise.state(0)
+    for tick in train([settings], run):
         # Random actions ask no network.
-        assert (run.noise.state() != before) is (moves and tick.now.steps > 15)
+        assert (run.noise.state(0) != before) is (moves and tick.now[0].steps > 15)
     run.envs.close()
 
 
@@ -487,11 +499,11 @@ def test_epsilon_is_told_of_each_environment(settings_of: Compose) -> None:
         "exploration=ladder", "exploration.start=0.5", "exploration.spread=1", "env.num_envs=3",
         "steps=30", "learning_starts=15", "network.widths=[4]", "replay.batch_size=4",
     )  # fmt: skip
-    seen = [tick.epsilon for tick in ticks(settings)]
-    assert seen[:5] == [1.0] * 5
+    seen = [tick.epsilon.tolist() for tick in ticks(settings)]
+    assert seen[:5] == [[[1.0]]] * 5
     assert len(seen[5:]) == 5
-    for epsilon in seen[5:]:
-        assert np.asarray(epsilon).tolist() == pytest.approx([0.5, 0.5**1.5, 0.5**2])
+    for (epsilon,) in seen[5:]:
+        assert epsilon == pytest.approx([0.5, 0.5**1.5, 0.5**2])
 
 
 def test_each_environment_explores_with_its_own_epsilon(settings_of: Compose) -> None:
@@ -537,4 +549,108 @@ def test_the_clock_counts_updates_one_by_one(settings_of: Compose) -> None:
     )  # fmt: skip
     for before, after in pairwise(ticks(settings)):
         assert after.before == before.now
-        assert after.now.updates == before.now.updates + len(after.metrics)
+        assert after.now[0].updates == before.now[0].updates + len(after.metrics)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_members_side_by_side_come_to_what_each_comes_to_alone(
+    settings_of: Compose, case: str
+) -> None:
+    if case == "minatar":
+        pytest.importorskip("minatar")
+    settings = members_of(settings_of, case)
+    together = trained(*settings)
+    for mine, each in zip(together, settings, strict=True):
+        check_alike(mine, trained(each)[0])
+    learned = torch.stack([mine.learner["parameters"] for mine in together])
+    assert together[0].clock.updates >= 70
+    assert len(learned.unique(dim=0)) == len(settings)
+
+
+def test_a_run_goes_on_until_its_last_member_has_finished(settings_of: Compose) -> None:
+    # Episodes of five steps.
+    limits = ("episodes=3", "episodes=5", "episodes=null")
+    settings = [settings_of("env=Endless-v0", "steps=40", limit) for limit in limits]
+    _, run = build_run(settings)
+    seen = list(train(settings, run))
+    run.envs.close()
+    expected = [[steps >= end for end in (15, 25, 40)] for steps in range(1, 41)]
+    assert [tick.finished for tick in seen] == expected
+    assert seen[-1].now == [Clock(steps=40, updates=0, episodes=8)] * 3
+    assert not list(train(settings, run))
+
+
+def test_members_that_have_finished_are_spared_by_resets_while_others_go_on(
+    settings_of: Compose,
+) -> None:
+    # Nothing is learned, so that resets alone change parameters. The first two finish at steps 15
+    # and 35, so that they have none and two of the resets at 15, 30, 45, 60, 75 and 90.
+    words = ("env=Endless-v0", "steps=100", "reset.every=15", "learning_starts=100")
+    own = (("episodes=3", "seed=4"), ("episodes=7", "seed=5"), ("episodes=null", "seed=6"))
+    settings = [settings_of(*words, "network.widths=[6,5]", *each) for each in own]
+    _, run = build_run(settings)
+    _, fresh = build_run(settings)
+    fresh.envs.close()
+    before = run.learner.state.parameters.clone()
+    draws = [before, *(run.learner._drawn(fresh.resets) for _ in range(6))]
+    for _ in train(settings, run):
+        pass
+    run.envs.close()
+    for member, resets in enumerate((0, 2, 6)):
+        torso = views(before[member], run.learner._model.layout)
+        streams = views(draws[resets][member], run.learner._model.layout)
+        mine = views(run.learner.state.parameters[member], run.learner._model.layout)
+        for name, tensor in mine.items():
+            assert torch.equal(tensor, (torso if "torso" in name else streams)[name]), name
+
+
+@pytest.mark.parametrize("env", ["Endless-v0", "RandomMdp-v0"])
+def test_the_first_update_does_not_depend_on_where_episodes_end(
+    settings_of: Compose, env: str
+) -> None:
+    # The first of 20 transitions has its three steps after 3 of them, the last after 22.
+    settings = settings_of(
+        f"env={env}", "steps=40", "learning_starts=0", "replay.batch_size=20", "replay.n_step=3",
+        "network.widths=[4]", "train_every=1", "updates_per_train=1",
+    )  # fmt: skip
+    assert next(tick.now[0].steps for tick in ticks(settings) if tick.metrics) == 22
+
+
+def test_members_count_their_own_episodes_and_take_steps_together() -> None:
+    ended = np.array([[True, False, False], [False, False, False], [True, True, False]])
+    rest = [np.zeros((3, 3, 1))] * 4
+    step = Step(np.zeros((3, 3)), ended, ended & False, *rest)
+    before = [Clock(9, 2, 4), Clock(9, 2, 0), Clock(9, 2, 7)]
+    assert advance(before, step) == [Clock(12, 2, 5), Clock(12, 2, 0), Clock(12, 2, 9)]
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "together"),
+    [
+        ((), ("gamma=0.5", "optimizer.lr=0.1"), True),
+        (("optimizer.schedule=linear",), (), True),
+        ((), ("target.every=3",), False),
+        ((), ("target=soft",), False),
+        ((), ("exploration.end=0.3",), False),
+        (("episodes=5",), (), False),
+        (("target.unit=episodes",), (), False),
+        (("exploration.unit=episodes", "exploration.duration=5"), (), False),
+    ],
+)
+def test_members_are_in_step_where_no_schedule_or_period_tells_them_apart(
+    settings_of: Compose, common: tuple[str, ...], own: tuple[str, ...], together: bool
+) -> None:
+    settings = [settings_of(*common), settings_of(*common, "seed=1", *own)]
+    assert in_step(settings) is together
+
+
+def test_members_in_step_come_to_what_they_come_to_when_each_is_asked(
+    settings_of: Compose,
+) -> None:
+    settings = members_of(settings_of, "rainbow in step")
+    assert in_step(settings)
+    _, asked = build_run(settings)
+    asked.in_step = False
+    for mine, other in zip(trained(*settings), gone_on(settings, asked), strict=True):
+        check_alike(mine, other)
+        assert all(torch.equal(mine.learner[name], other.learner[name]) for name in mine.learner)

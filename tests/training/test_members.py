@@ -2,19 +2,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.clock import Unit
+from dqn_cli.agent.exploration import Boltzmann, Exploration, Linear, Noisy, Piecewise
 from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule, Sgd
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.updates import Dqn, Munchausen
-from dqn_cli.training.members import per_member
+from dqn_cli.replay.prioritised import Prioritised, Priority
+from dqn_cli.training.members import merged, per_member
 
 
 class Pair(NamedTuple):
@@ -116,3 +120,47 @@ def test_each_member_has_its_own_numbers_in_every_part() -> None:
     found = per_member(agent, own, told)(torch.zeros(2))
     counts = [nth + 1.0 for nth in range(len(own))]
     assert found.tolist() == [counts, [2 * count for count in counts]]
+
+
+def test_parts_that_agree_are_merged_into_one_of_them() -> None:
+    parts = [Boltzmann(0.5), Boltzmann(0.5)]
+    assert merged(parts) is parts[0]
+    assert merged(parts[:1]) is parts[0]
+    assert merged([Noisy()] * 3) == Noisy()
+
+
+def test_numbers_that_differ_become_a_column_and_the_others_stay() -> None:
+    first = Prioritised(100, 32, 3, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
+    second = Prioritised(100, 32, 3, 0.5, 0.4, 0.9, Priority.loss, 1e-6)
+    found = merged([first, second, first])
+    assert (found.alpha.tolist(), found.beta_end.tolist()) == (  # type: ignore[attr-defined]
+        [[0.6], [0.5], [0.6]],
+        [[1.0], [0.9], [1.0]],
+    )
+    kept = ("capacity", "batch_size", "n_step", "beta", "priority", "eps")
+    assert all(getattr(found, name) is getattr(first, name) for name in kept)
+    assert (first.alpha, second.alpha) == (0.6, 0.5)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [Linear(Unit.steps, 1.0, 0.1, 0.5), Linear(Unit.episodes, 1.0, 0.2, 30.0)],
+        [Piecewise(Unit.steps, [[0, 1.0], [9, 0.1]]), Piecewise(Unit.steps, [[0, 1.0], [9, 0.2]])],
+        [Piecewise(Unit.steps, [[0, 1.0], [9, 0.1]]), Piecewise(Unit.updates, [[0, 0.5]])],
+    ],
+    ids=["linear", "piecewise", "piecewise of other lengths"],
+)
+def test_schedules_that_differ_in_anything_are_merged_into_one_that_prefers_the_same(
+    parts: list[Exploration],
+) -> None:
+    q, mask = np.array([[[1.0, 3.0, 2.0]]] * 2), np.array([[[True, False, True]], [[True] * 3]])
+    assert merged(parts).preferred(q, mask, np.zeros((2, 1))).tolist() == [[2], [1]]
+
+
+def test_temperatures_that_differ_are_each_members_own() -> None:
+    # exp(1 / 0.5) / (1 + exp(1 / 0.5)) = 0.881 and exp(1 / 2) / (1 + exp(1 / 2)) = 0.622
+    q, mask = np.array([[[0.0, 1.0]] * 4] * 2), np.ones((2, 4, 2), bool)
+    uniform = np.array([[0.11, 0.13, 0.37, 0.39]] * 2)
+    preferred = merged([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, mask, uniform)
+    assert preferred.tolist() == [[0, 1, 1, 1], [0, 0, 0, 1]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from conftest import PRESETS
@@ -40,10 +41,10 @@ def population(settings_of: Callable[..., Settings], preset: str, dtype: str) ->
     for seed in range(MEMBERS):
         optimizer = replace(settings.optimizer, lr=1e-3 * (1 + seed / 4))
         mine = replace(settings, seed=seed, optimizer=optimizer)
-        agent, run = build_run(mine)
+        (agent,), run = build_run([mine])
         agents.append(agent_for(mine, agent.spaces))
         for _ in range(80):
-            action = act(mine, run, 1.0)
+            action = act(mine, run, np.ones((1, 1)))
             remember(run, action, run.envs.step(action))
         run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise))
         run.envs.close()
@@ -59,15 +60,15 @@ def difference(members: Population, updates: int) -> float:
     for count in range(updates):
         batches = []
         for run in members.alone:
-            drawn = run.sampler.draw(run.replay.uniform, 0.5)
+            drawn = run.sampler.draw(run.replay.uniform, [0.5])
             batches.append(run.sampler.batch(run.sampler.sources, drawn))
-            _, surprise = run.learner.update(drawn, run.noise, 1 - count / 2000)
-            run.sampler.learned(*surprise.numpy())
-            run.learner.blend_target(0.05)
+            _, losses, td_errors = run.learner.update(drawn, run.noise, [1 - count / 2000])
+            run.sampler.learned(losses, td_errors)
+            run.learner.blend_target([0.05])
         kind = Batch if isinstance(batches[0], Batch) else Sequences
         stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
-        members.together.update(stacked, members.noise, 1 - count / 2000)
-        members.together.blend_target(0.05)
+        members.together.update(stacked, members.noise, [1 - count / 2000] * MEMBERS)
+        members.together.blend_target([0.05] * MEMBERS)
     alone = [run.learner.state for run in members.alone]
     return max(
         float((torch.cat(each) - all_of_them).abs().max())

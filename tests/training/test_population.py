@@ -31,7 +31,7 @@ def state(network: Mlp = MLP) -> LearnerState:
     layout = agents(network)[0].layout
     parameters = torch.stack([initial(layout, np.random.default_rng(seed)) for seed in (1, 2)])
     moments = torch.zeros(2, 2, parameters.shape[1], dtype=DOUBLE)
-    return LearnerState(parameters, parameters.clone(), moments, torch.zeros(2, dtype=DOUBLE))
+    return LearnerState(parameters, parameters.clone(), moments, torch.zeros(2, 2, dtype=DOUBLE))
 
 
 def numbers(network: Mlp = MLP) -> Numbers:

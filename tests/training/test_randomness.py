@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dqn_cli.training.randomness import Purpose, Randomness
+from dqn_cli.training.randomness import BLOCK, Purpose, Randomness
 
 SEEDS = [3, 1, 2**40]
 
@@ -65,37 +65,80 @@ def test_a_members_normal_numbers_do_not_depend_on_the_other_members() -> None:
         assert np.array_equal(together.normal(*shape), expected)
 
 
-def test_both_kinds_of_numbers_come_from_one_stream() -> None:
+def test_each_kind_of_numbers_has_a_stream_of_its_own() -> None:
     one, other = Randomness(SEEDS, Purpose.noise), Randomness(SEEDS, Purpose.noise)
     one.normal(3)
-    assert not np.array_equal(one.uniform(5), other.uniform(5))
+    next(iter(one)).random(7)
+    assert np.array_equal(one.uniform(5), other.uniform(5))
+    one.uniform(2)
+    normal, skipped = one.normal(4), other.normal(3)
+    assert np.array_equal(normal, other.normal(4))
+    # the deviation of a correlation of 1000 pairs is 0.032
+    uniform, normal = one.uniform(1000), one.normal(1000)
+    own = np.stack([generator.random(1000) for generator in one])
+    correlation = np.corrcoef(np.concatenate([uniform, normal, own])) - np.eye(9)
+    assert np.abs(correlation).max() < 0.13
+    assert skipped.shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+@pytest.mark.parametrize("seeds", [SEEDS, SEEDS[:1]])
+def test_numbers_are_the_same_however_many_are_asked_for_at_once(
+    kind: str, seeds: list[int]
+) -> None:
+    streams = [getattr(Randomness(seeds, Purpose.replay), kind) for _ in range(2)]
+    counts = (3, 1, BLOCK - 5, 2, 7, 2 * BLOCK + 1, BLOCK, 30)
+    drawn = [streams[0](count) for count in counts]
+    whole = streams[1](sum(counts))
+    assert np.array_equal(np.concatenate(drawn, 1), whole)  # and later ones spoil no earlier ones
+    assert np.array_equal(streams[0](4, 5), streams[1](20).reshape(-1, 4, 5))
 
 
 def test_a_state_resumes_the_streams_even_as_json() -> None:
     randomness = Randomness(SEEDS, Purpose.replay)
     randomness.uniform(7)
-    state = json.loads(json.dumps(randomness.state()))
+    states = json.loads(json.dumps([randomness.state(member) for member in range(3)]))
     expected = randomness.uniform(9)
     resumed = Randomness([0, 0, 0], Purpose.weights)
-    resumed.load(state)
+    for member, state in enumerate(states):
+        resumed.load(state, member)
     assert np.array_equal(resumed.uniform(9), expected)
     assert np.array_equal(resumed.uniform(9), randomness.uniform(9))
 
 
 def test_a_state_stays_as_it_was_while_the_streams_go_on() -> None:
     randomness = Randomness(SEEDS, Purpose.replay)
-    state = randomness.state()
+    states = [randomness.state(member) for member in range(3)]
     first = randomness.uniform(3)
-    randomness.load(state)
+    for member, state in enumerate(states):
+        randomness.load(state, member)
     assert np.array_equal(randomness.uniform(3), first)
 
 
-def test_a_state_of_other_members_is_refused() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        Randomness(SEEDS, Purpose.replay).load(Randomness([1], Purpose.replay).state())
+@pytest.mark.parametrize("count", [7, BLOCK, BLOCK + 7])
+def test_states_of_members_that_were_alone_go_on_side_by_side(count: int) -> None:
+    alone = [Randomness([seed], Purpose.replay) for seed in SEEDS]
+    resumed = Randomness([0, 0, 0], Purpose.replay)
+    for member, each in enumerate(alone):
+        each.uniform(count)
+        each.normal(3)
+        resumed.load(json.loads(json.dumps(each.state(0))), member)
+    for _ in range(3):
+        for kind in ("uniform", "normal"):
+            expected = np.concatenate([getattr(each, kind)(400) for each in alone])
+            assert np.array_equal(getattr(resumed, kind)(400), expected)
 
 
 def test_iterating_gives_the_members_own_generators() -> None:
-    generators = list(Randomness(SEEDS, Purpose.weights))
-    drawn = [generator.random(4) for generator in generators]
-    assert np.array_equal(drawn, Randomness(SEEDS, Purpose.weights).uniform(4))
+    together = Randomness(SEEDS, Purpose.weights)
+    drawn = [generator.random(4) for generator in together]
+    for seed, mine in zip(SEEDS, drawn, strict=True):
+        (alone,) = Randomness([seed], Purpose.weights)
+        assert np.array_equal(alone.random(4), mine)
+    later = [generator.random(4) for generator in together]
+    resumed = Randomness([0, 0, 0], Purpose.weights)
+    for member in range(3):
+        resumed.load(together.state(member), member)
+    assert not np.array_equal(drawn, later)
+    expected = [generator.random(4) for generator in together]
+    assert np.array_equal([generator.random(4) for generator in resumed], expected)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -72,3 +74,35 @@ def test_other_threads_leave_the_handlers_alone() -> None:
     thread.start()
     thread.join()
     assert found == [(before, False)]
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize(
+    ("deaf", "heard"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
+)
+def test_a_signal_that_was_ignored_stays_ignored(
+    deaf: signal.Signals, heard: signal.Signals
+) -> None:
+    with ignored(deaf):
+        with Interruption() as interruption:
+            assert signal.getsignal(deaf) is signal.SIG_IGN
+            send(deaf)
+            assert not interruption
+            send(heard)
+            assert interruption.signal is heard
+        assert signal.getsignal(deaf) is signal.SIG_IGN
+
+
+def test_ctrl_c_that_is_ignored_ends_nothing_the_second_time_either() -> None:
+    with ignored(signal.SIGINT), Interruption() as interruption:
+        send(signal.SIGTERM)
+        send(signal.SIGINT)
+        assert interruption.exit_code == 143

@@ -1,0 +1,120 @@
+"""Groups of jobs, each trained side by side, several groups at once in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+
+from dqn_cli.commands.doors import import_all, imported
+from dqn_cli.config.errors import explain
+from dqn_cli.training.grouping import spans
+from dqn_cli.training.journal import Job
+from dqn_cli.training.session import Interrupted, Session
+from dqn_cli.training.signals import Interruption
+
+LOOK = 0.2  # seconds between two looks at whether a signal came
+
+
+def announce(groups: Sequence[Sequence[Job]], processes: int) -> None:
+    """Says how jobs were grouped, and what the jobs of each group alone have in common."""
+    shared = [set.intersection(*(set(job.overrides) for job in group)) for group in groups]
+    everywhere = set.intersection(*shared) if groups else set()
+    total, at_once = sum(map(len, groups)), min(len(groups), processes)
+    print(f"population of {total} jobs, training {at_once} of {len(groups)} groups at a time")
+    for group, words in zip(groups, shared, strict=True):
+        common = [word for word in group[0].overrides if word in words - everywhere]
+        how = f"{len(group)} side by side" if len(group) > 1 else "alone"
+        print(f"  {title_of(group)}: {how}  {' '.join(common)}".rstrip())
+    sys.stdout.flush()
+
+
+def title_of(group: Sequence[Job]) -> str:
+    """Such as `jobs 0-7`."""
+    return f"{'job' if len(group) == 1 else 'jobs'} {spans([job.number for job in group])}"
+
+
+def available_processes(threads: int | str) -> int:
+    """How many groups keep every core busy when each computes with so many threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max((cores or 1) // (1 if threads == "auto" else int(threads)), 1)
+
+
+def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
+    """Trains all groups, `processes` at once; what came of each job is in its result.json.
+
+    Returns 0, or the exit code of a signal that ended them; checkpoints are written then.
+    """
+    if len(groups) == 1:
+        return _train(groups[0])
+    waiting, running = list(groups), list[BaseProcess]()
+    with Interruption() as interruption, _killed_with_us(running):
+        told = False
+        while running or (waiting and not interruption):
+            while waiting and len(running) < processes and not interruption:
+                running.append(_started(waiting.pop(0)))
+            connection.wait([process.sentinel for process in running], LOOK)
+            if interruption and not told:
+                told = True
+                for process in running:
+                    process.terminate()  # it writes its checkpoints first
+            running[:] = [process for process in running if process.is_alive()]
+    return interruption.exit_code
+
+
+def _started(group: Sequence[Job]) -> BaseProcess:
+    # A new interpreter: torch's threads do not survive a fork. Ctrl-C in a terminal reaches every
+    # process; those that ignore it from their birth are told by this one what to do.
+    process = multiprocessing.get_context("spawn").Process(
+        target=_work, args=(list(group), list(imported))
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return process
+
+
+@contextmanager
+def _killed_with_us(running: Sequence[BaseProcess]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for process in running:  # after a second Ctrl-C
+            process.kill()
+
+
+def _work(group: Sequence[Job], modules: Sequence[str]) -> None:
+    """What a process of a group does."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import_all(modules)
+    sys.exit(_train(group))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _train(group: Sequence[Job]) -> int:
+    title = title_of(group)
+    try:
+        results = Session(group, title)()
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+    except Exception as error:
+        print(f"{title} failed: {explain(error)}", file=sys.stderr, flush=True)
+        return 1
+    finished = [result for result in results if result["status"] == "finished"]
+    seconds = max(result["seconds"]["total"] for result in results)
+    print(f"{title}: {len(finished)} of {len(group)} finished in {seconds:,.0f} s", flush=True)
+    return 0

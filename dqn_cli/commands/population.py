@@ -1,0 +1,90 @@
+"""A sweep as populations: `hydra/launcher=population` trains its jobs side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from dqn_cli.commands.groups import announce, train_groups
+from dqn_cli.commands.job import shown
+from dqn_cli.config.errors import explain
+from dqn_cli.config.validation import settings_from
+from dqn_cli.training.grouping import grouped
+from dqn_cli.training.journal import Job
+from dqn_cli.training.result import RESULT
+from dqn_cli.training.session import TrainingFailure
+
+
+def launch(
+    context: HydraContext,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    processes: int,
+    members: int,
+) -> list[JobReturn]:
+    """Trains jobs in groups of at most `members`, `processes` at once; `first` is a number.
+
+    A job that fails is told of in what is returned; a signal raises SystemExit.
+    """
+    setup_globals()
+    planned = [
+        _planned(context, config, first + index, overrides)
+        for index, overrides in enumerate(job_overrides)
+    ]
+    jobs = [each.return_value for each in planned if each.status is JobStatus.COMPLETED]
+    groups = grouped(jobs, processes, members)
+    announce(groups, processes)
+    exit_code = train_groups(groups, processes)
+    for each in planned:
+        if each.status is JobStatus.COMPLETED:
+            _take_result(each, each.return_value)
+    if exit_code:
+        for job in jobs:
+            if not (job.folder / RESULT).exists():  # it never began
+                shutil.rmtree(job.folder)
+        print(f"interrupted; go on with: dqn-train resume={shown(Path(config.hydra.sweep.dir))}")
+        sys.exit(exit_code)
+    return planned
+
+
+def _planned(
+    context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
+) -> JobReturn:
+    """A job with its folder, as Hydra prepares one; it has not begun."""
+
+    def plan(composed: DictConfig) -> Job:
+        hydra = HydraConfig.get()
+        folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+        print(f"job {number}: {' '.join(typed)}")
+        try:
+            return Job(settings_from(composed), shown(folder), typed, number)
+        except Exception as error:
+            print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
+            raise
+
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    return run_job(plan, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+
+
+def _take_result(planned: JobReturn, job: Job) -> None:
+    """Makes what a job's result.json says Hydra's own result: its best mean, or its error."""
+    file = job.folder / RESULT
+    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if result.get("status") == "finished":
+        planned.return_value = result["best"] and result["best"]["mean"]
+    else:
+        planned.status = JobStatus.FAILED
+        reason = result.get("error") or "its process ended without a result"
+        planned.return_value = TrainingFailure(f"job {job.number}: {reason}")
