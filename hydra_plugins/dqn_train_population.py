@@ -23,13 +23,13 @@ class PopulationConfig:
 
     _target_: str = "hydra_plugins.dqn_train_population.PopulationLauncher"
     processes: Any = "auto"  # at most so many groups train at once; auto: one for each core
-    members: int = 16  # at most so many jobs in one group
+    members: Any = 16  # at most so many jobs in one group
 
 
 class PopulationLauncher(Launcher):
-    """Hydra's side of a population; dqn_cli.commands.population does the work."""
+    """Hydra's side of a population; dqn_cli.commands.launcher does the work."""
 
-    def __init__(self, processes: Any, members: int) -> None:
+    def __init__(self, processes: Any, members: Any) -> None:
         self._processes, self._members = processes, members
 
     def setup(
@@ -44,14 +44,15 @@ class PopulationLauncher(Launcher):
         """Trains all jobs, and returns when the last has ended."""
         if "dqn_cli" not in sys.modules:
             raise ValueError("hydra/launcher=population is for dqn-train alone")
-        from dqn_cli.commands.groups import available_processes
-        from dqn_cli.commands.population import launch
+        from dqn_cli.commands.launcher import launch
 
-        processes = self._processes
-        if processes == "auto":
-            processes = available_processes(self._config.threads)
         return launch(
-            self._context, self._config, job_overrides, initial_job_idx, processes, self._members
+            self._context,
+            self._config,
+            job_overrides,
+            initial_job_idx,
+            self._processes,
+            self._members,
         )
 
 

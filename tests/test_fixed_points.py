@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -128,6 +129,8 @@ TOLERANCE = {
     "drqn": (0.15, 0.5),
 }
 
+NOISIEST = ("munchausen_iqn", "drqn")
+
 
 @pytest.fixture(autouse=True)
 def known_mdp() -> Iterator[None]:
@@ -137,15 +140,19 @@ def known_mdp() -> Iterator[None]:
     del gymnasium.registry["KnownMdp-v0"]
 
 
-def learned(settings: Settings) -> Array:
-    (agent,), run = build_run([settings])
-    for _ in train([settings], run):
+def learned(settings: Settings, seeds: int) -> Array:
+    """Action values [states, actions], the mean of what so many members have learned."""
+    members = [replace(settings, seed=seed) for seed in range(seeds)]
+    agents, run = build_run(members)
+    for _ in train(members, run):
         pass
     run.envs.close()
     states, none = torch.eye(STATES), torch.zeros(0)
-    memory = torch.zeros(STATES, agent.model.state_size)
-    q, _ = agent.model.act(run.learner.state.parameters[0], states, memory, none)
-    return q.detach().numpy().astype(float)
+    model = agents[0].model
+    memory = torch.zeros(STATES, model.state_size)
+    parameters = run.learner.state.parameters
+    q = torch.stack([model.act(own, states, memory, none)[0] for own in parameters])
+    return q.mean(0).detach().numpy().astype(float)
 
 
 @pytest.mark.parametrize("preset", OPERATORS)
@@ -154,7 +161,8 @@ def test_a_preset_converges_to_the_fixed_point_of_its_operator(
 ) -> None:
     words = [word for word in SETTINGS if preset != "pqn" or not word.startswith("target")]
     settings = settings_of(f"agent={preset}", *words, *OWN[preset])
-    q = learned(settings) / settings.env.kwargs.get("scale", 1)
+    # Where chance is large, it is the mean of several seeds that tells what is converged to.
+    q = learned(settings, 4 if preset in NOISIEST else 1) / settings.env.kwargs.get("scale", 1)
     expected = fixed_point(OPERATORS[preset])
     error = np.abs(q - expected)[LEARNED]
     mean, largest = TOLERANCE.get(preset, (0.06, 0.2))

@@ -14,8 +14,10 @@ from multiprocessing.process import BaseProcess
 
 from dqn_cli.commands.doors import import_all, imported
 from dqn_cli.config.errors import explain
+from dqn_cli.storage import write_json
 from dqn_cli.training.grouping import spans
 from dqn_cli.training.journal import Job
+from dqn_cli.training.result import RESULT, result_of_none
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.signals import Interruption
 
@@ -49,7 +51,7 @@ def available_processes(threads: int | str) -> int:
 def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
     """Trains all groups, `processes` at once; what came of each job is in its result.json.
 
-    Returns 0, or the exit code of a signal that ended them; checkpoints are written then.
+    Returns the exit code of a signal that ended them, after checkpoints were written, or 0.
     """
     if len(groups) == 1:
         return _train(groups[0])
@@ -69,17 +71,26 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
 
 
 def _started(group: Sequence[Job]) -> BaseProcess:
-    # A new interpreter: torch's threads do not survive a fork. Ctrl-C in a terminal reaches every
-    # process; those that ignore it from their birth are told by this one what to do.
+    # A new interpreter: torch's threads do not survive a fork.
     process = multiprocessing.get_context("spawn").Process(
         target=_work, args=(list(group), list(imported))
     )
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with _born_deaf():
         process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
     return process
+
+
+@contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Ctrl-C in a terminal reaches every process; those started here are told what to do by us."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -106,14 +117,20 @@ def _end_with_parent() -> None:
 
 
 def _train(group: Sequence[Job]) -> int:
+    """The exit code of a signal, or 0: what failed says so in its result.json."""
     title = title_of(group)
     try:
         results = Session(group, title)()
     except Interrupted as interrupted:
         return interrupted.exit_code
     except Exception as error:
-        print(f"{title} failed: {explain(error)}", file=sys.stderr, flush=True)
-        return 1
+        reason = explain(error)
+        print(f"{title} failed: {reason}", file=sys.stderr, flush=True)
+        for job in group:
+            if not (job.folder / RESULT).exists():
+                result = result_of_none(job.settings, job.overrides, "failed", reason)
+                write_json(job.folder / RESULT, result)
+        return 0
     finished = [result for result in results if result["status"] == "finished"]
     seconds = max(result["seconds"]["total"] for result in results)
     print(f"{title}: {len(finished)} of {len(group)} finished in {seconds:,.0f} s", flush=True)

@@ -5,15 +5,15 @@ dqn-train trains a deep Q-network.
 
   dqn-train [env=ID] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
-Commands people type
+Ten commands people type
   dqn-train                                        CartPole-v1, ready in a minute
   dqn-train env=LunarLander-v3 agent=d3qn          another environment, another agent
   dqn-train env=Blackjack-v1 steps=1e5             any Gymnasium id
   dqn-train env=my_package:MyEnv-v0                your own
   dqn-train network.widths=[256,256] optimizer.lr=3e-4
   dqn-train target=soft target.tau=0.01 exploration=exponential
-  dqn-train -m seed=0,1,2 update=dqn,double        every combination, and a table at the end
-  dqn-train -m 'seed=range(16)' hydra/launcher=population    a sweep's jobs side by side, faster
+  dqn-train -m 'seed=range(8)' update=dqn,double hydra/launcher=population
+                                                   every combination side by side, and a table
   dqn-train +experiment=soft-huber                 a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run or sweep
   dqn-train --cfg job                              the whole configuration, without running

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Linear
-from dqn_cli.commands.groups import announce, available_processes, train_groups
+from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
 from dqn_cli.commands.job import closing_words
 from dqn_cli.commands.sweep import report_sweep
 from dqn_cli.config.stored import stored_settings
@@ -22,18 +22,19 @@ from dqn_cli.training.grouping import structure
 from dqn_cli.training.journal import Job
 from dqn_cli.training.loop import finished, horizon
 from dqn_cli.training.result import RESULT
-from dqn_cli.training.session import Interrupted, train_alone
+from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.settings import Settings
 
 
 def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> int:
     """Continues from checkpoints/last; a run that is finished says so."""
-    if not (folder / FOLDER).exists() and (runs := list(_runs_in(folder))):
+    runs = [last.parents[1] for last in sorted(folder.glob(f"*/{FOLDER}/last"))]
+    if runs and not (folder / FOLDER).exists():
         return _resume_sweep(folder, runs, overrides, modules)
     data = load_last(folder)
     job = _job(folder, data, overrides, modules)
     clock = Clock(*data["clock"])
-    if finished(job.settings, clock):
+    if _is_over(job, clock):
         print(f"{folder} is finished after {clock.steps:,} steps; steps=N goes on to more")
         return 0
     try:
@@ -48,16 +49,21 @@ def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> in
 def _resume_sweep(
     folder: Path, runs: Sequence[Path], overrides: Sequence[str], modules: Sequence[str]
 ) -> int:
-    """Goes on with each run that was interrupted, side by side with those it was trained among."""
+    """Goes on with each run that was interrupted, side by side with those it was trained among.
+
+    One that has failed is resumed by its own name alone.
+    """
     groups: dict[Any, list[Job]] = {}
     for run in runs:
+        if _status(run) == "failed":
+            continue
         data = load_last(run)
         job = _job(run, data, overrides, modules)
         steps, updates, _ = data["clock"]
         # A killed process may have left its members' checkpoints at different steps.
         stored = int(data["stream"].get("appends", 0))
         together = (*data["together"], structure(job.settings), steps, updates, stored)
-        if not finished(job.settings, Clock(*data["clock"])):
+        if not _is_over(job, Clock(*data["clock"])):
             groups.setdefault(together, []).append(job)
     if not groups:
         print(f"every run in {folder} is finished or has failed; steps=N goes on to more")
@@ -73,15 +79,15 @@ def _resume_sweep(
         print(f"interrupted; go on with: dqn-train resume={folder}")
         return exit_code
     jobs = [job for group in in_order for job in group]
-    return int(any(_status(job.folder) != "finished" for job in jobs))
+    failed = [job for job in jobs if _status(job.folder) != "finished"]
+    if failed:
+        raise TrainingFailure(f"{title_of(failed)} failed; the table above has the others")
+    return 0
 
 
-def _runs_in(folder: Path) -> Iterator[Path]:
-    """The runs of a sweep that can go on; one that failed is only resumed by its own name."""
-    for last in sorted(folder.glob(f"*/{FOLDER}/last")):
-        run = last.parents[1]
-        if _status(run) != "failed":
-            yield run
+def _is_over(job: Job, clock: Clock) -> bool:
+    """Whether nothing is left to do; one that was interrupted at its end is still to be judged."""
+    return finished(job.settings, clock) and _status(job.folder) != "interrupted"
 
 
 def _status(run: Path) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.clock import crossings
 from dqn_cli.envs.building import Vectorization
 from dqn_cli.envs.seeding import episode_seeds
 from dqn_cli.evaluation.policy import GreedyPolicy
@@ -58,13 +59,18 @@ class Journal:
         self._together = together
         self._checkpoints = checkpoints.CheckpointFolder(job.folder, job.settings.checkpoint.keep)
         self._events: EventFile | None = None
-        self._evaluated = -1  # the step of the latest evaluation
         self._warned = False  # of a support that is too narrow
 
     @property
     def is_finished(self) -> bool:
         """Whether its steps or episodes are done."""
         return finished(self._settings, self._run.clocks[self.member])
+
+    @property
+    def missed_evaluation(self) -> bool:
+        """Whether one was due before the run was interrupted."""
+        latest = max(self.tracker.evaluated, 0)
+        return crossings(latest, self._steps, self._settings.eval.every) > 0
 
     def open(self) -> None:
         """Begins to write events."""
@@ -83,7 +89,7 @@ class Journal:
     def evaluate(self, stopped: Callable[[], bool]) -> dict[str, float]:
         """Plays greedily unless that is done at this step; nothing if `stopped` meanwhile."""
         settings = self._settings
-        if self._steps == self._evaluated:
+        if self._steps == self.tracker.evaluated:
             return {}
         episodes = play(
             GreedyPolicy(self._agent.model, self._run.learner.state.parameters[self.member]),
@@ -96,7 +102,7 @@ class Journal:
         )
         if episodes is None:
             return {}
-        self._evaluated = self._steps
+        self.tracker.evaluated = self._steps
         judged = summarize(episodes.returns)
         summary = {"step": self._steps, "episodes": settings.eval.episodes, **judged._asdict()}
         self.tracker.final = summary

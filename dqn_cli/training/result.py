@@ -28,13 +28,7 @@ def result_of(
 ) -> dict[str, Any]:
     """The result of a member that is finished, interrupted or failed."""
     seconds, clock = tracker.seconds, run.clocks[member]
-    return {
-        "schema": SCHEMA,
-        "status": status,
-        "error": error,
-        "env": settings.env.id,
-        "seed": settings.seed,
-        "overrides": list(overrides),
+    return result_of_none(settings, overrides, status, error) | {
         "steps": clock.steps,
         "episodes": clock.episodes,
         "updates": clock.updates,
@@ -46,10 +40,33 @@ def result_of(
         },
         "compile": compiled,
         "members": len(run.clocks),
-        "threads": torch.get_num_threads(),
         "device": str(run.learner.state.parameters.device),
         "final": tracker.final,
         "best": tracker.best,
+    }
+
+
+def result_of_none(
+    settings: Settings, overrides: Sequence[str], status: str, error: str | None
+) -> dict[str, Any]:
+    """The result of a run that could not begin."""
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "error": error,
+        "env": settings.env.id,
+        "seed": settings.seed,
+        "overrides": list(overrides),
+        "steps": 0,
+        "episodes": 0,
+        "updates": 0,
+        "seconds": {"total": 0.0, "train": 0.0, "eval": 0.0, "compile": 0.0},
+        "compile": False,
+        "members": 1,
+        "threads": torch.get_num_threads(),
+        "device": None,
+        "final": None,
+        "best": None,
         "versions": versions(),
         "git_commit": git_commit(),
     }

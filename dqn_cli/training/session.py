@@ -102,8 +102,9 @@ class Session:
                     self._close(journal, "interrupted")
         except BaseException as caught:
             error = " ".join(str(caught).split()) or type(caught).__name__
+            status = "interrupted" if isinstance(caught, KeyboardInterrupt) else "failed"
             for journal in list(self._active):
-                self._close(journal, "failed", error)
+                self._close(journal, status, error)
             raise
         finally:
             self.run.envs.close()
@@ -122,7 +123,10 @@ class Session:
         # Without this, Python's collector walks through all of torch's objects every so often.
         gc.freeze()
         ticks = train(self._settings, self.run)
-        self._finish(display, interruption)  # those that were interrupted at their end
+        # What a signal kept from being judged when the session before was interrupted.
+        missed = [journal for journal in self._active if journal.missed_evaluation]
+        self._evaluate(missed, display, interruption)
+        self._finish(display, interruption)
         while not interruption and self._active:
             try:
                 tick = next(ticks, None)
@@ -160,16 +164,17 @@ class Session:
     def _evaluate(
         self, journals: Sequence[Journal], display: Display, interruption: Interruption
     ) -> None:
+        if not journals:
+            return
         with self._stopwatch.booked("eval"):
             self._show(display, [each.evaluate(lambda: bool(interruption)) for each in journals])
 
     def _finish(self, display: Display, interruption: Interruption) -> None:
         """Judges, saves and closes the members that have finished."""
-        over = [journal for journal in self._active if journal.is_finished]
-        if not over:
+        if not any(journal.is_finished for journal in self._active):
             return
         self._end_diverged(display)
-        over = [journal for journal in over if journal in self._active]
+        over = [journal for journal in self._active if journal.is_finished]
         self._evaluate(over, display, interruption)
         for journal in over:
             if not interruption:

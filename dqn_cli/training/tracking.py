@@ -27,6 +27,7 @@ class Tracker:
     def __init__(self, envs: int, stopwatch: Stopwatch, member: int = 0) -> None:
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
+        self.evaluated = -1  # the step of the latest evaluation
         self._stopwatch, self._member = stopwatch, member
         self._earlier = dict.fromkeys(ACTIVITIES, 0.0)  # seconds, in sessions before this one
         self._return, self._length = [0.0] * envs, [0] * envs  # of the running episodes
@@ -84,6 +85,7 @@ class Tracker:
         self._sum_up()
         return {
             "best": self.best,
+            "evaluated": self.evaluated,
             "seconds": self.seconds,
             "return": list(self._return),
             "length": list(self._length),
@@ -95,7 +97,7 @@ class Tracker:
 
     def load(self, state: Mapping[str, Any], now: Clock) -> None:
         """Goes on from a `state()`."""
-        self.best = state["best"]
+        self.best, self.evaluated = state["best"], state["evaluated"]
         self._earlier = dict(state["seconds"])
         self._return, self._length = list(state["return"]), list(state["length"])
         self._returns.extend(state["returns"])

@@ -1,17 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.commands import resume
+from dqn_cli.commands.groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
+from dqn_cli.storage import load_checkpoint
+from dqn_cli.training.journal import Job
 from dqn_cli.training.loop import horizon
+from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.settings import Settings
 
 Typed = Callable[..., int]
+Compose = Callable[..., Settings]
+Lines = pytest.CaptureFixture[str]
 
 
 def test_a_longer_run_keeps_the_schedule_it_had(settings_of: Callable[..., Settings]) -> None:
@@ -49,3 +63,268 @@ def test_a_damaged_checkpoint_is_refused(
     last.write_bytes(content)
     assert type_train("resume=run", "steps=300") == 1
     assert "damaged" in capsys.readouterr().err.splitlines()[-1]
+
+
+SMALL = (
+    "steps=150", "learning_starts=30", "train_every=2", "updates_per_train=1", "eval.every=50",
+    "network.widths=[4]", "replay.batch_size=8", "dtype=float64", "optimizer.schedule=constant",
+    "exploration.duration=60", "eval.episodes=1",
+)  # fmt: skip
+
+
+def sweep_of(
+    settings_of: Compose, name: str, *words: str, rates: Sequence[float] = (1e-3, 1e-2, 1e-4)
+) -> list[Job]:
+    """Jobs of a sweep that has not begun, with what Hydra writes into their folders."""
+    jobs = []
+    for number, rate in enumerate(rates):
+        folder = Path(name) / f"{number}_job"
+        (folder / ".hydra").mkdir(parents=True)
+        (folder / ".hydra" / "overrides.yaml").write_text(f"- optimizer.lr={rate}\n")
+        (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{job: {{num: {number}}}}}\n")
+        settings = settings_of(*SMALL, *words)
+        own = replace(settings, optimizer=replace(settings.optimizer, lr=rate), seed=number)
+        jobs.append(Job(own, folder, [f"optimizer.lr={rate}"], number))
+    return jobs
+
+
+def train_until(jobs: Sequence[Job], step: int) -> None:
+    """Trains the jobs side by side until a signal comes in this step."""
+    session = Session(jobs, "jobs")
+    envs = session.run.envs
+    real = envs.step
+
+    def stepped(action: Any) -> Any:
+        if session.run.clocks[0].steps == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(action)
+
+    envs.step = stepped  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        session()
+
+
+def last(job: Job) -> dict[str, Any]:
+    return load_checkpoint(job.folder / "checkpoints" / "last")
+
+
+def result(job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((job.folder / "result.json").read_text())
+    return found
+
+
+def statuses(sweep: str) -> list[str]:
+    """What sweep.csv says, in the order of the jobs."""
+    with (Path(sweep) / "sweep.csv").open() as file:
+        return [row["status"] for row in sorted(csv.DictReader(file), key=lambda row: row["job"])]
+
+
+def check_same_bits(one: Job, other: Job) -> None:
+    mine, yours = last(one), last(other)
+    assert mine["clock"] == yours["clock"]
+    for name in ("parameters", "target", "moments"):
+        assert torch.equal(mine["learner"][name], yours["learner"][name])
+    best = [load_checkpoint(job.folder / "checkpoints" / "best") for job in (one, other)]
+    assert torch.equal(best[0]["parameters"], best[1]["parameters"])
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Lets groups train one after another, in no processes of their own; which they were."""
+    seen: list[list[int]] = []
+
+    def trained(groups: Sequence[Sequence[Job]], processes: int) -> int:
+        seen.extend([job.number for job in group] for group in groups)
+        return max(train_groups([group], 1) for group in groups)
+
+    monkeypatch.setattr(resume, "train_groups", trained)
+    return seen
+
+
+def test_a_sweep_goes_on_to_the_bits_that_it_would_have_come_to(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    whole, halves = (sweep_of(settings_of, name) for name in ("whole", "halves"))
+    Session(whole, "jobs")()
+    train_until(halves, 77)
+    assert type_train("resume=halves") == 0
+    for one, other in zip(whole, halves, strict=True):
+        check_same_bits(one, other)
+        assert (result(other)["status"], result(other)["members"]) == ("finished", 3)
+        assert result(other)["overrides"] == other.overrides
+    said = capsys.readouterr().out
+    assert "jobs 0-2: 3 side by side" in said
+    assert "resumed at step 77" in said
+    assert statuses("halves") == ["finished"] * 3
+
+
+def test_a_finished_sweep_says_so_and_may_go_on_to_more(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    whole = sweep_of(settings_of, "whole")
+    jobs = sweep_of(settings_of, "sweep", "steps=100")
+    for sweep in (whole, jobs):
+        Session(sweep, "jobs")()
+    before = [job.folder.joinpath("checkpoints", "last").read_bytes() for job in jobs]
+    assert type_train("resume=sweep") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("every run in sweep is finished")
+    assert before == [job.folder.joinpath("checkpoints", "last").read_bytes() for job in jobs]
+    assert type_train("resume=sweep", "steps=150") == 0
+    for one, other in zip(whole, jobs, strict=True):
+        check_same_bits(one, other)
+        assert result(other)["overrides"] == [*other.overrides, "steps=150"]
+
+
+def test_a_job_that_failed_is_left_alone(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null")
+    words = (*explode, "log.every=10", "checkpoint.every=20")
+    jobs = sweep_of(settings_of, "sweep", *words, rates=(1e-3, 1e30, 1e-4))
+    train_until(jobs, 100)
+    assert [result(job)["status"] for job in jobs] == ["interrupted", "failed", "interrupted"]
+    before = {file: file.stat().st_mtime_ns for file in jobs[1].folder.rglob("*")}
+    assert type_train("resume=sweep") == 0
+    assert {file: file.stat().st_mtime_ns for file in jobs[1].folder.rglob("*")} == before
+    assert "jobs 0, 2: 2 side by side" in capsys.readouterr().out
+    assert statuses("sweep") == ["finished", "failed", "finished"]
+    assert type_train("resume=sweep") == 0
+    assert "has failed" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_sweep_of_failures_alone_says_so(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    jobs = sweep_of(settings_of, "sweep", "steps=40", rates=(1e-3, 1e-2))
+    for job, done in zip(jobs, Session(jobs, "jobs")(), strict=True):
+        (job.folder / "result.json").write_text(json.dumps(done | {"status": "failed"}))
+    capsys.readouterr()
+    type_train("resume=sweep", "steps=80")
+    shown = capsys.readouterr()
+    assert "failed" in shown.out + shown.err
+    assert [result(job)["steps"] for job in jobs] == [40, 40]
+
+
+def test_a_member_that_stands_at_another_step_goes_on_in_a_group_of_its_own(
+    type_train: Typed, settings_of: Compose, in_this_process: list[list[int]]
+) -> None:
+    whole, halves = (sweep_of(settings_of, name) for name in ("whole", "halves"))
+    Session(whole, "jobs")()
+    train_until(halves, 50)
+    older = halves[1].folder / "checkpoints" / "last"
+    kept = shutil.copy(older, "kept")
+    train_until([job._replace(resumes=True) for job in halves], 90)
+    shutil.copy(kept, older)
+    assert type_train("resume=halves") == 0
+    assert sorted(in_this_process) == [[0, 2], [1]]
+    assert [result(job)["members"] for job in halves] == [2, 1, 2]
+    for one, other in zip(whole, halves, strict=True):
+        ends = [last(job)["parameters"] for job in (one, other)]
+        torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
+
+
+def test_a_killed_run_without_a_result_goes_on_too(type_train: Typed, settings_of: Compose) -> None:
+    jobs = sweep_of(settings_of, "sweep", rates=(1e-3, 1e-2))
+    train_until(jobs, 77)
+    for job in jobs:
+        (job.folder / "result.json").unlink()
+    assert type_train("resume=sweep") == 0
+    assert [result(job)["steps"] for job in jobs] == [150, 150]
+
+
+def test_one_member_goes_on_alone_by_its_own_folder(
+    type_train: Typed, settings_of: Compose
+) -> None:
+    whole, halves = (sweep_of(settings_of, name) for name in ("whole", "halves"))
+    Session(whole, "jobs")()
+    train_until(halves, 77)
+    assert type_train(f"resume={halves[1].folder}") == 0
+    assert [result(job)["status"] for job in halves] == ["interrupted", "finished", "interrupted"]
+    assert result(halves[1])["members"] == 1
+    ends = [last(jobs[1])["parameters"] for jobs in (whole, halves)]
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
+    # The others go on without it.
+    assert type_train("resume=halves") == 0
+    assert [result(job)["members"] for job in halves] == [2, 1, 2]
+    ends = [last(jobs[2])["parameters"] for jobs in (whole, halves)]
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-9)
+
+
+def test_runs_that_were_trained_one_after_another_stay_apart(
+    type_train: Typed, settings_of: Compose, in_this_process: list[list[int]]
+) -> None:
+    whole, jobs = (sweep_of(settings_of, name, rates=(1e-3, 1e-2)) for name in ("whole", "sweep"))
+    for job in whole:
+        Session([job])()
+    for job in jobs:
+        train_until([job], 77)
+    assert type_train("resume=sweep") == 0
+    assert in_this_process == [[0], [1]]
+    for one, other in zip(whole, jobs, strict=True):
+        check_same_bits(one, other)
+
+
+def test_a_resumed_sweep_can_be_interrupted_again(
+    type_train: Typed, settings_of: Compose, monkeypatch: pytest.MonkeyPatch, capsys: Lines
+) -> None:
+    whole, jobs = (sweep_of(settings_of, name) for name in ("whole", "sweep"))
+    Session(whole, "jobs")()
+    train_until(jobs, 45)
+
+    def interrupted(groups: Sequence[Sequence[Job]], processes: int) -> int:
+        train_until(groups[0], 90)
+        return 143
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "train_groups", interrupted)
+        assert type_train("resume=sweep") == 143
+    assert "go on with: dqn-train resume=sweep" in capsys.readouterr().out.splitlines()[-1]
+    assert statuses("sweep") == ["interrupted"] * 3
+    assert type_train("resume=sweep") == 0
+    for one, other in zip(whole, jobs, strict=True):
+        check_same_bits(one, other)
+
+
+def test_a_resumed_sweep_in_which_a_job_fails_ends_with_an_error(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=10")
+    jobs = sweep_of(settings_of, "sweep", *explode, rates=(1e-3, 1e30))
+    train_until(jobs, 15)
+    assert type_train("resume=sweep") == 1
+    assert statuses("sweep") == ["finished", "failed"]
+    shown = capsys.readouterr()
+    assert "NaN" in shown.out + shown.err
+    assert shown.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=1", "seed=3", "steps"])
+def test_what_may_not_change_may_not_change_in_a_sweep(
+    type_train: Typed, settings_of: Compose, capsys: Lines, word: str
+) -> None:
+    train_until(sweep_of(settings_of, "sweep", "steps=60", rates=(1e-3, 1e-2)), 20)
+    assert type_train("resume=sweep", word) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "can't change" in line
+
+
+def test_a_damaged_checkpoint_of_a_sweep_is_named(
+    type_train: Typed, settings_of: Compose, capsys: Lines
+) -> None:
+    jobs = sweep_of(settings_of, "sweep", "steps=60", rates=(1e-3, 1e-2))
+    train_until(jobs, 20)
+    file = jobs[1].folder / "checkpoints" / "last"
+    file.write_bytes(file.read_bytes()[:-9])
+    assert type_train("resume=sweep") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "damaged" in line
+    assert str(jobs[1].folder) in line
+
+
+def test_a_folder_without_runs_is_refused(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    (in_folder / "empty" / "0_job" / ".hydra").mkdir(parents=True)
+    assert type_train("resume=empty") == 1
+    assert "empty holds no checkpoints/last" in capsys.readouterr().err.splitlines()[-1]

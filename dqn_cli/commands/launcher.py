@@ -14,10 +14,11 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from dqn_cli.commands.groups import announce, train_groups
+from dqn_cli.commands.groups import announce, available_processes, train_groups
 from dqn_cli.commands.job import shown
 from dqn_cli.config.errors import explain
-from dqn_cli.config.validation import settings_from
+from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.grouping import grouped
 from dqn_cli.training.journal import Job
 from dqn_cli.training.result import RESULT
@@ -29,32 +30,43 @@ def launch(
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
     first: int,
-    processes: int,
-    members: int,
+    processes: Any,
+    members: Any,
 ) -> list[JobReturn]:
     """Trains jobs in groups of at most `members`, `processes` at once; `first` is a number.
 
-    A job that fails is told of in what is returned; a signal raises SystemExit.
+    A job that fails is told of in what is returned; a signal raises SystemExit. Raises ConfigError
+    if `processes` is neither `auto` nor a number, or `members` is none.
     """
+    _check("processes", processes, or_auto=True)
+    _check("members", members)
     setup_globals()
     planned = [
         _planned(context, config, first + index, overrides)
         for index, overrides in enumerate(job_overrides)
     ]
-    jobs = [each.return_value for each in planned if each.status is JobStatus.COMPLETED]
+    begun = [each for each in planned if each.status is JobStatus.COMPLETED]
+    jobs = [job._replace(folder=shown(job.folder)) for job in (each.return_value for each in begun)]
+    if processes == "auto":
+        processes = available_processes(jobs[0].settings.threads) if jobs else 1
     groups = grouped(jobs, processes, members)
     announce(groups, processes)
     exit_code = train_groups(groups, processes)
-    for each in planned:
-        if each.status is JobStatus.COMPLETED:
-            _take_result(each, each.return_value)
+    for each, job in zip(begun, jobs, strict=True):
+        _take_result(each, job)
     if exit_code:
         for job in jobs:
-            if not (job.folder / RESULT).exists():  # it never began
-                shutil.rmtree(job.folder)
+            if not (job.folder / RESULT).exists() and not (job.folder / FOLDER).exists():
+                shutil.rmtree(job.folder)  # it never began
         print(f"interrupted; go on with: dqn-train resume={shown(Path(config.hydra.sweep.dir))}")
         sys.exit(exit_code)
     return planned
+
+
+def _check(key: str, value: Any, or_auto: bool = False) -> None:
+    if not (isinstance(value, int) and value >= 1) and not (or_auto and value == "auto"):
+        right = f"{'auto or ' if or_auto else ''}a whole number of at least 1"
+        raise ConfigError(f"hydra.launcher.{key}={value} is not valid: it must be {right}")
 
 
 def _planned(
@@ -67,7 +79,7 @@ def _planned(
         folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
         print(f"job {number}: {' '.join(typed)}")
         try:
-            return Job(settings_from(composed), shown(folder), typed, number)
+            return Job(settings_from(composed), folder, typed, number)
         except Exception as error:
             print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
             raise
