@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from dqn_cli.commands.doors import import_all, imported
 from dqn_cli.config.errors import explain
 from dqn_cli.storage import write_json
+from dqn_cli.training.building import available_cores
 from dqn_cli.training.grouping import spans
 from dqn_cli.training.journal import Job
 from dqn_cli.training.result import RESULT, result_of_none
@@ -44,8 +45,7 @@ def title_of(group: Sequence[Job]) -> str:
 
 def available_processes(threads: int | str) -> int:
     """How many groups keep every core busy when each computes with so many threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max((cores or 1) // (1 if threads == "auto" else int(threads)), 1)
+    return max(available_cores() // (1 if threads == "auto" else int(threads)), 1)
 
 
 def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:

@@ -54,12 +54,14 @@ def _resume_sweep(
     One that has failed is resumed by its own name alone.
     """
     groups: dict[Any, list[Job]] = {}
+    threads = 1
     for run in runs:
         if _status(run) == "failed":
             continue
         data = load_last(run)
         job = _job(run, data, overrides, modules)
         steps, updates, _ = data["clock"]
+        threads = max(threads, data["threads"])
         # A killed process may have left its members' checkpoints at different steps.
         stored = int(data["stream"].get("appends", 0))
         together = (*data["together"], structure(job.settings), steps, updates, stored)
@@ -69,7 +71,6 @@ def _resume_sweep(
         print(f"every run in {folder} is finished or has failed; steps=N goes on to more")
         return 0
     in_order = [sorted(group, key=lambda job: job.number) for group in groups.values()]
-    threads = in_order[0][0].settings.threads
     announce(in_order, processes := available_processes(threads))
     try:
         exit_code = train_groups(in_order, processes)

@@ -51,6 +51,7 @@ def run_data(
         "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
         "compiled": compiled,
+        "threads": torch.get_num_threads(),
     }
 
 

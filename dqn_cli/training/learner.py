@@ -71,7 +71,9 @@ class Learner:
         """One gradient step on what was drawn; `factors` multiply each member's learning rate."""
         numbers = self._numbers(drawn, noise)
         self._factors[:] = factors
-        return Seen(*self._update(drawn, numbers, self._factor.to(self._like.device)))
+        seen = Seen(*self._update(drawn, numbers, self._factor.to(self._like.device)))
+        # Machine code may answer in memory as large as all parameters; metrics are kept for long.
+        return seen._replace(metrics=seen.metrics.clone())
 
     def blend_target(self, taus: Sequence[float]) -> None:
         """Moves each member's target parameters this share of the way to the online ones."""

@@ -93,8 +93,7 @@ class Population:
         after, norm = functions.step(state, gradient, factors)
         with torch.no_grad():
             state.parameters.copy_(after.parameters)
-            for own, new in zip(state.moments.unbind(1), after.moments.unbind(1), strict=True):
-                own.copy_(new)
+            state.moments.copy_(after.moments)
             state.corrections.copy_(after.corrections)
         return Seen(torch.stack([*estimates, norm]), *surprise)
 

@@ -16,7 +16,7 @@ import torch
 from dqn_cli.agent.clock import crossings
 from dqn_cli.envs.building import EnvironmentFailure
 from dqn_cli.training import checkpoints
-from dqn_cli.training.building import build_run, can_compile, worth_compiling
+from dqn_cli.training.building import build_run, can_compile, thread_count, worth_compiling
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
 from dqn_cli.training.journal import Job, Journal
@@ -62,7 +62,6 @@ class Session:
         """
         self._settings, self._title = [job.settings for job in jobs], title
         structure = self._structure = self._settings[0]  # what all have in common is read here
-        torch.set_num_threads(1 if structure.threads == "auto" else int(structure.threads))
         # Moments of units that died fade into numbers that processors are slow with.
         torch.set_flush_denormal(True)
         self._stopwatch = Stopwatch()
@@ -75,6 +74,11 @@ class Session:
         self._compiler = AheadOfTime(print, waiting) if wanted else None
         places = [place for data in resumed for place in checkpoints.places_in(data)]
         agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
+        size = self.run.learner.state.parameters.shape[1]
+        threads = thread_count(structure, len(jobs), size)
+        if resumed and structure.threads == "auto":
+            threads = resumed[0]["threads"]
+        torch.set_num_threads(threads)
         together = [job.folder.name for job in jobs]
         self.journals = [
             Journal(job, member, agent, self.run, self._stopwatch, together)

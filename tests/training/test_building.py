@@ -14,7 +14,13 @@ from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.rollouts import RolloutSampler
 from dqn_cli.replay.samplers import Sampler, UniformSampler
 from dqn_cli.training import building
-from dqn_cli.training.building import agent_for, build_run, torch_device, worth_compiling
+from dqn_cli.training.building import (
+    agent_for,
+    build_run,
+    thread_count,
+    torch_device,
+    worth_compiling,
+)
 from dqn_cli.training.loop import Run, act, remember, train
 from dqn_cli.training.settings import Device, Settings
 
@@ -189,3 +195,29 @@ def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
         pass
     run.envs.close()
     assert calls == (["act"] * 5 + ["update"] * 2) * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "members", "threads"),
+    [
+        (("replay.batch_size=64",), 1, 2),
+        (("replay.batch_size=64",), 2, 1),
+        (("replay.batch_size=32",), 1, 1),
+        (("replay.batch_size=64", "threads=1"), 1, 1),
+        (("replay.batch_size=1", "threads=3"), 4, 3),
+    ],
+)
+def test_a_lone_run_of_large_products_takes_two_threads(
+    settings_of: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    members: int,
+    threads: int,
+) -> None:
+    monkeypatch.setattr(building, "available_cores", lambda: 8)
+    assert thread_count(settings_of(*words), members, parameters=67_586) == threads
+
+
+def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "available_cores", lambda: 1)
+    assert thread_count(settings_of(), 1, parameters=10**9) == 1
