@@ -19,6 +19,8 @@ from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Randomness
 from dqn_cli.training.settings import Settings
 
+Answer = TypeVar("Answer")
+
 
 @dataclass
 class Run:
@@ -130,9 +132,6 @@ def blend_targets(settings: Sequence[Settings], run: Run, before: Sequence[Clock
 def blend(settings: Settings, before: Clock, now: Clock) -> float:
     """How far a target network follows."""
     return settings.target.blend(before, now)
-
-
-Answer = TypeVar("Answer")
 
 
 def each(run: Run, question: Callable[..., Answer], *of: Sequence[Any]) -> list[Answer]:
