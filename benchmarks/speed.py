@@ -52,7 +52,8 @@ def main() -> None:
         *(name for name in PACKAGES if name != "cleanrl" or arguments.cleanrl),
     ]
     pythons = {name: python_of(name, arguments.folder) for name in systems}
-    environment = dict(os.environ, CLEANRL=str(arguments.cleanrl))
+    checkout = arguments.cleanrl.absolute() if arguments.cleanrl else ""
+    environment = dict(os.environ, CLEANRL=str(checkout))
     for setting in arguments.settings:
         with tempfile.TemporaryDirectory() as empty:
             cold = timed(OURS, pythons[OURS], setting, environment | {"XDG_CACHE_HOME": empty})
@@ -88,8 +89,12 @@ def python_of(name: str, folder: Path) -> str:
 def timed(name: str, python: str, setting: str, environment: dict[str, str]) -> Report | None:
     """What one process of a system reports; None if it does not take part in a setting."""
     last = FIRST + STEPS.get(name, PEER_STEPS)
-    command = [python, "-W", "ignore", f"{name}_.py", setting, str(FIRST), str(last)]
-    done = subprocess.run(command, cwd=PEERS, env=environment, capture_output=True, text=True)
+    script = str((PEERS / f"{name}_.py").absolute())
+    command = [python, "-W", "ignore", script, setting, str(FIRST), str(last)]
+    # Some write below the folder they are in, and a process that ends at once tidies nothing up.
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = environment | {"TMPDIR": folder}
+        done = subprocess.run(command, cwd=folder, env=scratch, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -20,7 +20,7 @@ with tempfile.TemporaryDirectory() as folder:
     ]
     done = subprocess.run(
         [sys.executable, "-m", "dqn_cli.commands.train", *words],
-        env=os.environ | {"FIRST_STEP": first, "LAST_STEP": last},
+        env=os.environ | {"FIRST_STEP": first, "LAST_STEP": last, "PYTHONPATH": sys.path[0]},
         capture_output=True,
         text=True,
     )
