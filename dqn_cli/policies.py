@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.config.stored import stored_settings
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.envs.building import Vectorization, make
+from dqn_cli.envs.building import make
 from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.evaluation.atari_scores import human_normalised
 from dqn_cli.evaluation.policy import GreedyPolicy
 from dqn_cli.evaluation.report import SCHEMA, report_of
 from dqn_cli.evaluation.rollout import play
@@ -24,7 +24,7 @@ from dqn_cli.evaluation.video import film
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256, write_json
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.provenance import versions
-from dqn_cli.training.settings import Settings
+from dqn_cli.training.settings import Settings, plain
 
 PURPOSE = "judgement"  # the seeds of these episodes; periodic evaluation has others
 
@@ -108,14 +108,14 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
     check_spaces(settings, policy, path)
     played = play(
         policy,
-        replace(settings.env, vectorization=Vectorization["sync"]),
+        settings.env.in_one_process,
         episode_seeds(seed, PURPOSE, 0),
         episodes,
         settings.eval.max_episode_steps,
         settings.dtype.name,
     )
     assert played is not None
-    report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
         "checkpoint": str(path),
         "checkpoint_sha256": sha256(path),
@@ -125,10 +125,12 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
             "policy": "greedy",
             "epsilon": 0.0,
             "max_episode_steps": settings.eval.max_episode_steps,
+            "preprocess": plain(settings.env.preprocess),
         },
         "seed": seed,
         "versions": versions(),
     } | report_of(played)
+    report["human_normalised"] = human_normalised(settings.env.id, report["mean"])
     write_json(path.with_name("evaluation.json"), report)
     return report
 

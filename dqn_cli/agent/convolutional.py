@@ -44,7 +44,7 @@ class MinAtar(Mlp):
         dense, features = self.dense_torso_layout(height * width * planes)
         return layout | dense, features
 
-    def torso(self, p: Parameters, obs: Tensor) -> Tensor:
+    def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Features [batch, features] of observations [batch, height, width, planes]."""
         x = obs.movedim(-1, 1)  # [batch, planes, height, width]
         for index in range(len(self.channels)):

@@ -101,18 +101,37 @@ def hidden(p: Parameters, name: str, x: Tensor) -> Tensor:
     x = dense(p, name, x)
     if f"{name}.scale" in p:
         x = F.layer_norm(x, x.shape[1:], p[f"{name}.scale"], p[f"{name}.shift"])
-    return _noted(p, name, x.relu())
+    return noted(p, name, x.relu())
 
 
-def hidden_convolution(p: Parameters, name: str, x: Tensor) -> Tensor:
+def hidden_convolution(
+    p: Parameters, name: str, x: Tensor, stride: int = 1, scale: float = 1
+) -> Tensor:
     """A convolution, its LayerNorm over all channels and pixels if it has one, and ReLU.
 
-    Maps [batch, inputs, height, width] to [batch, outputs, smaller, smaller].
+    Maps [batch, inputs, height, width], all times `scale`, to [batch, outputs, smaller, smaller].
     """
-    x = F.conv2d(x, _weight(p, name), p[f"{name}.bias"])
+    return noted(p, name, convolved(p, name, x, stride, scale=scale).relu())
+
+
+def convolved(
+    p: Parameters, name: str, x: Tensor, stride: int = 1, padding: int = 0, scale: float = 1
+) -> Tensor:
+    """A convolution without its ReLU."""
+    weight = _weight(p, name)
+    # Weights are fewer than pixels.
+    weight = weight if scale == 1 else weight * scale
+    x = F.conv2d(x, weight, p[f"{name}.bias"], stride, padding)
     if f"{name}.scale" in p:
         x = F.group_norm(x, 1, p[f"{name}.scale"], p[f"{name}.shift"])
-    return _noted(p, name, x.relu())
+    return x
+
+
+def noted(p: Parameters, name: str, x: Tensor) -> Tensor:
+    """The activations of a hidden layer, as they are."""
+    if isinstance(p, Recording):
+        p.activations[name] = x
+    return x
 
 
 def renewed(parameters: Tensor, layout: Layout) -> Tensor:
@@ -159,9 +178,3 @@ def _singular_vectors(matrix: Tensor, direction: Tensor) -> tuple[Tensor, Tensor
 def _factor(noise: Tensor) -> Tensor:
     """Fortunato et al. 2018, below eq. 11: sgn(x) sqrt(|x|)."""
     return noise.sign() * noise.abs().sqrt()
-
-
-def _noted(p: Parameters, name: str, x: Tensor) -> Tensor:
-    if isinstance(p, Recording):
-        p.activations[name] = x
-    return x

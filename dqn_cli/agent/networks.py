@@ -39,6 +39,11 @@ class Network:
         """Whether any layer has noise of its own."""
         return False
 
+    @property
+    def is_large(self) -> bool:
+        """Whether a single member's layers keep a processor busy, so that mapping gains nothing."""
+        return False
+
     def is_last(self, name: str) -> bool:
         """Whether a parameter belongs to the last layers, those that periodic resets renew."""
         return False
@@ -101,13 +106,13 @@ class Mlp(Network):
 
     def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Observations [batch, *shape] to z [batch, actions, atoms]."""
-        return self.streams(p, self.torso(p, obs), spaces, head)
+        return self.streams(p, self.torso(p, obs, spaces), spaces, head)
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """The layers before the streams, and how many features come out."""
         return self.dense_torso_layout(spaces.observation_size)
 
-    def torso(self, p: Parameters, obs: Tensor) -> Tensor:
+    def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Features [batch, features] of observations [batch, *shape]."""
         return self.dense_torso(p, obs.flatten(1))  # [batch, observation_size]
 

@@ -49,7 +49,7 @@ class Recurrent(Mlp):
         layout |= layers.linear("cell.input", features, columns)
         return layout | layers.linear("cell.state", self.units, columns), self.units
 
-    def torso(self, p: Parameters, obs: Tensor) -> Tensor:
+    def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Features of each observation as if an episode began with it."""
         zeros = obs.new_zeros(obs.shape[0], self.state_size)
         return self.remember(p, obs.unsqueeze(1), zeros, None)[0]

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 class Spaces(NamedTuple):
     """Observations as one array, and actions 0 to n - 1 with what they are in the environment.
 
-    `low` and `high` hold a bound for each element of a flattened observation. An action is one
-    number, or several if `composite`: `parts` says how many values each takes, from `starts` on.
+    `low` and `high` hold a bound for each element of a flattened observation, or one for all. An
+    action is one number, or several if `composite`: `parts` says how many values each takes, from
+    `starts` on. With `frames` an observation's first axis has so many, from the oldest to the
+    newest; it is 0 where observations have no axis of time.
     """
 
     observation_shape: tuple[int, ...]
@@ -23,11 +25,19 @@ class Spaces(NamedTuple):
     parts: tuple[int, ...]
     starts: tuple[int, ...]
     composite: bool
+    frames: int
 
     @property
     def observation_size(self) -> int:
         """Number of elements of one flattened observation."""
         return math.prod(self.observation_shape)
+
+    @property
+    def bounds(self) -> tuple[list[float], list[float]]:
+        """Low and high, each with a number for each element."""
+        size = self.observation_size
+        low, high = (list(b) * (size // len(b)) for b in (self.low, self.high))
+        return low, high
 
     @property
     def actions(self) -> int:

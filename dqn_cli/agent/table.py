@@ -62,8 +62,9 @@ class Table(Network):
         return cells
 
     def _bounds(self, spaces: Spaces) -> tuple[list[float], list[float]]:
-        low = list(spaces.low) if self.low is None else self.low
-        high = list(spaces.high) if self.high is None else self.high
+        lows, highs = spaces.bounds
+        low = lows if self.low is None else self.low
+        high = highs if self.high is None else self.high
         size = spaces.observation_size
         if len(low) != size or len(high) != size:
             raise ValueError(

@@ -13,6 +13,8 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.targets import NoTarget
 from dqn_cli.agent.updates import Dqn
+from dqn_cli.envs.building import Vectorization
+from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.training.settings import Device, Settings
 
@@ -119,6 +121,24 @@ def _rollout(settings: Settings) -> str | None:
     return None
 
 
+def _native(settings: Settings) -> str | None:
+    env = settings.env
+    if env.vectorization is not Vectorization.native:
+        return None
+    if not (isinstance(env.preprocess, Atari) and env.id.startswith("ALE/")):
+        return (
+            "env.vectorization=native is for the games of ALE with their protocols"
+            " (protocol=nature, ...): use env.vectorization=sync"
+        )
+    if env.kwargs:
+        words = ", ".join(env.kwargs)
+        return (
+            f"env.kwargs ({words}) are for gymnasium.make, which env.vectorization=native does"
+            " without: use env.vectorization=sync"
+        )
+    return None
+
+
 def _compile(settings: Settings) -> str | None:
     if settings.compile not in ("auto", True, False):
         return f"compile={settings.compile} must be auto, true or false"
@@ -138,6 +158,7 @@ def _threads(settings: Settings) -> str | None:
 RULES: tuple[Rule, ...] = (
     _threads,
     _compile,
+    _native,
     _fraction_of_no_episodes,
     _empty_support,
     _loss_of_a_distribution,

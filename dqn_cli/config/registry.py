@@ -14,9 +14,14 @@ from hydra.core.config_store import ConfigStore
 # Names, not classes: --help and completion must answer before torch is imported.
 SCHEMAS = {
     "base_config": "dqn_cli.training.settings:Settings",
+    "protocol/base_none": "dqn_cli.envs.preprocessing:Preprocess",
+    "protocol/base_image": "dqn_cli.envs.preprocessing:Images",
+    "protocol/base_atari": "dqn_cli.envs.preprocessing:Atari",
     "network/base_mlp": "dqn_cli.agent.networks:Mlp",
     "network/base_table": "dqn_cli.agent.table:Table",
     "network/base_minatar": "dqn_cli.agent.convolutional:MinAtar",
+    "network/base_nature": "dqn_cli.agent.pixels:Nature",
+    "network/base_impala": "dqn_cli.agent.pixels:Impala",
     "network/base_gru": "dqn_cli.agent.recurrent:Gru",
     "network/base_lstm": "dqn_cli.agent.recurrent:Lstm",
     "head/base_scalar": "dqn_cli.agent.heads:Scalar",

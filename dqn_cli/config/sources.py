@@ -12,6 +12,8 @@ from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
+ATARI = "ALE/base_atari"  # in configs/env
+
 
 class GymnasiumSource(ConfigSource):
     """Answers for group `env`, after the folder of YAML files, which therefore wins."""
@@ -22,8 +24,10 @@ class GymnasiumSource(ConfigSource):
         return "gymnasium"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """A configuration that names the environment and leaves all else as it is by default."""
-        config = OmegaConf.create({"env": {"id": _env_id(config_path)}})
+        """A configuration that names the environment; for a game of ALE also what games share."""
+        env_id = _env_id(config_path)
+        shared = {"defaults": [ATARI, "_self_"]} if env_id.startswith("ALE/") else {}
+        config = OmegaConf.create(shared | {"env": {"id": env_id}})
         header: dict[str, str | None] = {"package": "_global_"}
         return ConfigResult(self.provider, f"{self.scheme()}://", config, header)
 
@@ -66,6 +70,10 @@ def _is_registered(env_id: str) -> bool:
             import_module(module)
         except ImportError as error:
             raise ConfigCompositionException(f"env={env_id}: {error}") from error
+    from dqn_cli.envs.building import missing_extra
+
+    if name not in _registered() and (missing := missing_extra(name)):
+        raise ConfigCompositionException(f"env={env_id} {missing}")
     return name in _registered()
 
 

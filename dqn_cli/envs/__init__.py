@@ -1,7 +1,9 @@
 """Environments: building them, seeding them, and making their spaces fit a Q-network."""
 
+from importlib import import_module
 from importlib.util import find_spec
 
+import gymnasium
 from gymnasium.envs.registration import register
 
 register(id="LineWorld-v0", entry_point="dqn_cli.envs.line_world:LineWorld", max_episode_steps=50)
@@ -20,3 +22,6 @@ if find_spec("minatar") is not None:
                 entry_point="dqn_cli.envs.minatar:MinAtar",
                 kwargs={"game": game, "minimal_actions": minimal},
             )
+
+if find_spec("ale_py") is not None:
+    gymnasium.register_envs(import_module("ale_py"))

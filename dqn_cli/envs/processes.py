@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from dqn_cli.arrays import Array
+from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.serial import legal
-from dqn_cli.envs.spaces import AnyEnv
 from dqn_cli.replay.stream import Step
 
 
@@ -46,7 +46,12 @@ class Processes:
             for row in np.flatnonzero(info["_final_obs"]).tolist():
                 final_obs[row] = info["final_obs"][row]
                 final_mask[row] = finals[row]
-        return Step(reward, terminated, truncated, final_obs, final_mask, obs, mask)
+        lost = np.array(info.get("life_lost", np.zeros(self._rows)), bool)
+        return Step(reward, terminated, truncated, lost, final_obs, final_mask, obs, mask)
+
+    def reseeded(self, ended: Array) -> Array:
+        """Which of the environments that ended began an episode with a seed of its own: all."""
+        return ended
 
     def close(self) -> None:
         """Ends every process."""

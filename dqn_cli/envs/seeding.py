@@ -8,13 +8,18 @@ from typing import Any, NamedTuple, SupportsFloat
 import gymnasium
 import numpy as np
 
-from dqn_cli.envs.spaces import AnyEnv
+from dqn_cli.envs.preprocessing import AnyEnv
 
 SeedOf = Callable[[int], int]
 
+READ = ("action_mask", "life_lost")  # of an environment's info
+
 
 class Place(NamedTuple):
-    """Where an environment stands: the number of its episode and the actions taken in it."""
+    """Where an environment stands: by the number of its latest seed, and the actions since.
+
+    But for `native` ones each episode has a seed of its own.
+    """
 
     episode: int = 0
     actions: tuple[int, ...] = ()
@@ -49,16 +54,16 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         for action in self._replay:
             obs, _, _, _, info = self.env.step(action)
         self._episode, self._replay = self._episode + 1, ()
-        return obs, _mask_only(info)
+        return obs, _told(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """The environment's own step; of its info only the action mask is passed on."""
+        """The environment's own step; of its info only what a run reads is passed on."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         if terminated or truncated:
             # The reset that follows may write into the very array that was handed out here.
             obs = np.copy(obs)
-        return obs, reward, terminated, truncated, _mask_only(info)
+        return obs, reward, terminated, truncated, _told(info)
 
 
-def _mask_only(info: dict[str, Any]) -> dict[str, Any]:
-    return {"action_mask": info["action_mask"]} if "action_mask" in info else {}
+def _told(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: info[key] for key in READ if key in info} if info else info

@@ -9,7 +9,7 @@ import numpy as np
 
 from dqn_cli.arrays import Array
 from dqn_cli.envs.building import EnvironmentFailure
-from dqn_cli.envs.spaces import AnyEnv
+from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.replay.stream import Step
 
 
@@ -40,12 +40,15 @@ class Serial:
         rows, ended = len(actions), []
         rewards = np.empty(rows)
         terminations, truncations = np.empty(rows, bool), np.empty(rows, bool)
+        losses = np.zeros(rows, bool)
         final_obs = np.empty_like(self._obs)
         final_mask = np.empty_like(self._mask) if self._masked else self._mask
         for row, (env, action) in enumerate(zip(self._envs, actions, strict=True)):
             obs, rewards[row], terminated, truncated, info = env.step(action)
             terminations[row], truncations[row] = terminated, truncated
             final_obs[row] = obs
+            if info:
+                losses[row] = info.get("life_lost", False)
             if self._masked:
                 final_mask[row] = legal(info, self._mask.shape[1], self._name)
             if terminated or truncated:
@@ -59,11 +62,16 @@ class Serial:
             reward=rewards,
             terminated=terminations,
             truncated=truncations,
+            lost=losses,
             final_obs=final_obs,
             final_mask=final_mask,
             obs=self._obs,
             mask=self._mask,
         )
+
+    def reseeded(self, ended: Array) -> Array:
+        """Which of the environments that ended began an episode with a seed of its own: all."""
+        return ended
 
     def close(self) -> None:
         """Closes every environment."""

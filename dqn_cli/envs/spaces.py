@@ -8,29 +8,35 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation, TransformAction
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation, TransformAction
 
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.arrays import Array
+from dqn_cli.envs.preprocessing import AnyEnv
 
 LARGEST_ACTION_SPACE = 10_000
+MANY = 1_000  # elements of an observation whose bounds are not worth repeating
 
-AnyEnv = gymnasium.Env[Any, Any]
 
-
-def adapt(env: AnyEnv) -> tuple[AnyEnv, Spaces]:
+def adapt(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
     """The environment with array observations and actions 0 to n - 1, and what these stand for.
 
-    Raises ValueError for continuous actions, too many actions, or observations of another kind.
+    So many `frames` are stacked on a first axis of time, unless they are 0. Raises ValueError for
+    continuous actions, too many actions, or observations of another kind.
     """
     actions = env.action_space
     parts, starts = _actions(actions)
     one_hot = isinstance(env.observation_space, spaces.Discrete)
     env = _array_observations(env)
+    if frames:
+        one_hot = False
+        # Frames before an episode are zeros, as a stream's views have it too.
+        env = FrameStackObservation(env, frames, padding_type="zero")
     box = env.observation_space
     assert isinstance(box, spaces.Box)
-    low, high = (tuple(bound.astype(float).ravel().tolist()) for bound in (box.low, box.high))
+    low, high = _bounds(box.low), _bounds(box.high)
     composite = isinstance(actions, spaces.MultiDiscrete)
-    described = Spaces(tuple(box.shape), low, high, one_hot, parts, starts, composite)
+    described = Spaces(tuple(box.shape), low, high, one_hot, parts, starts, composite, frames)
     if composite or starts != (0,):
         shape = actions.shape
 
@@ -39,6 +45,14 @@ def adapt(env: AnyEnv) -> tuple[AnyEnv, Spaces]:
 
         env = TransformAction(env, taken, spaces.Discrete(described.actions))
     return env, described
+
+
+def _bounds(bound: Array) -> tuple[float, ...]:
+    """A bound for each element, or one for all."""
+    flat = bound.astype(float).ravel()
+    return (
+        (float(flat[0]),) if flat.size > MANY and (flat == flat[0]).all() else tuple(flat.tolist())
+    )
 
 
 def _array_observations(env: AnyEnv) -> AnyEnv:

@@ -10,11 +10,12 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from dqn_cli.arrays import Array
+from dqn_cli.envs.atari import Games
 from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, Vectorization, make, storage_dtype
+from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.processes import Processes
 from dqn_cli.envs.seeding import Place, SeededEpisodes, SeedOf
 from dqn_cli.envs.serial import Serial
-from dqn_cli.envs.spaces import AnyEnv
 from dqn_cli.replay.stream import Step
 
 
@@ -37,20 +38,14 @@ class Environments:
         self._shape = (len(seed_ofs), len(seed_ofs[0]))
         flat = [seed_of for member in seed_ofs for seed_of in member]
         places = places or [Place()] * len(flat)
-        makers = [
-            partial(_seeded, config, seed_of, place, max_episode_steps)
-            for seed_of, place in zip(flat, places, strict=True)
-        ]
-        is_async = config.vectorization is Vectorization["async"]
-        self._envs = (Processes if is_async else Serial)(config.id, makers)
+        self._envs = _side_by_side(config, flat, places, max_episode_steps)
         self._id = config.id
         self._episodes = [place.episode for place in places]
         self._actions = [list(place.actions) for place in places]
         probe, self.spaces = make(config)
         probe.close()
-        space = self._envs.observation_space
-        start = self._envs.reset(self.spaces.actions, storage_dtype(space, dtype))
-        obs, mask, self.masked = start
+        stored = storage_dtype(self._envs.observation_space, dtype)
+        obs, mask, self.masked = self._envs.reset(self.spaces.actions, stored)
         self.obs, self.mask = self._shaped(obs), self._shaped(mask)
         self._check_finite("observation", self.obs)
 
@@ -66,7 +61,9 @@ class Environments:
         step = self._envs.step(actions)
         for row, taken in enumerate(actions):
             self._actions[row].append(taken)
-            if step.terminated[row] or step.truncated[row]:
+        ended = step.ended
+        if ended.any():
+            for row in np.flatnonzero(self._envs.reseeded(ended)).tolist():
                 self._episodes[row] += 1
                 self._actions[row] = []
         self._check_finite("reward", step.reward)
@@ -85,9 +82,28 @@ class Environments:
         return rows.reshape(*self._shape, *rows.shape[1:])  # [members, envs, ...]
 
     def _check_finite(self, what: str, values: Array) -> None:
+        if values.dtype.kind != "f":
+            return
         # A sum is made sooner than a look at each number, but it may be infinite of finite ones.
         if not math.isfinite(values.sum()) and not np.isfinite(values).all():
             raise EnvironmentFailure(f"env={self._id} gave a {what} that is not a finite number")
+
+
+def _side_by_side(
+    config: EnvConfig,
+    seed_ofs: Sequence[SeedOf],
+    places: Sequence[Place],
+    max_episode_steps: int | None,
+) -> Serial | Processes | Games:
+    """An environment for each seed, in its place."""
+    if config.vectorization is Vectorization.native:
+        return Games(config, seed_ofs, places, max_episode_steps)
+    makers = [
+        partial(_seeded, config, seed_of, place, max_episode_steps)
+        for seed_of, place in zip(seed_ofs, places, strict=True)
+    ]
+    is_async = config.vectorization is Vectorization["async"]
+    return (Processes if is_async else Serial)(config.id, makers)
 
 
 def _seeded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from dqn_cli.agent.batch import Batch, Sequences
@@ -20,6 +21,13 @@ Uniforms: TypeAlias = Callable[..., Array]
 ActionValues: TypeAlias = Callable[[Array], Array]
 
 
+class MemoryDevice(Enum):
+    """Where observations are kept; all else of a stream is small and stays with the CPU."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 class Sources(NamedTuple):
     """What batches are made from."""
 
@@ -34,6 +42,7 @@ class Replay:
     capacity: Count
     batch_size: Count
     n_step: Count
+    device: MemoryDevice
 
     def __post_init__(self) -> None:
         """ValueError if a batch is larger than the buffer."""

@@ -2,8 +2,8 @@
 
 Each environment has a ring of slots. Slot t holds obs_t and what followed it: action_t, reward_t+1,
 terminated_t+1, truncated_t+1. An episode's last observation has a slot of its own, which begins no
-transition; the next episode's first observation follows it. What batches hold is computed from
-these slots when sampling (views.py).
+transition; the next episode's first observation follows it. Of stacked frames a slot holds the
+newest alone. What batches hold is computed from these slots when sampling (views.py).
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn_cli.arrays import Array, Values
+from dqn_cli.arrays import Array, Values, tensor
 
 
 class Step(NamedTuple):
     """What the environments answered to one action each; leading axes [members, envs].
 
     `final_obs` is what the action led to, also where the episode ended; `obs` is what to act on
-    next: the same, or the first observation of a new episode.
+    next: the same, or the first observation of a new episode. Where a life is `lost` the episode
+    goes on, but the learner looks no further ahead.
     """
 
     reward: Array
     terminated: Array
     truncated: Array
+    lost: Array
     final_obs: Array
     final_mask: Array
     obs: Array
@@ -40,7 +42,7 @@ class Step(NamedTuple):
 class Stored(NamedTuple):
     """A stream's memory."""
 
-    obs: Values  # [rings, slots, *shape]
+    obs: Values  # [rings, slots, *shape], without the axis of time that frames are stacked on
     state: Values  # [rings, slots, state]
     mask: Values  # [rings, slots, actions], or [rings, slots, 0] if all are always legal
     action: Values  # [rings, slots], as are the four below
@@ -86,20 +88,27 @@ class Stream:
         masked: bool,
         state_size: int,
         window: int,
+        frames: int = 0,
+        device: str = "cpu",
     ) -> None:
         """Starts with observations [members, envs, *shape] and masks [members, envs, actions].
 
         Masks are stored only if `masked`; otherwise all actions are always legal. `state_size` is
-        that of a recurrent network's state, which each slot keeps as it was before obs_t.
+        that of a recurrent network's state, which each slot keeps as it was before obs_t. Unless
+        `frames` is 0, the first axis of `shape` has so many, of which the newest is the last.
+        Observations are kept on the `device`, as a tensor unless that is the CPU.
         """
         self.members, self.envs, self.actions = mask.shape
-        self.masked, self.window = masked, window
+        self.masked, self.window, self.frames = masked, window, frames
         self.capacity = -(-capacity // self.envs)  # transitions in one ring
+        self._before = max(frames - 1, 0)  # slots that a transition looks back on
         # A window follows the newest transition, and an episode's end takes one more slot.
-        self.slots = self.capacity + self.window + 1
+        self.slots = self.capacity + self.window + 1 + self._before
         rings = self.members * self.envs
         shape = (rings, self.slots)
-        self.obs = np.zeros(shape + obs.shape[2:], obs.dtype)
+        self.obs: Values = np.zeros(shape + obs.shape[3 if frames else 2 :], obs.dtype)
+        if device != "cpu":
+            self.obs = tensor(self.obs).to(device)
         self.state = np.zeros((*shape, state_size), np.float32)
         self.mask = np.zeros((*shape, self.actions if masked else 0), bool)
         self.action = np.zeros(shape, np.uint8 if self.actions <= 256 else np.int32)
@@ -142,7 +151,7 @@ class Stream:
             terminated, truncated = step.terminated[env], step.truncated[env]
             self.action[ring, at] = action[env]
             self.reward[ring, at] = step.reward[env]
-            self.terminated[ring, at] = terminated
+            self.terminated[ring, at] = terminated or step.lost[env]
             self.truncated[ring, at] = truncated
             self.begins[ring, at] = True
             self._advance(ring, step.final_obs[env], step.final_mask[env])
@@ -151,19 +160,18 @@ class Stream:
             if state is not None:
                 self.state[ring, int(self.head[ring]) % self.slots] = state[env]
 
-    def newest(self, count: int) -> Array:
-        """The latest observations, [members, at most count per environment, *shape]."""
-        back = np.arange(min(count, int(self.head.min()) + 1, self.slots))
-        rings = np.arange(self.head.size)[:, None]
-        at = rings * self.slots + (self.head[:, None] - back) % self.slots
-        flat = self.obs.reshape(-1, *self.obs.shape[2:])  # [rings * slots, *shape]
-        return np.asarray(flat.take(at.reshape(self.members, -1), axis=0))
+    def newest(self, count: int) -> Indices:
+        """The slots of the latest observations, at most `count` of each environment."""
+        back = np.arange(min(count, int(self.head.min()) + 1, self.slots - self._before))
+        slot = self.head[:, None] - back  # [rings, count]
+        ring = np.broadcast_to(np.arange(self.head.size)[:, None], slot.shape)
+        return Indices(*(each.reshape(self.members, -1) for each in (ring, slot)))
 
     def rings_of(self, member: int) -> slice:
         """A member's rings."""
         return slice(member * self.envs, (member + 1) * self.envs)
 
-    def contents(self, member: int) -> dict[str, Array]:
+    def contents(self, member: int) -> dict[str, Values]:
         """Views of all in a member's rings; slots that were never written are left out."""
         rings = self.rings_of(member)
         used = int(min(self.head[rings].max() + 1, self.slots))
@@ -171,11 +179,14 @@ class Stream:
         positions = {name: getattr(self, name)[rings] for name in self._positions}
         return contents | positions | {"appends": np.array(self.appends)}
 
-    def load(self, contents: Mapping[str, Array], member: int) -> None:
+    def load(self, contents: Mapping[str, Values], member: int) -> None:
         """Goes on from the `contents` of a member of a stream of the same shape."""
         rings = self.rings_of(member)
         for name in self._contents:
-            getattr(self, name)[rings, : contents[name].shape[1]] = contents[name]
+            own, values = getattr(self, name), contents[name]
+            own[rings, : values.shape[1]] = (
+                values if isinstance(own, np.ndarray) else tensor(values)
+            )
         for name in self._positions:
             getattr(self, name)[rings] = contents[name]
         self.appends = int(contents["appends"])
@@ -186,7 +197,8 @@ class Stream:
             order = (self.first[ring] + np.arange(self.count[ring])) % self.capacity
             slots = self.queue[ring, order]
             assert (np.diff(slots) > 0).all(), "the queue is in order"
-            assert (slots > self.head[ring] - self.slots).all(), "nothing sampled is overwritten"
+            oldest = slots - self._before
+            assert (oldest > self.head[ring] - self.slots).all(), "nothing sampled is overwritten"
             assert (slots <= self.head[ring] - self.window).all(), "every window is complete"
             assert self.begins[ring, slots % self.slots].all(), "only transitions are sampled"
 
@@ -195,7 +207,7 @@ class Stream:
         self.head[ring] = head
         self._write_obs(ring, head % self.slots, obs, mask)
         first, count = int(self.first[ring]), int(self.count[ring])
-        if count and self.queue[ring, first % self.capacity] <= head - self.slots:
+        if count and self.queue[ring, first % self.capacity] <= head - self.slots + self._before:
             first, count = first + 1, count - 1
         complete = head - self.window
         if complete >= 0 and self.begins[ring, complete % self.slots]:
@@ -207,6 +219,7 @@ class Stream:
 
     def _write_obs(self, ring: int, at: int, obs: Array, mask: Array) -> None:
         self.begins[ring, at] = False
-        self.obs[ring, at] = obs
+        newest = obs[-1] if self.frames else obs
+        self.obs[ring, at] = newest if isinstance(self.obs, np.ndarray) else tensor(newest)
         if self.masked:
             self.mask[ring, at] = mask

@@ -19,7 +19,7 @@ from dqn_cli.envs.seeding import Place, episode_seeds
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
-from dqn_cli.replay.views import View, sequences, transitions
+from dqn_cli.replay.views import Look, View, sequences, transitions
 from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, horizon, in_step
@@ -122,20 +122,17 @@ def _memory(
 ) -> tuple[Stream, Sampler[Replay]]:
     """The stream, and what draws from it: transitions, or sequences for a recurrent network."""
     replay, network = merged([each.replay for each in settings]), agent.network
-    window, actions = replay.n_step, envs.spaces.actions
-    view: View = partial(transitions, n_step=replay.n_step, actions=actions)
+    window, spaces = replay.n_step, envs.spaces
+    clip = settings[0].env.preprocess.clip_rewards
+    look = Look(replay.n_step, spaces.actions, spaces.frames, clip)
+    view: View = partial(transitions, look=look)
     if isinstance(network, Recurrent):
-        view = partial(
-            sequences,
-            n_step=replay.n_step,
-            actions=actions,
-            burn_in=network.burn_in,
-            length=network.length,
-        )
-        window += network.burn_in + network.length - 1
-        replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
+        burn_in, length = network.burn_in, network.length
+        view = partial(sequences, look=look, burn_in=burn_in, length=length)
+        window += burn_in + length - 1
+        replay = replace(replay, batch_size=max(replay.batch_size // length, 1))
     size = agent.model.state_size
-    stream = Stream(replay.capacity, envs.obs, envs.mask, envs.masked, size, window)
+    stream = Stream(replay.capacity, envs.obs, envs.mask, envs.masked, size, window, spaces.frames)
     return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
 
 

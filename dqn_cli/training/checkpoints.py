@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.arrays import tensor
 from dqn_cli.envs.seeding import Place
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
 from dqn_cli.training.loop import Run
@@ -42,9 +43,9 @@ def run_data(
     sampler = run.sampler.contents(member) if replay else {}
     learner = run.learner.state._asdict()
     return policy_data(settings, run, member) | {
-        "learner": {name: tensor[member].clone() for name, tensor in learner.items()},
-        "stream": {name: torch.from_numpy(array) for name, array in stream.items()},
-        "sampler": {name: torch.from_numpy(array) for name, array in sampler.items()},
+        "learner": {name: values[member].clone() for name, values in learner.items()},
+        "stream": {name: tensor(values).cpu() for name, values in stream.items()},
+        "sampler": {name: tensor(values) for name, values in sampler.items()},
         "state": torch.from_numpy(run.state[member]),
         "random": {name: getattr(run, name).state(member) for name in STREAMS},
         "places": [tuple(place) for place in run.envs.places[run.stream.rings_of(member)]],
@@ -73,8 +74,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: Tracker) ->
     """Puts a member of a fresh run of the same settings where `run_data` left it."""
     run.learner.load(LearnerState(**data["learner"]), member)
     if data["stream"]:
-        stream = {name: tensor.numpy() for name, tensor in data["stream"].items()}
-        sampler = {name: tensor.numpy() for name, tensor in data["sampler"].items()}
+        stream = {name: values.numpy() for name, values in data["stream"].items()}
+        sampler = {name: values.numpy() for name, values in data["sampler"].items()}
         run.stream.load(stream, member)
         run.sampler.load(sampler, member)
     run.state[member] = data["state"].numpy()
@@ -111,7 +112,7 @@ class CheckpointFolder:
 def expected_bytes(settings: Settings, run: Run) -> int:
     """Disk space that all checkpoints of a member will take when its replay buffer is full."""
     policy = run.learner.state.parameters[0].nbytes
-    learner = sum(tensor[0].nbytes for tensor in run.learner.state)
+    learner = sum(part[0].nbytes for part in run.learner.state)
     replay = (run.stream.nbytes + run.sampler.nbytes) // run.stream.members
     replay = replay if settings.checkpoint.replay else 0
     return policy * (2 + settings.checkpoint.keep) + learner + replay

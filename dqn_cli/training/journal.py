@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import crossings
-from dqn_cli.envs.building import Vectorization
 from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.evaluation.atari_scores import human_normalised
 from dqn_cli.evaluation.policy import GreedyPolicy
 from dqn_cli.evaluation.rollout import play
 from dqn_cli.evaluation.statistics import summarize
@@ -93,7 +92,7 @@ class Journal:
             return {}
         episodes = play(
             GreedyPolicy(self._agent.model, self._run.learner.state.parameters[self.member]),
-            replace(settings.env, vectorization=Vectorization["sync"]),
+            settings.env.in_one_process,
             episode_seeds(settings.seed, Purpose.evaluation.value, 0),
             settings.eval.episodes,
             settings.eval.max_episode_steps,
@@ -105,6 +104,9 @@ class Journal:
         self.tracker.evaluated = self._steps
         judged = summarize(episodes.returns)
         summary = {"step": self._steps, "episodes": settings.eval.episodes, **judged._asdict()}
+        human = human_normalised(settings.env.id, judged.mean)
+        if human is not None:
+            summary["human_normalised"] = human
         self.tracker.final = summary
         row = {
             "eval/mean_reward": judged.mean,
@@ -112,6 +114,8 @@ class Journal:
             "eval/mean_ci95_low": judged.mean_ci95[0],
             "eval/mean_ci95_high": judged.mean_ci95[1],
         }
+        if human is not None:
+            row["eval/human_normalised"] = human
         self._write(row)
         if self.tracker.best is None or judged.mean >= self.tracker.best["mean"]:
             self.tracker.best = summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,7 +36,7 @@ def per_member(
     Arguments and results may be tensors or tuples of tensors, each with a leading axis [members].
     """
     members = next(iter(scalars.values())).shape[0]
-    if members > 1:
+    if members > 1 and not agent.network.is_large:
 
         def one(scalars: Mapping[str, Tensor], *arguments: Any) -> Any:
             return function(agent.with_scalars(scalars), *arguments)
@@ -43,17 +44,29 @@ def per_member(
         return partial(torch.func.vmap(one), dict(scalars))
 
     # vmap would double the overhead of each operation for nothing.
-    own = agent.with_scalars({key: value[0] for key, value in scalars.items()})
+    own = [
+        agent.with_scalars({key: value[member] for key, value in scalars.items()})
+        for member in range(members)
+    ]
 
-    def only(*arguments: Any) -> Any:
-        result = function(own, *(_map(lambda x: x[0], argument) for argument in arguments))
-        return _map(lambda x: x.unsqueeze(0), result)
+    def in_turn(*arguments: Any) -> Any:
+        results = [
+            function(own[member], *(_map(itemgetter(member), x) for x in arguments))
+            for member in range(members)
+        ]
+        return _map(_together, *results)
 
-    return only
+    return in_turn
 
 
-def _map(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    mapped = (_map(function, item) for item in value)
-    return type(value)(*mapped) if hasattr(value, "_fields") else tuple(mapped)
+def _together(*each: Tensor) -> Tensor:
+    return torch.stack(each) if len(each) > 1 else each[0].unsqueeze(0)  # [members, ...]
+
+
+def _map(function: Callable[..., Tensor], *values: Any) -> Any:
+    """The function of tensors, or of those that stand at the same place of nested tuples."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return function(*values)
+    mapped = (_map(function, *items) for items in zip(*values, strict=True))
+    return type(first)(*mapped) if hasattr(first, "_fields") else tuple(mapped)

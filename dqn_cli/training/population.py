@@ -102,15 +102,14 @@ class Population:
         self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Action values [members, envs, actions] and the next recurrent states."""
-        inputs = (tensor(each).to(self._device, self._dtype) for each in (obs, state))
+        inputs = (self._moved(tensor(each)) for each in (obs, state))
         values, after = self._with(scalars).act(parameters, *inputs, noise)
         return values, after
 
     @torch.no_grad()
     def dormant(self, parameters: Tensor, obs: Values) -> Tensor:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
-        placed = tensor(obs).to(self._device, self._dtype)
-        share: Tensor = self._own.dormant(parameters, placed)
+        share: Tensor = self._own.dormant(parameters, self._moved(tensor(obs)))
         return share
 
     def _with(self, scalars: Tensor) -> Functions:
@@ -131,8 +130,12 @@ class Population:
     def _placed(self, batch: Batch | Sequences) -> Batch | Sequences:
         """The batch on the learner's device; bytes and floats in its precision."""
         exact = (torch.int64, torch.bool)
-        moved = (x.to(self._device, x.dtype if x.dtype in exact else self._dtype) for x in batch)
+        moved = (self._moved(x) if x.dtype not in exact else x.to(self._device) for x in batch)
         return Batch(*moved) if isinstance(batch, Batch) else Sequences(*moved)
+
+    def _moved(self, values: Tensor) -> Tensor:
+        # Bytes travel as bytes.
+        return values.to(self._device).to(self._dtype)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 
 from dqn_cli.training.loop import Run
 from dqn_cli.training.provenance import git_commit, versions
-from dqn_cli.training.settings import Settings
+from dqn_cli.training.settings import Settings, plain
 from dqn_cli.training.tracking import Tracker
 
 RESULT = "result.json"
@@ -55,6 +55,7 @@ def result_of_none(
         "status": status,
         "error": error,
         "env": settings.env.id,
+        "preprocess": plain(settings.env.preprocess),
         "seed": settings.seed,
         "overrides": list(overrides),
         "steps": 0,

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from dqn_cli.agent.clock import crossings
+from dqn_cli.agent.networks import Mlp
 from dqn_cli.envs.building import EnvironmentFailure
+from dqn_cli.replay.views import observations
 from dqn_cli.training import checkpoints
 from dqn_cli.training.building import build_run, can_compile, thread_count, worth_compiling
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
@@ -156,8 +158,10 @@ class Session:
             return
         self._end_diverged(display)
         if logs:
-            newest = self.run.stream.newest(DORMANCY_SAMPLE // structure.env.num_envs + 1)
-            dormant = self.run.learner.dormant(newest).tolist()
+            stream = self.run.stream
+            newest = stream.newest(DORMANCY_SAMPLE // structure.env.num_envs + 1)
+            seen = observations(stream.stored, newest.ring, newest.slot, stream.frames)
+            dormant = self.run.learner.dormant(seen).tolist()
             self._show(display, [each.log(tick, dormant[each.member]) for each in self._active])
         if evaluates:
             self._evaluate(self._active, display, interruption)
@@ -224,13 +228,20 @@ class Session:
         steps, job = run.clocks[0].steps, self.journals[0].job
         doing = f"resumed at step {steps:,}" if job.resumes else "training"
         disk = checkpoints.expected_bytes(structure, run) * len(self.journals) / 1e6
+        memory = (run.stream.nbytes + run.sampler.nbytes) / 1e6
         size = run.learner.state.parameters.shape[1]
         whose = f"{len(self.journals)} members" if self._title else f"seed {structure.seed}"
         folder = job.folder.parent if self._title else job.folder
         display.say(
             f"{structure.env.id}: {doing}, {structure.steps:,} steps, {size:,} parameters,"
-            f" {whose}; checkpoints take up to {disk:,.1f} MB in {folder}"
+            f" {whose}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
+            f" {disk:,.1f} MB in {folder}"
         )
+        if len(run.envs.spaces.observation_shape) > 2 and type(structure.network) is Mlp:
+            display.say(
+                f"warning: observations are images {list(run.envs.spaces.observation_shape)}, and"
+                " network=mlp sees no neighbourhood in them: network=nature or minatar does"
+            )
         if structure.learning_starts >= structure.steps:
             display.say(
                 f"warning: nothing will be learned: learning_starts={structure.learning_starts}"
