@@ -24,16 +24,16 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.updates import Dqn
-from dqn_cli.replay.samplers import Replay, Uniform
+from dqn_cli.replay.samplers import MemoryDevice, Replay, Uniform
 from dqn_cli.replay.stream import Step, Stream
-from dqn_cli.replay.views import transitions
+from dqn_cli.replay.views import Look, transitions
 from dqn_cli.training.compiler import AheadOfTime
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 
 CALLS, CAPACITY = 300, 10_000
 ACTIONS, INPUTS = 2, 4  # CartPole's
-UNIFORM = Uniform(CAPACITY, 1, 1)
+UNIFORM = Uniform(CAPACITY, 1, 1, MemoryDevice.cpu)
 SETTINGS = {"A": (128, 64), "B": (64, 32)}
 
 
@@ -68,13 +68,13 @@ def update(
     stream, random = filled(members, capacity), np.random.default_rng(0)
 
     def view(stored: Any, indices: Any, weight: Any, gamma: Any) -> Any:
-        return transitions(stored, indices, weight, gamma, 1, ACTIONS)
+        return transitions(stored, indices, weight, gamma, Look(1, ACTIONS, 0, False))
 
     replay = replace(replay, batch_size=batch, capacity=capacity)
     sampler = replay.sampler(stream, view, np.full(members, 0.99))
     bound = (-1.0,) * INPUTS, (1.0,) * INPUTS
     agent = Agent(
-        Spaces((INPUTS,), *bound, False, (ACTIONS,), (0,), False),
+        Spaces((INPUTS,), *bound, False, (ACTIONS,), (0,), False, 0),
         Mlp([width, width], False, False, False, False, 0.5),
         Scalar(),
         Dqn(Loss.huber, None),
@@ -121,7 +121,7 @@ def filled(members: int, capacity: int) -> Stream:
     false = np.zeros(shape, bool)
     for _ in range(stream.slots):
         after = random.normal(size=obs.shape).astype(np.float32)
-        step = Step(np.ones(shape), false, false, after, mask, after, mask)
+        step = Step(np.ones(shape), false, false, false, after, mask, after, mask)
         stream.append(random.integers(ACTIONS, size=shape), step)
     return stream
 

@@ -14,11 +14,14 @@ import torch
 from floor import SETTINGS, UNIFORM, timed, update
 
 from dqn_cli.replay.prioritised import Prioritised, Priority
+from dqn_cli.replay.samplers import MemoryDevice
 
 SMALL, LARGE = 10_000, 1_000_000
 KINDS = {
     "uniform": UNIFORM,
-    "prioritised": Prioritised(SMALL, 1, 1, 0.6, 0.4, 1.0, Priority.td_error, 1e-6),
+    "prioritised": Prioritised(
+        SMALL, 1, 1, MemoryDevice.cpu, 0.6, 0.4, 1.0, Priority.td_error, 1e-6
+    ),
 }
 
 

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
+from dqn_cli.replay.samplers import MemoryDevice
 from dqn_cli.replay.stream import Step, Stream
-from dqn_cli.replay.views import transitions
+from dqn_cli.replay.views import Look, transitions
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
 ALPHA, BETA = 0.6, 0.4
@@ -54,10 +55,12 @@ def filled(capacity: int) -> PrioritisedSampler:
     for count in range(stream.slots + EPISODE):
         ended = np.full((1, ENVS), count % EPISODE == EPISODE - 1)
         after = random.normal(size=obs.shape).astype(np.float32)
-        step = Step(np.ones((1, ENVS)), ended, ended & False, after, mask, after, mask)
+        never = ended & False
+        step = Step(np.ones((1, ENVS)), ended, never, never, after, mask, after, mask)
         stream.append(random.integers(ACTIONS, size=(1, ENVS)), step)
-    replay = Prioritised(capacity, BATCH, 1, ALPHA, BETA, 1.0, Priority.td_error, 1e-6)
-    view = partial(transitions, n_step=1, actions=ACTIONS)
+    device, priority = MemoryDevice.cpu, Priority.td_error
+    replay = Prioritised(capacity, BATCH, 1, device, ALPHA, BETA, 1.0, priority, 1e-6)
+    view = partial(transitions, look=Look(1, ACTIONS, 0, False))
     sampler = PrioritisedSampler(replay, stream, view, GAMMA)
     for _ in range(2 * capacity // BATCH):
         sampler.draw(lambda size: random.random((1, size)), [0.0])

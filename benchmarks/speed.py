@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,12 @@ PEERS = Path(__file__).parent / "peers"
 OURS = "dqn_train"
 TOGETHER = "dqn_train_population"
 PACKAGES = {
-    "sb3": ("gymnasium[classic-control,box2d]<1.5", "stable-baselines3>=2.9,<3"),
+    "sb3": (
+        "gymnasium[classic-control,box2d]<1.5",
+        "stable-baselines3>=2.9,<3",
+        "ale-py>=0.12,<0.13",
+        "opencv-python-headless<6",
+    ),
     "tianshou": ("gymnasium[classic-control,box2d]<1.5", "tianshou>=2.0,<3"),
     "torchrl": ("gymnasium[classic-control,box2d]<1.5", "torchrl>=0.14,<0.15"),
     "cleanrl": (
@@ -34,6 +40,8 @@ PACKAGES = {
         "tyro",
         "tensorboard",
         "setuptools<81",
+        "ale-py>=0.10,<0.11",
+        "opencv-python-headless<4.11",
     ),
 }
 TORCH = "torch>=2.10,<2.14"
@@ -89,8 +97,15 @@ def python_of(name: str, folder: Path) -> str:
 def timed(name: str, python: str, setting: str, environment: dict[str, str]) -> Report | None:
     """What one process of a system reports; None if it does not take part in a setting."""
     last = FIRST + STEPS.get(name, PEER_STEPS)
+    return report_of(name, python, [setting, str(FIRST), str(last)], environment)
+
+
+def report_of(
+    name: str, python: str, words: Sequence[str], environment: dict[str, str]
+) -> Report | None:
+    """What the script of that name prints when it gets these words; None, and why, if nothing."""
     script = str((PEERS / f"{name}_.py").absolute())
-    command = [python, "-W", "ignore", script, setting, str(FIRST), str(last)]
+    command = [python, "-W", "ignore", script, *words]
     # Some write below the folder they are in, and a process that ends at once tidies nothing up.
     with tempfile.TemporaryDirectory() as folder:
         scratch = environment | {"TMPDIR": folder}
@@ -98,7 +113,7 @@ def timed(name: str, python: str, setting: str, environment: dict[str, str]) -> 
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        print(f"{name} has no timing in {setting}: {reason}", file=sys.stderr)
+        print(f"{name} has no timing of {words[0]}: {reason}", file=sys.stderr)
         return None
     report: Report = json.loads(lines[-1])
     return report

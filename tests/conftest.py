@@ -14,6 +14,7 @@ from dqn_cli.config.folders import Sweep, register_resolvers
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.sources import register_source
 from dqn_cli.config.validation import settings_from
+from dqn_cli.envs.preprocessing import Preprocess
 from dqn_cli.training.settings import Settings
 
 
@@ -69,6 +70,7 @@ def settings_of() -> Callable[..., Settings]:
     return cache(composed)
 
 
+PLAIN = Preprocess(stack=1, clip_rewards=False)
 PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
 
 # What a choice needs besides itself.

@@ -66,7 +66,7 @@ def test_a_run_folder_means_best_then_last(type_train: Typed, in_folder: Path) -
 
 def remembering() -> Policy:
     """A policy of 5 actions whose choice depends on all that it saw."""
-    spaces = Spaces((2,), (-1, -1), (1, 1), False, (5,), (0,), False)
+    spaces = Spaces((2,), (-1, -1), (1, 1), False, (5,), (0,), False, 0)
     model = Model(spaces, Gru([], False, False, False, False, 0.5, 8, 2, 3), Scalar())
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(1))
     return Policy(GreedyPolicy(model, parameters))
@@ -96,7 +96,7 @@ def test_a_new_policy_has_nothing_to_forget() -> None:
 
 
 def test_without_a_memory_reset_changes_nothing() -> None:
-    spaces = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False)
+    spaces = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
     model = Model(spaces, Mlp([4], False, False, False, False, 0.5), Scalar())
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(0))
     policy = Policy(GreedyPolicy(model, parameters))

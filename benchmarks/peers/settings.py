@@ -31,6 +31,46 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class AtariSetting:
+    """Nature DQN's rhythm, with a buffer that fits and Adam as all three have it."""
+
+    env: str = "ALE/Pong-v5"
+    classic_id: str = "PongNoFrameskip-v4"  # the same game, without sticky actions
+    batch: int = 32
+    train_every: int = 4
+    lr: float = 1e-4
+    buffer: int = 20_000
+    starts: int = 400
+    target_every: int = 1000
+    gamma: float = 0.99
+    epsilon: float = 0.05
+
+
+ATARI = AtariSetting()
+
+
+def dqn_train_atari_words(setting: AtariSetting) -> list[str]:
+    """The same as words of a dqn-train command."""
+    return [
+        f"env={setting.env}",
+        "protocol=cleanrl",
+        "network=nature",
+        f"replay.batch_size={setting.batch}",
+        f"replay.capacity={setting.buffer}",
+        f"learning_starts={setting.starts}",
+        f"train_every={setting.train_every}",
+        f"optimizer.lr={setting.lr}",
+        "target=hard",
+        f"target.every={setting.target_every}",
+        f"gamma={setting.gamma}",
+        "exploration=constant",
+        f"exploration.start={setting.epsilon}",
+        "steps=1000000",
+        "eval.every=1000000",
+    ]
+
+
 def dqn_train_words(setting: Setting) -> list[str]:
     """The same as words of a dqn-train command, for a run longer than what is timed."""
     return [

@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 
@@ -16,34 +16,50 @@ def watch(first: int, last: int) -> None:
 
     Steps are counted over all environments that are made from here on.
     """
-    make = gymnasium.make
-    launched = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + _started()
+    make, clock = gymnasium.make, _Clock(first, last)
 
     class Timed(gymnasium.Wrapper):  # type: ignore[type-arg]
-        steps = 0
-        marks: ClassVar[dict[str, float]] = {}
-
         def step(self, action: Any) -> Any:
-            Timed.steps += 1
-            if Timed.steps == 1:
-                Timed.marks["launch"] = time.time() - launched
-            if Timed.steps == first:
-                Timed.marks["until_first"] = time.time() - launched
-                Timed.marks |= {"wall": time.perf_counter(), "cpu": _cpu()}
-            if Timed.steps == last:
-                count = last - first
-                report = {
-                    "steps_per_second": count / (time.perf_counter() - Timed.marks["wall"]),
-                    "cpu_seconds": (_cpu() - Timed.marks["cpu"]) / count * 1e5,
-                    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-                    "launch": Timed.marks["launch"],
-                    "until_first": Timed.marks["until_first"],
-                }
-                print(json.dumps(report), flush=True)
-                os._exit(0)
+            clock.tick()
             return super().step(action)
 
     gymnasium.make = lambda *args, **kwargs: Timed(make(*args, **kwargs))
+
+
+def watch_calls(owner: Any, name: str, first: int, last: int) -> None:
+    """The same for calls of a method, each of which steps as many environments as it gets."""
+    called, clock = getattr(owner, name), _Clock(first, last)
+
+    def timed(self: Any, actions: Any) -> Any:
+        clock.tick(len(actions))
+        return called(self, actions)
+
+    setattr(owner, name, timed)
+
+
+class _Clock:
+    def __init__(self, first: int, last: int) -> None:
+        self._first, self._last, self._steps = first, last, 0
+        self._launched = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + _started()
+
+    def tick(self, steps: int = 1) -> None:
+        before, self._steps = self._steps, self._steps + steps
+        if before == 0:
+            self._launch = time.time() - self._launched
+        if before < self._first <= self._steps:
+            self._until_first = time.time() - self._launched
+            self._wall, self._cpu, self._begun = time.perf_counter(), _cpu(), self._steps
+        if self._steps >= self._last:
+            count = self._steps - self._begun
+            report = {
+                "steps_per_second": count / (time.perf_counter() - self._wall),
+                "cpu_seconds": (_cpu() - self._cpu) / count * 1e5,
+                "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+                "launch": self._launch,
+                "until_first": self._until_first,
+            }
+            print(json.dumps(report), flush=True)
+            os._exit(0)
 
 
 def _cpu() -> float:

@@ -29,7 +29,7 @@ class MinAtar(Mlp):
         """Convolutions, then the dense torso; ValueError unless observations are large enough."""
         shape = spaces.observation_shape
         smallest = (KERNEL - 1) * len(self.channels) + 1
-        if len(shape) != 3 or min(shape[:2]) < smallest:
+        if len(shape) != 3 or spaces.frames or min(shape[:2]) < smallest:
             raise ValueError(
                 f"network=minatar needs observations [height, width, planes] of at least {smallest}"
                 f" by {smallest}; these are {list(shape)}: use network=mlp"

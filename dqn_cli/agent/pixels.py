@@ -53,12 +53,19 @@ class Pixels(Mlp):
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """Convolutions, then the dense torso; ValueError unless observations are large enough."""
-        shape = spaces.observation_shape
-        layout, features = self.image_layout(*_planes(spaces)) if len(shape) > 2 else ({}, 0)
+        shape, name = list(spaces.observation_shape), type(self).__name__.lower()
+        if not self.channels:
+            raise ValueError(f"network.channels is empty: network={name} needs a convolution")
+        if len(shape) not in ((3, 4) if spaces.frames else (3,)):
+            raise ValueError(
+                f"network={name} needs images [height, width, colours], or frames of them; these"
+                f" observations are {shape}: use network=mlp"
+            )
+        layout, features = self.image_layout(*_planes(spaces))
         if not features:
             raise ValueError(
-                f"network={type(self).__name__.lower()} needs larger images than observations of"
-                f" {list(shape)}: use network=mlp, or network=minatar for small images"
+                f"network={name} needs larger images than observations of {shape}: use"
+                " network=mlp, or network=minatar for small images"
             )
         dense, features = self.dense_torso_layout(features)
         return layout | dense, features
@@ -132,6 +139,10 @@ class Impala(Pixels):
             height = width = self.pool
         return layout, planes * height * width
 
+    def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
+        """Without spectral norm."""
+        return layer | layers.normalized(name, units) if self.layer_norm else layer
+
     def features(self, p: Parameters, x: Tensor, scale: float) -> Tensor:
         """[batch, channels, height, width]."""
         for section in range(len(self.channels)):
@@ -146,8 +157,7 @@ class Impala(Pixels):
         return F.adaptive_max_pool2d(x, self.pool) if self.pool else x
 
     def _convolution(self, name: str, planes: int, outputs: int) -> Layout:
-        layer = layers.convolution(name, planes, outputs, 3)
-        return layer | layers.normalized(name, outputs) if self.layer_norm else layer
+        return self.hidden_layout(name, layers.convolution(name, planes, outputs, 3), outputs)
 
 
 def _planes(spaces: Spaces) -> tuple[int, int, int]:

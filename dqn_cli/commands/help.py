@@ -26,25 +26,34 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
   env          CartPole-v1 Acrobot-v1 MountainCar-v0 LunarLander-v3 are tuned; any id works
                PositionCartPole-v1 and, with the extra minatar, MinAtar/Breakout-v1 Asterix-v1
                Freeway-v1 Seaquest-v1 SpaceInvaders-v1 (each as MinAtar/NAME)
-               env.num_envs=N  env.vectorization=sync|async  +env.kwargs.KEY=VALUE
+               with the extra atari, any game: ALE/Pong-v5
+               env.num_envs=N  env.vectorization=sync|async|native  +env.kwargs.KEY=VALUE
+  protocol     none image, and for Atari nature dopamine cleanrl btr
+                                                       env.preprocess.stack .clip_rewards
+                                                       | .size .grayscale .frame_skip .sticky
+                                                       .loss_of_life .noop_max .fire_on_reset
+                                                       .full_actions .max_frames
   agent        dqn double dueling d3qn per n_step noisy c51 qr iqn munchausen munchausen_iqn
                rainbow rainbow_iqn data_efficient_rainbow btr pqn drqn
                                                        what the published name stands for
   network      mlp dueling minatar gru lstm            .widths .layer_norm .spectral_norm .dueling
                                                        .noisy .sigma | .channels | .units .length
+               nature impala                           .channels .bfloat16 | .scale .pool
                table                                   .bins .low .high
   head         scalar c51 qr iqn                       .atoms .v_min .v_max .cosines
   update       dqn double munchausen                   .loss=huber|squared .max_grad_norm
                                                        | .alpha .temperature .clip
-  target       hard soft none                          .every .unit | .tau
+  target       hard rare soft none                     .every .unit | .tau
   exploration  constant linear exponential multiplicative piecewise ladder boltzmann noisy
                                                        .start .end .duration .decay .unit
                                                        | .spread | .temperature
-  replay       uniform prioritised rollout             .capacity .batch_size .n_step
+  replay       uniform prioritised rollout             .capacity .batch_size .n_step .device
                                                        | .alpha .beta .priority | .trace_decay
   optimizer    adam adamw rmsprop sgd                  .lr .schedule=constant|linear .eps
   +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
                tabular no_replay no_target_network pqn_minatar
+               for Atari: nature_dqn rainbow_atari data_efficient_rainbow iqn_atari pqn_atari
+               btr pong_cpu
 
 Keys without a group
   steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads

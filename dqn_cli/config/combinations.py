@@ -8,6 +8,7 @@ from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Ladder, Linear, Noisy
 from dqn_cli.agent.heads import Loss, Scalar
+from dqn_cli.agent.pixels import Pixels
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
@@ -16,7 +17,8 @@ from dqn_cli.agent.updates import Dqn
 from dqn_cli.envs.building import Vectorization
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.replay.rollouts import Rollout
-from dqn_cli.training.settings import Device, Settings
+from dqn_cli.replay.samplers import MemoryDevice
+from dqn_cli.training.settings import Device, Precision, Settings
 
 Rule = Callable[[Settings], str | None]
 
@@ -104,6 +106,8 @@ def _rollout(settings: Settings) -> str | None:
         return "replay=rollout has no target network: use target=none"
     if isinstance(settings.network, Recurrent):
         return "replay=rollout has no sequences for a recurrent network: use replay=uniform"
+    if replay.device is not MemoryDevice.cpu:
+        return "replay=rollout keeps no more than it learns from next: use replay.device=cpu"
     if replay.n_step != 1:
         return "replay=rollout has lambda returns in place of n-step ones: use replay.n_step=1"
     if settings.train_every < settings.env.num_envs:
@@ -118,6 +122,13 @@ def _rollout(settings: Settings) -> str | None:
             f"replay=rollout needs replay.batch_size <= train_every <= half of replay.capacity;"
             f" they are {replay.batch_size}, {settings.train_every} and {replay.capacity}"
         )
+    return None
+
+
+def _half_of_doubles(settings: Settings) -> str | None:
+    network = settings.network
+    if isinstance(network, Pixels) and network.bfloat16 and settings.dtype is not Precision.float32:
+        return "network.bfloat16=true is for dtype=float32: float64 would be computed as it is"
     return None
 
 
@@ -159,6 +170,7 @@ RULES: tuple[Rule, ...] = (
     _threads,
     _compile,
     _native,
+    _half_of_doubles,
     _fraction_of_no_episodes,
     _empty_support,
     _loss_of_a_distribution,

@@ -120,8 +120,9 @@ class Games:
         return self._due
 
     def close(self) -> None:
-        """Ends the games and their threads."""
+        """Ends the games and their threads, which ale-py's own `close` leaves alone."""
         self._vector.close()
+        del self._vector
 
     def _reseed(self, rows: Array) -> None:
         """Begins an episode in these rows, with the seed whose turn it is."""

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.envs.preprocessing import AnyEnv, Images, Preprocess
+from dqn_cli.envs.preprocessing import AnyEnv, Atari, Images, Preprocess
 from dqn_cli.envs.spaces import adapt
 from dqn_cli.ranges import Count
 
@@ -47,6 +47,10 @@ def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
     """The environment, adapted to a Q-network; EnvironmentFailure says why it can't be."""
     check_installed(config)
     preprocess = config.preprocess
+    if isinstance(preprocess, Atari) and not config.id.startswith("ALE/"):
+        raise EnvironmentFailure(
+            f"env={config.id}: this protocol is for the games of ALE; use protocol=image or none"
+        )
     arguments = {"disable_env_checker": True} | preprocess.arguments | config.kwargs | kwargs
     try:
         env = preprocess.applied(gymnasium.make(config.id, **arguments))

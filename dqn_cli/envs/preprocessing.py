@@ -112,8 +112,6 @@ class Atari(Images):
 
     def applied(self, env: AnyEnv) -> AnyEnv:
         """With Gymnasium's own wrappers, pixel for pixel as ale-py's vector of games does it."""
-        if "ALE" not in type(env.unwrapped).__module__.upper():
-            raise ValueError("this protocol is for the games of ALE: use protocol=image or none")
         if self.fire_on_reset:
             env = _FiresFirst(env)
         env = AtariPreprocessing(

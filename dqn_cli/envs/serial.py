@@ -47,7 +47,7 @@ class Serial:
             obs, rewards[row], terminated, truncated, info = env.step(action)
             terminations[row], truncations[row] = terminated, truncated
             final_obs[row] = obs
-            if info:
+            if info and not (terminated or truncated):
                 losses[row] = info.get("life_lost", False)
             if self._masked:
                 final_mask[row] = legal(info, self._mask.shape[1], self._name)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from torch import as_tensor
 
 from dqn_cli.arrays import Array, Values, tensor
 
@@ -182,6 +183,7 @@ class Stream:
     def load(self, contents: Mapping[str, Values], member: int) -> None:
         """Goes on from the `contents` of a member of a stream of the same shape."""
         rings = self.rings_of(member)
+        self.begins[rings] = False  # also in slots that the contents leave out
         for name in self._contents:
             own, values = getattr(self, name), contents[name]
             own[rings, : values.shape[1]] = (
@@ -220,6 +222,6 @@ class Stream:
     def _write_obs(self, ring: int, at: int, obs: Array, mask: Array) -> None:
         self.begins[ring, at] = False
         newest = obs[-1] if self.frames else obs
-        self.obs[ring, at] = newest if isinstance(self.obs, np.ndarray) else tensor(newest)
+        self.obs[ring, at] = newest if isinstance(self.obs, np.ndarray) else as_tensor(newest)
         if self.masked:
             self.mask[ring, at] = mask

@@ -24,6 +24,7 @@ from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, horizon, in_step
 from dqn_cli.training.members import merged
+from dqn_cli.training.memory import check_memory
 from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Device, Settings
 
@@ -59,6 +60,17 @@ def build_run(
         for seed in seeds
     ]
     envs = Environments(structure.env, seed_ofs, structure.dtype.name, places)
+    try:
+        return _run(settings, envs, compiler)
+    except BaseException:
+        envs.close()
+        raise
+
+
+def _run(
+    settings: Sequence[Settings], envs: Environments, compiler: Compiler
+) -> tuple[list[Agent], Run]:
+    structure, seeds = settings[0], [each.seed for each in settings]
     agents = [agent_for(each, envs.spaces) for each in settings]
     dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
@@ -131,8 +143,13 @@ def _memory(
         view = partial(sequences, look=look, burn_in=burn_in, length=length)
         window += burn_in + length - 1
         replay = replace(replay, batch_size=max(replay.batch_size // length, 1))
-    size = agent.model.state_size
-    stream = Stream(replay.capacity, envs.obs, envs.mask, envs.masked, size, window, spaces.frames)
+    device = torch_device(Device[replay.device.name]).type
+    kept = (envs.obs, envs.mask, envs.masked, agent.model.state_size, window, spaces.frames, device)
+    # By a stream of few slots: a large one that can't be is not to be tried.
+    least = Stream(1, *kept)
+    slots = least.slots + replay.capacity // least.envs
+    check_memory(replay.capacity, least.nbytes * slots // least.slots, device)
+    stream = Stream(replay.capacity, *kept)
     return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
 
 

@@ -23,8 +23,10 @@ from torch import Tensor, fx
 
 from dqn_cli.arrays import tensor
 
-# Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU.
-OPTIONS = {"pattern_matcher": False}
+# Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
+# planned so that it is taken at once: of many large pieces, with small ones left between them, some
+# allocators (glibc before 2.38) take more and more.
+OPTIONS = {"pattern_matcher": False, "memory_planning": True}
 
 
 Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]

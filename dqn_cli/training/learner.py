@@ -20,6 +20,8 @@ from dqn_cli.training.draws import Numbers, no_numbers, numbers_for, rows_of
 from dqn_cli.training.population import LearnerState, Population, Seen
 from dqn_cli.training.randomness import Randomness
 
+BLOCK = 1_000  # updates whose metrics stand in one piece of memory
+
 
 class Learner:
     """Agents of one structure that learn side by side; an update changes `state` in place."""
@@ -61,6 +63,7 @@ class Learner:
         self._no_noise = self._like.new_zeros(members, 0)
         self._no_numbers = no_numbers(self._like, rows=1)
         self._rows: dict[tuple[int, ...], int] = {}
+        self._metrics, self._used = torch.empty(0), 0  # a block of updates' metrics
 
     @property
     def is_noisy(self) -> bool:
@@ -72,8 +75,7 @@ class Learner:
         numbers = self._numbers(drawn, noise)
         self._factors[:] = factors
         seen = Seen(*self._update(drawn, numbers, self._factor.to(self._like.device)))
-        # Machine code may answer in memory as large as all parameters; metrics are kept for long.
-        return seen._replace(metrics=seen.metrics.clone())
+        return seen._replace(metrics=self._kept(seen.metrics))
 
     def blend_target(self, taus: Sequence[float]) -> None:
         """Moves each member's target parameters this share of the way to the online ones."""
@@ -130,6 +132,15 @@ class Learner:
     def dormant(self, obs: Array) -> Array:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
         return self._population.dormant(self.state.parameters, obs).cpu().numpy()
+
+    def _kept(self, metrics: Tensor) -> Tensor:
+        """Metrics in memory of their own, for they are kept for long."""
+        # Machine code may answer in memory as large as all that it took.
+        if self._used == len(self._metrics):
+            self._metrics, self._used = metrics.new_empty(BLOCK, *metrics.shape), 0
+        row = self._metrics[self._used]
+        self._used += 1
+        return row.copy_(metrics)
 
     def _drawn(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)

@@ -16,7 +16,7 @@ def check_memory(capacity: int, needed: int, device: str = "cpu") -> None:
     """ValueError if a buffer for so many transitions, of so many bytes, does not fit."""
     free = free_bytes(device)
     if needed > (1 - SPARE) * free:
-        fits = int(capacity * (1 - SPARE) * free / needed)
+        fits = _rounded_down(capacity * (1 - SPARE) * free / needed)
         raise ValueError(
             f"replay.capacity={capacity} needs {needed / 1e9:.1f} GB of memory, and"
             f" {free / 1e9:.1f} GB are free: replay.capacity={fits} fits"
@@ -26,9 +26,17 @@ def check_memory(capacity: int, needed: int, device: str = "cpu") -> None:
 def free_bytes(device: str = "cpu") -> int:
     """Memory that this process could still take."""
     if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
+        return int(torch.cuda.mem_get_info()[0])
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):  # no container, or one without a limit
         limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        free = min(free, limit - used)
-    return free
+        # What files left in memory gives way.
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(stat.get("inactive_file", "0")))
+    return max(free, 0)
+
+
+def _rounded_down(number: float) -> int:
+    """To two digits: a few slots more than its transitions belong to a buffer too."""
+    unit = 10 ** max(len(str(int(number))) - 2, 0)
+    return int(number) // unit * unit

@@ -21,8 +21,8 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.updates import Double, Dqn, Munchausen, Update
 
-ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
-PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False)
+ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
+PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False, 0)
 # Two states of two actions each: the networks disagree about the best action in state 1.
 ONLINE = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)
 TARGET = torch.tensor([0.0, 0.0, 3.0, 4.0], dtype=torch.float64)

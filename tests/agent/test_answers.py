@@ -16,7 +16,7 @@ from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
 from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, BATCH = 3, 4
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False)
+SPACES = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False, 0)
 LENGTH, STEPS = 3, 2
 KINDS = [Gru, Lstm]
 

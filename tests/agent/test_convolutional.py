@@ -20,7 +20,7 @@ ACTIONS = 3
 
 def image(*shape: int) -> Spaces:
     elements = int(np.prod(shape))
-    return Spaces(shape, (0,) * elements, (1,) * elements, False, (ACTIONS,), (0,), False)
+    return Spaces(shape, (0,) * elements, (1,) * elements, False, (ACTIONS,), (0,), False, 0)
 
 
 SMALL = image(7, 6, 2)

@@ -20,6 +20,7 @@ SPECTRAL_DENSE = layers.linear("layer", 5, 4) | layers.spectral("layer", 4)
 SPECTRAL_WIDENING = layers.linear("layer", 4, 5) | layers.spectral("layer", 5)
 SPECTRAL_SQUARE = layers.linear("layer", 5, 5) | layers.spectral("layer", 5)
 SPECTRAL_CONVOLUTION = layers.convolution("layer", 2, 4, 3) | layers.spectral("layer", 4)
+NORMALISED_CONVOLUTION = layers.convolution("layer", 2, 4, 3) | layers.normalized("layer", 4)
 # As many outputs as a window has pixels.
 SPECTRAL_SQUARE_CONVOLUTION = layers.convolution("layer", 1, 9, 3) | layers.spectral("layer", 9)
 
@@ -290,6 +291,36 @@ def test_a_hidden_convolution_is_conv2d_group_norm_and_relu(normalised: bool) ->
     expected = nn.Sequential(*modules, nn.ReLU())(x)
     assert expected.shape == (7, 5, 4, 2)
     torch.testing.assert_close(layers.hidden_convolution(p, "layer", x), expected)
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("layout", [SPECTRAL_CONVOLUTION, NORMALISED_CONVOLUTION])
+def test_a_strided_convolution_of_scaled_inputs_is_that_of_torch(
+    layout: Layout, stride: int, scale: float
+) -> None:
+    p, x = views(converged(layout), layout), drawn(7, 2, 6, 5)
+    weight = p["layer.weight"]
+    if "layer.direction" in p:
+        weight = weight / torch.linalg.svdvals(weight.flatten(1))[0]
+    expected = F.conv2d(x * scale, weight, p["layer.bias"], stride)
+    if "layer.scale" in p:
+        expected = F.group_norm(expected, 1, p["layer.scale"], p["layer.shift"])
+    actual = layers.hidden_convolution(p, "layer", x, stride, scale)
+    torch.testing.assert_close(actual, expected.relu())
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_convolution_may_be_padded_with_zeros_and_go_without_its_relu(padding: int) -> None:
+    layout = layers.convolution("layer", 2, 5, 3)
+    p, x = views(flat_of(layout), layout), drawn(7, 2, 6, 4)
+    framed = torch.zeros(7, 2, 6 + 2 * padding, 4 + 2 * padding, dtype=torch.float64)
+    framed[:, :, padding : padding + 6, padding : padding + 4] = x
+    expected = F.conv2d(framed, p["layer.weight"], p["layer.bias"])
+    assert expected.min() < 0
+    padded = layers.convolved(p, "layer", x, padding=padding)
+    torch.testing.assert_close(padded, expected)
+    torch.testing.assert_close(layers.convolved(p, "layer", framed), expected)
 
 
 def test_a_normalised_convolution_has_mean_zero_over_all_channels_and_pixels() -> None:

@@ -19,8 +19,8 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 
 ACTIONS, BATCH = 3, 5
-PLANE = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False)
-IMAGE = Spaces((4, 4, 1), (0,) * 16, (1,) * 16, False, (ACTIONS,), (0,), False)
+PLANE = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False, 0)
+IMAGE = Spaces((4, 4, 1), (0,) * 16, (1,) * 16, False, (ACTIONS,), (0,), False, 0)
 NONE = torch.zeros(0, dtype=torch.float64)
 NO_STATE = torch.zeros(BATCH, 0, dtype=torch.float64)
 PLAIN = Mlp([6, 5], False, False, False, False, 0.5)
@@ -111,7 +111,7 @@ def test_implicit_quantiles_are_averaged_over_the_midpoints() -> None:
 
 def test_q_of_a_table_by_hand() -> None:
     model = Model(
-        Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False), Table(1, None, None), Scalar()
+        Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0), Table(1, None, None), Scalar()
     )
     states = torch.eye(2, dtype=torch.float64)[[1, 0, 1]]
     values = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)

@@ -15,7 +15,7 @@ from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.spaces import Spaces
 
 OBS_SHAPE, ACTIONS = (3, 2), 4  # 6 elements
-SPACES = Spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False)
+SPACES = Spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 

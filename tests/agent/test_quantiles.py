@@ -17,7 +17,7 @@ from dqn_cli.agent.spaces import Spaces
 
 DOUBLE = torch.float64
 NO_TAUS = torch.zeros(1, 0)
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False)
+SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
 
 
 def tensor(values: Sequence[object]) -> Tensor:

@@ -17,7 +17,7 @@ from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
 from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, UNITS, BATCH, TIME = 3, 4, 5, 6
-SPACES = Spaces((3, 2), (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False)
+SPACES = Spaces((3, 2), (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
 KINDS = [Gru, Lstm]
 # Episodes begin at random steps: at the first and the last, in succession, and nowhere.
 STARTS = torch.tensor(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,26 @@ def spaces(
     starts: tuple[int, ...] = (0,),
     composite: bool = False,
 ) -> Spaces:
-    return Spaces(shape, (), (), False, parts, starts, composite)
+    return Spaces(shape, (), (), False, parts, starts, composite, 0)
 
 
 @pytest.mark.parametrize(("shape", "size"), [((), 1), ((4,), 4), ((2, 3), 6), ((4, 4, 2), 32)])
 def test_an_observations_size_is_its_number_of_elements(shape: tuple[int, ...], size: int) -> None:
     assert spaces(shape=shape).observation_size == size
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+def test_one_bound_for_all_is_that_of_each_element(shape: tuple[int, ...]) -> None:
+    size = math.prod(shape)
+    described = spaces(shape=shape)._replace(low=(-1.0,), high=(255.0,))
+    assert described.bounds == ([-1.0] * size, [255.0] * size)
+    each = described._replace(low=(-1.0,) * size, high=(255.0,) * size)
+    assert each.bounds == described.bounds
+
+
+def test_each_element_keeps_a_bound_of_its_own() -> None:
+    described = spaces()._replace(low=(-1.0, -math.inf), high=(7.0, 8.0))
+    assert described.bounds == ([-1.0, -math.inf], [7.0, 8.0])
 
 
 @pytest.mark.parametrize(("parts", "count"), [((3,), 3), ((2, 3), 6), ((2, 3, 4), 24)])

@@ -13,11 +13,11 @@ from dqn_cli.agent.quantiles import Qr
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 
-ONE_HOT = Spaces((5,), (0,) * 5, (1,) * 5, True, (2,), (0,), False)
+ONE_HOT = Spaces((5,), (0,) * 5, (1,) * 5, True, (2,), (0,), False, 0)
 
 
 def box(low: tuple[float, ...], high: tuple[float, ...]) -> Spaces:
-    return Spaces((len(low),), low, high, False, (2,), (0,), False)
+    return Spaces((len(low),), low, high, False, (2,), (0,), False, 0)
 
 
 def test_a_table_starts_at_zero_for_every_cell_and_action() -> None:
@@ -63,6 +63,12 @@ def test_values_beyond_the_bounds_fall_into_the_outermost_bins(beyond: float) ->
 def test_bounds_of_ones_own_replace_those_of_the_environment() -> None:
     table, spaces = Table(2, [0.0], [10.0]), box((-np.inf,), (np.inf,))
     assert [cell(table, spaces, value) for value in (-1.0, 4.9, 5.1, 11.0)] == [0, 0, 1, 1]
+
+
+def test_one_bound_may_be_that_of_all_elements() -> None:
+    table, one = Table(4, None, None), box((0, 0), (4, 4))._replace(low=(0,), high=(4,))
+    corners = [(i + 0.5, j + 0.5) for i in range(4) for j in range(4)]
+    assert [cell(table, one, *corner) for corner in corners] == list(range(16))
 
 
 @pytest.mark.parametrize("head", [Qr(3), C51(3, 0.0, 1.0)])

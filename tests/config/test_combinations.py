@@ -116,6 +116,19 @@ REFUSED = [
         ["replay.n_step=1"],
     ),
     (
+        f"{ROLLOUT}replay.device=cuda",
+        ["replay=rollout", "replay.device=cpu"],
+        ["replay.device=cpu"],
+    ),
+    *(
+        (
+            f"env.vectorization=native protocol={protocol}",
+            ["env.vectorization=native", "games of ALE", "env.vectorization=sync"],
+            ["env.vectorization=sync", "env.vectorization=async"],
+        )
+        for protocol in ("none", "image", "nature")
+    ),
+    (
         f"{ROLLOUT}env.num_envs=8 train_every=7 replay.batch_size=4",
         ["replay=rollout", "train_every=7", "at least 8"],
         ["train_every=8", "env.num_envs=7"],

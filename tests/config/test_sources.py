@@ -10,7 +10,7 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
 
 from dqn_cli.config.errors import explain
-from dqn_cli.config.sources import GymnasiumSource
+from dqn_cli.config.sources import ATARI, GymnasiumSource
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -51,8 +51,9 @@ def test_every_registered_id_is_known_and_loads(source: GymnasiumSource) -> None
     assert len(ids) > 20
     for env_id in ids:
         assert source.is_config(f"env/{env_id}")
-        assert source.load_config(f"env/{env_id}").config == {"env": {"id": env_id}}
-        assert source.load_config(f"env/{env_id}.yaml").config == {"env": {"id": env_id}}
+        shared = {"defaults": [ATARI, "_self_"]} if env_id.startswith("ALE/") else {}
+        for name in (env_id, f"{env_id}.yaml"):
+            assert source.load_config(f"env/{name}").config == shared | {"env": {"id": env_id}}
 
 
 def test_a_file_wins_over_the_bare_id(settings_of: Compose) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import PLAIN
 
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Schedule, Sgd
@@ -25,7 +26,7 @@ def in_file(name: str) -> Any:
 def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Compose) -> None:
     settings = settings_of("env=Blackjack-v1")
     written, mlp = in_file("config"), in_file("network/mlp")
-    assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"])
+    assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"], PLAIN)
     assert settings.network == Mlp(**{key: mlp[key] for key in mlp if key != "defaults"})
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
         assert getattr(settings, key) == written[key]

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import PLAIN
 from gymnasium import spaces
 
 from dqn_cli.envs.building import (
@@ -34,7 +35,7 @@ def _registered() -> Iterator[None]:
 
 
 def config(env_id: str, **kwargs: Any) -> EnvConfig:
-    return EnvConfig(env_id, kwargs, 1, Vectorization["sync"])
+    return EnvConfig(env_id, kwargs, 1, Vectorization["sync"], PLAIN)
 
 
 def test_what_is_made_has_the_spaces_that_are_described() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers MinAtar)
@@ -27,7 +28,7 @@ GAMES = {
 
 
 def config(game: str, version: str = "v1", num_envs: int = 1) -> EnvConfig:
-    return EnvConfig(f"MinAtar/{game}-{version}", {}, num_envs, Vectorization["sync"])
+    return EnvConfig(f"MinAtar/{game}-{version}", {}, num_envs, Vectorization["sync"], PLAIN)
 
 
 def fresh(game: str) -> gymnasium.Env[Any, Any]:

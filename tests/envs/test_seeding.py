@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import PLAIN
 
 from dqn_cli.envs.building import EnvConfig, Vectorization
 from dqn_cli.envs.seeding import Place, SeededEpisodes, episode_seeds
@@ -53,7 +54,7 @@ def test_a_seed_is_one_that_gymnasium_takes() -> None:
 
 @pytest.mark.parametrize("copies", [1, 2, 4])
 def test_an_environment_starts_alike_among_any_number_of_others(copies: int) -> None:
-    config = EnvConfig("CartPole-v1", {}, copies, Vectorization["sync"])
+    config = EnvConfig("CartPole-v1", {}, copies, Vectorization["sync"], PLAIN)
     seed_ofs = [[episode_seeds(5, "environment", env) for env in range(copies)]]
     envs = Environments(config, seed_ofs, "float32")
     alone = gymnasium.make("CartPole-v1")

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import PLAIN
 from gymnasium import spaces
 from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ def environments(
     max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> Environments:
-    config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization])
+    config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN)
     seed_ofs = [[episode_seeds(7, "environment", env) for env in range(envs)]]
     return Environments(config, seed_ofs, "float32", places, max_episode_steps)
 
@@ -239,7 +240,7 @@ def test_an_array_that_is_overwritten_is_safe_in_processes_too() -> None:
 
 
 def test_members_and_environments_are_leading_axes() -> None:
-    config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"])
+    config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"], PLAIN)
     seed_ofs = [[episode_seeds(s, "environment", e) for e in range(2)] for s in range(3)]
     envs = Environments(config, seed_ofs, "float64")
     assert envs.obs.shape == (3, 2, 4)

@@ -21,7 +21,7 @@ from dqn_cli.evaluation.policy import GreedyPolicy
 
 Array = NDArray[Any]
 
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False)
+SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
 
 WEIGHTS = [[1.0, 2.0, -1.0], [0.0, -4.0, 3.0]]  # [observation, action]
 BIASES = [0.0, 0.5, 0.0]

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
@@ -33,7 +34,7 @@ POLICIES: dict[str, Policy] = {"CartPole-v1": leaning, "FrozenLake-v1": wanderin
 def played(
     env_id: str, episodes: int, longest: int = 10_000, seed_of: SeedOf = SEED_OF
 ) -> Episodes:
-    config = EnvConfig(env_id, {}, 1, Vectorization["sync"])
+    config = EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN)
     found = play(POLICIES[env_id], config, seed_of, episodes, longest, "float32")
     assert found is not None
     return found
@@ -95,7 +96,7 @@ def test_an_episode_ends_at_max_episode_steps() -> None:
 
 
 def test_returns_are_not_discounted() -> None:
-    config = EnvConfig("LineWorld-v0", {}, 1, Vectorization["sync"])
+    config = EnvConfig("LineWorld-v0", {}, 1, Vectorization["sync"], PLAIN)
 
     def right(obs: Array, mask: Array, fresh: Array) -> Array:
         return np.ones(len(obs), np.int64)
@@ -109,7 +110,7 @@ def test_returns_are_not_discounted() -> None:
 @pytest.mark.parametrize("asked", [1, 10])
 def test_a_stopped_evaluation_has_no_result(asked: int) -> None:
     answers = iter([False] * (asked - 1) + [True])
-    config = EnvConfig("CartPole-v1", {}, 1, Vectorization["sync"])
+    config = EnvConfig("CartPole-v1", {}, 1, Vectorization["sync"], PLAIN)
     found = play(leaning, config, SEED_OF, 4, 100, "float32", lambda: next(answers))
     assert found is None
     assert list(answers) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
@@ -32,7 +33,7 @@ class Noting:
 
 
 def config(env_id: str) -> EnvConfig:
-    return EnvConfig(env_id, {}, 1, Vectorization["sync"])
+    return EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN)
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle, repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array, tensor
+from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler
 from dqn_cli.replay.stream import Indices, Step, Stored, Stream, locate
-from dqn_cli.replay.views import View, sequences, transitions
+from dqn_cli.replay.views import Look, View, observations, sequences, transitions
 
-ACTIONS, STATE = 3, 2
+ACTIONS, STATE, FRAME = 3, 2, 2
+IN_TENSORS = "cpu:0"  # a device where observations are kept as a tensor, which every machine has
 Input = TypeVar("Input")
 Kind = TypeVar("Kind", Batch, Sequences, Batch | Sequences)
+
+
+class Fate(NamedTuple):
+    """What an action ends."""
+
+    terminated: bool = False
+    truncated: bool = False
+    lost: bool = False
 
 
 class Taken(NamedTuple):
@@ -28,15 +38,21 @@ class Taken(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
+    lost: bool
 
     @property
-    def ended(self) -> bool:
+    def ends_episode(self) -> bool:
         return self.terminated or self.truncated
+
+    @property
+    def ends_life(self) -> bool:
+        """Whether nothing that comes later is worth anything."""
+        return self.terminated or self.lost
 
 
 @dataclass
 class Slot:
-    """One observation; `taken` is None for an episode's last and for the newest."""
+    """One observation as it was emitted; `taken` is None for an episode's last and the newest."""
 
     obs: Array
     mask: Array
@@ -47,12 +63,13 @@ class Slot:
 
 @dataclass
 class RecordedEnv:
-    """Emits observations that never repeat, in episodes that end by chance."""
+    """Emits frames that never repeat, or stacks of so many of them, as long as fate has it."""
 
     ring: int
     random: np.random.Generator
     masked: bool
-    end_chance: float
+    fates: Iterator[Fate]
+    frames: int = 0
     slots: list[Slot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,10 +77,11 @@ class RecordedEnv:
 
     def step(self, action: int) -> Slot:
         """Fills the newest slot, and gives the one with what the action led to."""
-        ends = self.random.random(2) < self.end_chance  # sometimes both at once
-        self.slots[-1].taken = Taken(action, float(self.random.normal()), *ends.tolist())
+        fate = next(self.fates)
+        taken = Taken(action, float(self.random.normal()), *fate)
+        self.slots[-1].taken = taken
         final = self._emit(starts=False)
-        if ends.any():
+        if taken.ends_episode:
             self._emit(starts=True)
         return final
 
@@ -80,15 +98,18 @@ class RecordedEnv:
         return [place for place in places if self.slots[place].taken][-stream.capacity :]
 
     def steps(self, place: int, n_step: int) -> list[Taken]:
-        """The transition in a slot and those after it, n or up to the episode's end."""
+        """The transition in a slot and those after it, n or up to the end of episode or life."""
         steps = [self.begins(place)]
-        while len(steps) < n_step and not steps[-1].ended:
+        while len(steps) < n_step and not (steps[-1].ends_episode or steps[-1].ends_life):
             steps.append(self.begins(place + len(steps)))
         return steps
 
     def _emit(self, starts: bool, state: Array | None = None) -> Slot:
         count = len(self.slots)
         obs = np.array([self.ring, count + 1], np.float64)
+        if self.frames:
+            before = np.zeros((self.frames, FRAME)) if starts else self.slots[-1].obs
+            obs = np.concatenate([before[1:], obs[None]])
         mask = np.ones(ACTIONS, bool)
         if self.masked:
             mask = self.random.random(ACTIONS) < 0.5
@@ -102,11 +123,32 @@ class RecordedEnv:
 Envs = list[list[RecordedEnv]]  # [members][envs]
 
 
+def by_chance(random: np.random.Generator, end: float, lost: float) -> Iterator[Fate]:
+    """Sometimes several at once."""
+    while True:
+        yield Fate(*(random.random(3) < [end, end, lost]).tolist())
+
+
+def after_stretches(stretches: Sequence[tuple[int, Fate]]) -> Iterator[Fate]:
+    """Each after so many steps, again and again."""
+    for length, fate in cycle(stretches):
+        yield from repeat(Fate(), length - 1)
+        yield fate
+
+
 def recorded_envs(
-    seed: int, members: int, envs: int, masked: bool = False, end_chance: float = 0.0
+    seed: int,
+    members: int,
+    envs: int,
+    masked: bool = False,
+    end_chance: float = 0.0,
+    lost_chance: float = 0.0,
+    frames: int = 0,
 ) -> Envs:
     def env(ring: int) -> RecordedEnv:
-        return RecordedEnv(ring, np.random.default_rng([seed, ring]), masked, end_chance)
+        random = np.random.default_rng([seed, ring])
+        fates = by_chance(random, end_chance, lost_chance)
+        return RecordedEnv(ring, random, masked, fates, frames)
 
     return [[env(member * envs + nth) for nth in range(envs)] for member in range(members)]
 
@@ -116,12 +158,17 @@ def of_slots(envs: Envs, value: Callable[[Slot], Any]) -> Array:
     return np.array([[value(env.slots[-1]) for env in row] for row in envs])
 
 
-def stream_of(envs: Envs, capacity: int, window: int = 1, masked: bool = False) -> Stream:
+def stream_of(
+    envs: Envs, capacity: int, window: int = 1, masked: bool = False, device: str = "cpu"
+) -> Stream:
     obs, mask = of_slots(envs, lambda slot: slot.obs), of_slots(envs, lambda slot: slot.mask)
-    return Stream(capacity, obs, mask, masked, STATE, window)
+    return Stream(capacity, obs, mask, masked, STATE, window, envs[0][0].frames, device)
 
 
-def step_all(envs: Envs, stream: Stream, random: np.random.Generator, count: int = 1) -> None:
+def step_all(
+    envs: Envs, stream: Stream, random: np.random.Generator, count: int = 1, *others: Stream
+) -> None:
+    """Steps that the stream stores, as the `others` do."""
     for _ in range(count):
         action = random.integers(ACTIONS, size=(len(envs), len(envs[0])))
         before = [[env.slots[-1] for env in row] for row in envs]
@@ -131,30 +178,50 @@ def step_all(envs: Envs, stream: Stream, random: np.random.Generator, count: int
         ]
         taken = [[slot.taken for slot in row] for row in before]
         step = Step(
-            *(np.array([[each[i] for each in row] for row in taken]) for i in (1, 2, 3)),
+            *(np.array([[each[i] for each in row] for row in taken]) for i in (1, 2, 3, 4)),
             final_obs=np.array([[slot.obs for slot in row] for row in finals]),
             final_mask=np.array([[slot.mask for slot in row] for row in finals]),
             obs=of_slots(envs, lambda slot: slot.obs),
             mask=of_slots(envs, lambda slot: slot.mask),
         )
-        stream.append(action, step, of_slots(envs, lambda slot: slot.state))
+        for each in (stream, *others):
+            each.append(action, step, of_slots(envs, lambda slot: slot.state))
 
 
 def empty_stream(
-    members: int, envs: int, capacity: int, window: int = 1, state_size: int = 0
+    members: int,
+    envs: int,
+    capacity: int,
+    window: int = 1,
+    state_size: int = 0,
+    frames: int = 0,
+    device: str = "cpu",
 ) -> Stream:
-    """Starts with observation 0."""
+    """Starts with observation 0, or with the frame 0."""
     mask = np.ones((members, envs, ACTIONS), bool)
-    return Stream(capacity, np.zeros((members, envs, 1)), mask, False, state_size, window)
+    obs = np.zeros((members, envs, *[frames] * (frames > 0), 1))
+    return Stream(capacity, obs, mask, False, state_size, window, frames, device)
 
 
 def append(
-    stream: Stream, obs: float, terminated: bool = False, truncated: bool = False, reward: float = 0
+    stream: Stream,
+    obs: float,
+    terminated: bool = False,
+    truncated: bool = False,
+    reward: float = 0,
+    lost: bool = False,
 ) -> None:
-    """One step of every environment to `obs`; after an end the new episode begins with -obs."""
+    """One step of every environment to `obs`; after an end the new episode begins with -obs.
+
+    Of a stack only the newest frame is a number, for no other may be looked at.
+    """
     shape = (stream.members, stream.envs)
-    number, final = np.full(shape, float(reward)), np.full((*shape, 1), float(obs))
-    ends = np.full(shape, terminated), np.full(shape, truncated)
+    number = np.full(shape, float(reward))
+    final: Array = np.full((*shape, 1), float(obs))
+    if stream.frames:
+        unseen = np.full((*shape, stream.frames - 1, 1), np.nan)
+        final = np.concatenate([unseen, final[:, :, None]], axis=2)
+    ends = np.full(shape, terminated), np.full(shape, truncated), np.full(shape, lost)
     mask = np.ones((*shape, ACTIONS), bool)
     then = -final if terminated or truncated else final
     stream.append(np.zeros(shape, np.int64), Step(number, *ends, final, mask, then, mask))
@@ -201,18 +268,41 @@ def located(stream: Stream, ring: Array, nth: Array) -> Indices:
     return found
 
 
-def transitions_view(n_step: int = 1) -> View:
-    return partial(transitions, n_step=n_step, actions=ACTIONS)
+def newest_of(stream: Stream, count: int) -> Array:
+    """The latest observations, [members, at most count per environment, *shape]."""
+    ring, slot = (each.copy() for each in stream.newest(count))
+    inputs = (stream.stored, ring, slot)
+    seen = observations(*inputs, stream.frames)
+    assert identical(seen, observations(*as_tensors(inputs), stream.frames))
+    return np.asarray(seen)
 
 
-def sequences_view(burn_in: int, length: int, n_step: int = 1) -> View:
-    return partial(sequences, n_step=n_step, actions=ACTIONS, burn_in=burn_in, length=length)
+def transitions_view(n_step: int = 1, frames: int = 0) -> View:
+    return partial(transitions, look=Look(n_step, ACTIONS, frames, False))
+
+
+def sequences_view(burn_in: int, length: int, n_step: int = 1, frames: int = 0) -> View:
+    look = Look(n_step, ACTIONS, frames, False)
+    return partial(sequences, look=look, burn_in=burn_in, length=length)
+
+
+def frames_of(view: View) -> int:
+    """How many frames a view stacks."""
+    assert isinstance(view, partial)
+    look = view.keywords["look"]
+    assert isinstance(look, Look)
+    return look.frames
 
 
 def transitions_of(
-    stream: Stream, indices: Indices, weight: Array, gamma: Array, n_step: int = 1
+    stream: Stream,
+    indices: Indices,
+    weight: Array,
+    gamma: Array,
+    n_step: int = 1,
+    clip_rewards: bool = False,
 ) -> Batch:
-    view = partial(transitions, n_step=n_step, actions=stream.actions)
+    view = partial(transitions, look=Look(n_step, stream.actions, stream.frames, clip_rewards))
     return in_both_kinds(view, stream.stored, indices, weight, gamma)
 
 
@@ -224,9 +314,10 @@ def sequences_of(
     burn_in: int,
     length: int,
     n_step: int = 1,
+    clip_rewards: bool = False,
 ) -> Sequences:
-    shape = {"burn_in": burn_in, "length": length, "n_step": n_step}
-    view = partial(sequences, actions=stream.actions, **shape)
+    look = Look(n_step, stream.actions, stream.frames, clip_rewards)
+    view = partial(sequences, look=look, burn_in=burn_in, length=length)
     return in_both_kinds(view, stream.stored, indices, weight, gamma)
 
 
@@ -234,7 +325,7 @@ def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
     return in_both_kinds(sampler.batch, sampler.sources, drawn)
 
 
-Kept = list[tuple[dict[str, Array], dict[str, Array]]]
+Kept = list[tuple[dict[str, Values], dict[str, Array]]]
 
 
 def kept_of(stream: Stream, sampler: Sampler[Replay] | None = None) -> Kept:
@@ -259,7 +350,8 @@ def same_contents(one: Kept, other: Kept) -> bool:
     )
 
 
-def identical(one: Array, other: Array) -> bool:
+def identical(one: Values, other: Values) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
     return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from recorded_envs import (
+    FRAME,
+    IN_TENSORS,
     Envs,
     append,
     drawn_by,
@@ -26,6 +28,7 @@ from recorded_envs import (
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
+from dqn_cli.replay.samplers import MemoryDevice
 from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.views import View
 
@@ -38,8 +41,8 @@ def sampler_of(
 ) -> PrioritisedSampler:
     settings = {"alpha": 1.0, "beta": 1.0, "beta_end": 1.0, "eps": 1.0}
     settings |= {"priority": Priority.td_error, **changes}
-    replay = Prioritised(10**6, batch_size, 1, **settings)
-    view = view or transitions_view(stream.window)
+    replay = Prioritised(10**6, batch_size, 1, MemoryDevice.cpu, **settings)
+    view = view or transitions_view(stream.window, stream.frames)
     sampler = replay.sampler(stream, view, GAMMA[: stream.members])
     assert isinstance(sampler, PrioritisedSampler)
     return sampler
@@ -80,16 +83,24 @@ class Reference:
 
 
 def keys(batch: Batch) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Ring and slot of each sampled transition, as its observation tells them."""
+    """Ring and slot of each sampled transition, as its observation's newest frame tells them."""
     rows = batch.obs.numpy().astype(int)
+    rows = rows.reshape(*rows.shape[:2], -1, FRAME)[:, :, -1]
     return [(m, [(ring, count - 1) for ring, count in row]) for m, row in enumerate(rows.tolist())]
 
 
 def both(
-    seed: int, members: int, envs: int, end_chance: float, capacity: int, **changes: Any
+    seed: int,
+    members: int,
+    envs: int,
+    end_chance: float,
+    capacity: int,
+    frames: int = 0,
+    device: str = "cpu",
+    **changes: Any,
 ) -> tuple[PrioritisedSampler, Reference]:
-    recorded = recorded_envs(seed, members, envs, True, end_chance)
-    stream = stream_of(recorded, capacity, 1 + seed % 3, True)
+    recorded = recorded_envs(seed, members, envs, True, end_chance, 0.1, frames)
+    stream = stream_of(recorded, capacity, 1 + seed % 3, True, device)
     sampler = sampler_of(stream, 8, **changes)
     return sampler, Reference(recorded, stream, sampler.replay.alpha, sampler.replay.eps)
 
@@ -121,6 +132,33 @@ def test_priorities_follow_transitions_through_their_lives(seed: int) -> None:
     capacity = int(random.choice([8, 20, 100]))
     sampler, reference = both(seed, *shape, capacity, alpha=0.6, eps=0.01, beta=0.7, beta_end=0.7)
     live(sampler, reference, random, 15)
+
+
+def with_priority(sampler: PrioritisedSampler) -> set[tuple[int, int]]:
+    """Ring and slot of what each leaf with a priority stands for."""
+    stream = sampler.stream
+    leaf = sampler.tree.leaves[:, : stream.envs * stream.capacity].reshape(-1, stream.capacity)
+    rings, places = leaf.nonzero()
+    slots = stream.queue[rings, places]
+    assert sampler.tree.leaves.astype(bool).sum() == rings.size
+    return set(zip(rings.tolist(), slots.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", IN_TENSORS])
+@pytest.mark.parametrize("frames", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_of_a_stream_of_frames_only_what_can_be_sampled_has_a_priority(
+    seed: int, frames: int, device: str
+) -> None:
+    random, capacity = np.random.default_rng(seed), [1, 2, 3, 8, 20, 100][seed]
+    shape = (1 + seed % 2, int(random.integers(1, 4)), float(random.choice([0.1, 0.6])), capacity)
+    sampler, reference = both(seed, *shape, frames, device, beta=0.7, beta_end=0.7)
+    for _ in range(4):
+        live(sampler, reference, random, 3)
+        step_all(reference.envs, sampler.stream, random, 3)
+        sampler.catch_up()
+        reference.catch_up()
+        assert with_priority(sampler) == {key for known in reference.priorities for key in known}
 
 
 def limit(degrees: int) -> float:
@@ -332,17 +370,20 @@ def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> 
     assert sampler.tree.leaves.max() == sampler.tree.leaves[0, 3] == 4  # 3 + eps
 
 
+@pytest.mark.parametrize(("frames", "device"), [(0, "cpu"), (4, "cpu"), (4, IN_TENSORS)])
 @pytest.mark.parametrize(("members", "envs", "behind"), [(1, 1, 0), (1, 3, 2), (2, 2, 70)])
 def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
-    members: int, envs: int, behind: int
+    members: int, envs: int, behind: int, frames: int, device: str
 ) -> None:
-    sampler, reference = both(1, members, envs, 0.3, 24, beta=0.7, beta_end=0.7, alpha=0.6)
+    changes = {"beta": 0.7, "beta_end": 0.7, "alpha": 0.6}
+    sampler, reference = both(1, members, envs, 0.3, 24, frames, device, **changes)
     live(sampler, reference, np.random.default_rng(3), 8)
     # The checkpoint may come when the tree has not caught up with the stream.
     step_all(reference.envs, sampler.stream, np.random.default_rng(4), behind)
     kept = kept_of(sampler.stream, sampler)
-    fresh = stream_of(recorded_envs(99, members, envs, True), 24, sampler.stream.window, True)
-    other = sampler_of(fresh, 8, beta=0.7, beta_end=0.7, alpha=0.6)
+    others = recorded_envs(99, members, envs, True, frames=frames)
+    fresh = stream_of(others, 24, sampler.stream.window, True, device)
+    other = sampler_of(fresh, 8, **changes)
     go_on_from(kept, fresh, other)
     one, two = np.random.default_rng(5), np.random.default_rng(5)
     for count in range(10):

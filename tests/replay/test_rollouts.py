@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from recorded_envs import (
     ACTIONS,
+    FRAME,
+    IN_TENSORS,
     RecordedEnv,
     append,
     empty_stream,
@@ -22,6 +24,7 @@ from recorded_envs import (
 from dqn_cli.agent.batch import Batch
 from dqn_cli.arrays import Array
 from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
+from dqn_cli.replay.samplers import MemoryDevice
 from dqn_cli.replay.stream import Stream
 
 GAMMA = np.array([0.9, 0.5])
@@ -81,19 +84,21 @@ def test_one_step_alone_is_bootstrapped_with_its_value() -> None:
 
 def values_of(obs: Array) -> Array:
     """Action values that tell observations and actions apart, [..., actions]."""
-    return np.asarray(np.sin(3.1 * obs[..., :1] + obs[..., 1:] * FACTORS))
+    seen = obs.reshape(*obs.shape[:2], -1, FRAME).sum(2)
+    return np.asarray(np.sin(3.1 * seen[..., :1] + seen[..., 1:] * FACTORS))
 
 
 def value(env: RecordedEnv, place: int) -> float:
     slot = env.slots[place]
-    q = np.sin(3.1 * slot.obs[0] + slot.obs[1] * FACTORS)
+    ring, count = slot.obs.reshape(-1, FRAME).sum(0)
+    q = np.sin(3.1 * ring + count * FACTORS)
     return float(q[slot.mask].max())
 
 
 def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_decay: float) -> float:
     """The lambda return of a slot, if slot `last` begins the rollout's last transition."""
     taken = env.begins(place)
-    if taken.terminated:
+    if taken.ends_life:
         return taken.reward
     bootstrap = value(env, place + 1)
     if taken.truncated or place == last:
@@ -105,8 +110,9 @@ def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_dec
 def sampler_of(
     stream: Stream, batch_size: int, trace_decay: float = 0.65, gamma: Array = GAMMA
 ) -> RolloutSampler:
-    replay = Rollout(10**6, batch_size, 1, trace_decay)
-    sampler = replay.sampler(stream, transitions_view(), gamma[: stream.members])
+    replay = Rollout(10**6, batch_size, 1, MemoryDevice.cpu, trace_decay)
+    view = transitions_view(frames=stream.frames)
+    sampler = replay.sampler(stream, view, gamma[: stream.members])
     assert isinstance(sampler, RolloutSampler)
     return sampler
 
@@ -115,14 +121,15 @@ def epoch(sampler: RolloutSampler, uniforms: Callable[..., Array], batches: int)
     return [sampled(sampler, uniforms, 0.5) for _ in range(batches)]
 
 
+@pytest.mark.parametrize(("frames", "device"), [(0, "cpu"), (3, "cpu"), (3, IN_TENSORS)])
 @pytest.mark.parametrize("trace_decay", [0.0, 0.65, 1.0])
 @pytest.mark.parametrize(("members", "envs", "end_chance"), [(1, 1, 0.0), (1, 3, 0.2), (2, 2, 0.5)])
 def test_an_epoch_has_each_new_transition_once_with_its_lambda_return(
-    members: int, envs: int, end_chance: float, trace_decay: float
+    members: int, envs: int, end_chance: float, trace_decay: float, frames: int, device: str
 ) -> None:
     random = np.random.default_rng(1)
-    recorded = recorded_envs(5, members, envs, True, end_chance)
-    stream = stream_of(recorded, 24 * envs, 1, True)
+    recorded = recorded_envs(5, members, envs, True, end_chance, 0.1, frames)
+    stream = stream_of(recorded, 24 * envs, 1, True, device)
     sampler = sampler_of(stream, envs * 3, trace_decay)
     began = [[0] * envs for _ in range(members)]
     for _ in range(8):
@@ -143,7 +150,8 @@ def check_epoch(
     for member, row in enumerate(recorded):
         found = {}
         for batch in batches:
-            for column, (ring, count) in enumerate(batch.obs[member].int().tolist()):
+            frames = batch.obs[member].reshape(-1, max(row[0].frames, 1), FRAME).int()
+            for column, (ring, count) in enumerate(frames[:, -1].tolist()):
                 assert (ring, count - 1) not in found
                 found[ring, count - 1] = batch, (member, column)
         expected = [
@@ -159,6 +167,7 @@ def check_epoch(
             slot, taken = env.slots[place], env.begins(place)
             wanted = slow_return(env, place, last[env.ring], GAMMA[member], trace_decay)
             assert batch.reward[at].item() == pytest.approx(wanted, abs=1e-9)
+            assert batch.obs[at].tolist() == slot.obs.tolist()
             assert batch.action[at] == taken.action
             assert batch.mask[at].tolist() == slot.mask.tolist()
             assert batch.weight[at] == 1

@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from recorded_envs import (
     ACTIONS,
+    IN_TENSORS,
     Envs,
     as_tensors,
     as_they_are,
     batch_of,
     drawn_by,
+    frames_of,
     go_on_from,
     kept_of,
     numbers,
@@ -34,13 +36,14 @@ from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
-from dqn_cli.replay.samplers import Replay, Sampler, Uniform, UniformSampler
+from dqn_cli.replay.samplers import MemoryDevice, Replay, Sampler, Uniform, UniformSampler
 from dqn_cli.replay.stream import Indices, Stored, Stream
-from dqn_cli.replay.views import View, transitions
+from dqn_cli.replay.views import Look, View, transitions
 
 SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring
-UNIFORM = Uniform(capacity=39, batch_size=32, n_step=1)
+CPU = MemoryDevice.cpu
+UNIFORM = Uniform(capacity=39, batch_size=32, n_step=1, device=CPU)
 GAMMA = np.array([0.9, 0.5])
 HALF = [0.5, 0.5]  # of each member's run is over
 
@@ -76,12 +79,12 @@ class Asked:
         self.indices.append(indices)
         self.weight.append(weight)
         self.gamma.append(gamma)
-        return transitions(stored, indices, weight, gamma, 1, 2)
+        return transitions(stored, indices, weight, gamma, Look(1, 2, 0, False))
 
 
 def draw(uniform: NDArray[np.float64]) -> NDArray[np.int64]:
     asked = Asked()
-    sampler = Uniform(10**6, uniform.shape[1], 1).sampler(filled_stream(), asked, GAMMA)
+    sampler = Uniform(10**6, uniform.shape[1], 1, CPU).sampler(filled_stream(), asked, GAMMA)
     assert isinstance(sampler, UniformSampler)
     sampled(sampler, lambda size: uniform[:, :size])
     (ring, slot), in_tensors = asked.indices
@@ -163,15 +166,15 @@ def test_a_batch_larger_than_the_buffer_is_refused(
     kind: type[Replay], more: tuple[Any, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"batch_size=9 .* replay.capacity=8: a batch must fit"):
-        kind(8, 9, 1, *more)
+        kind(8, 9, 1, CPU, *more)
 
 
 def test_a_batch_as_large_as_the_buffer_is_possible() -> None:
-    assert Uniform(capacity=8, batch_size=8, n_step=1).batch_size == 8
+    assert Uniform(capacity=8, batch_size=8, n_step=1, device=CPU).batch_size == 8
 
 
 def test_a_kind_must_say_what_draws() -> None:
-    replay, stream = Replay(8, 8, 1), filled_stream()
+    replay, stream = Replay(8, 8, 1, CPU), filled_stream()
     with pytest.raises(NotImplementedError):
         replay.sampler(stream, Asked(), GAMMA)
     sampler = Sampler(replay, stream, Asked(), GAMMA)
@@ -181,21 +184,27 @@ def test_a_kind_must_say_what_draws() -> None:
         sampler.batch(sampler.sources, ())
 
 
-PRIORITISED = Prioritised(30, 5, 2, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
+PRIORITISED = Prioritised(30, 5, 2, CPU, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
 KINDS = [
-    pytest.param(Uniform(30, 5, 2), transitions_view(2), id="uniform"),
-    pytest.param(Uniform(30, 5, 2), sequences_view(1, 3, 2), id="uniform-sequences"),
+    pytest.param(Uniform(30, 5, 2, CPU), transitions_view(2), id="uniform"),
+    pytest.param(Uniform(30, 5, 2, CPU), sequences_view(1, 3, 2), id="uniform-sequences"),
     pytest.param(PRIORITISED, transitions_view(2), id="prioritised"),
     pytest.param(PRIORITISED, sequences_view(1, 3, 2), id="prioritised-sequences"),
-    pytest.param(Rollout(30, 5, 1, 0.9), transitions_view(), id="rollout"),
+    pytest.param(Rollout(30, 5, 1, CPU, 0.9), transitions_view(), id="rollout"),
+    pytest.param(Uniform(30, 5, 2, CPU), transitions_view(2, 4), id="uniform-frames"),
+    pytest.param(Uniform(30, 5, 2, CPU), sequences_view(1, 3, 2, 2), id="uniform-frames-sequences"),
+    pytest.param(PRIORITISED, transitions_view(2, 1), id="prioritised-frames"),
+    pytest.param(Rollout(30, 5, 1, CPU, 0.9), transitions_view(1, 4), id="rollout-frames"),
 ]
 every_kind = pytest.mark.parametrize(("replay", "view"), KINDS)
 
 
-def at_work(replay: Replay, view: View, window: int = 5) -> tuple[Envs, Sampler[Replay]]:
+def at_work(
+    replay: Replay, view: View, window: int = 5, device: str = "cpu"
+) -> tuple[Envs, Sampler[Replay]]:
     """A sampler that has learned from a batch, on rings that have wrapped."""
-    envs = recorded_envs(4, 2, 2, True, 0.2)
-    stream = stream_of(envs, 30, window, True)  # five slots are the sequences' window
+    envs = recorded_envs(4, 2, 2, True, 0.2, 0.1, frames_of(view))
+    stream = stream_of(envs, 30, window, True, device)  # five slots are the sequences' window
     sampler = replay.sampler(stream, view, GAMMA)
     go_on(envs, sampler, 30)
     return envs, sampler
@@ -279,6 +288,23 @@ def test_sources_are_the_same_arrays_for_good(replay: Replay, view: View) -> Non
 
 
 @every_kind
+def test_batches_are_the_same_wherever_observations_are_kept(replay: Replay, view: View) -> None:
+    (envs, one), (others, other) = (
+        at_work(replay, view, device=device) for device in ("cpu", IN_TENSORS)
+    )
+    assert isinstance(other.stream.obs, torch.Tensor)
+    for seed in range(4):
+        go_on(envs, one, 9)
+        go_on(others, other, 9)
+        batches = [
+            drawn_by(sampler, numbers(np.random.default_rng(seed), 2), 0.5)
+            for sampler in (one, other)
+        ]
+        assert same(*batches)
+    assert same_contents(kept_of(one.stream, one), kept_of(other.stream, other))
+
+
+@every_kind
 def test_draws_have_members_in_front(replay: Replay, view: View) -> None:
     _, sampler = at_work(replay, view)
     drawn = sampler.draw(numbers(np.random.default_rng(0), 2), HALF)
@@ -288,7 +314,8 @@ def test_draws_have_members_in_front(replay: Replay, view: View) -> None:
 def alone(sampler: Sampler[Replay], member: int) -> Sampler[Replay]:
     """A member of a population, on its own in a stream and a sampler that are new."""
     window = sampler.stream.window
-    stream = stream_of(recorded_envs(99, 1, 2, True), 30, window, True)
+    fresh = recorded_envs(99, 1, 2, True, frames=frames_of(sampler.view))
+    stream = stream_of(fresh, 30, window, True)
     mine = sampler.replay.sampler(stream, sampler.view, GAMMA[member : member + 1])
     go_on_from(kept_of(sampler.stream, sampler)[member : member + 1], stream, mine)
     return mine

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from recorded_envs import (
     ACTIONS,
+    IN_TENSORS,
     Envs,
+    Kept,
     RecordedEnv,
     append,
     arrays_of,
@@ -15,15 +17,15 @@ from recorded_envs import (
     go_on_from,
     kept_of,
     located,
+    newest_of,
     recorded_envs,
     same_contents,
     step_all,
     stream_of,
 )
 
+from dqn_cli.arrays import tensor
 from dqn_cli.replay.stream import Indices, Step, Stored, Stream
-
-NAMES = ("action", "reward", "terminated", "truncated")
 
 
 def check_ring(env: RecordedEnv, stream: Stream) -> None:
@@ -32,12 +34,15 @@ def check_ring(env: RecordedEnv, stream: Stream) -> None:
     assert stream.head[env.ring] == newest
     for place in range(max(newest - stream.slots + 1, 0), newest + 1):
         at, slot = (env.ring, place % stream.slots), env.slots[place]
-        assert stream.obs[at].tolist() == slot.obs.tolist()
+        frame = slot.obs[-1] if env.frames else slot.obs
+        assert stream.obs[at].tolist() == frame.tolist()
         assert stream.begins[at] == (slot.taken is not None)
         if stream.masked:
             assert stream.mask[at].tolist() == slot.mask.tolist()
         if slot.taken is not None:
-            assert tuple(getattr(stream, name)[at] for name in NAMES) == slot.taken
+            assert (stream.action[at], stream.reward[at]) == slot.taken[:2]
+            assert stream.terminated[at] == slot.taken.ends_life
+            assert stream.truncated[at] == slot.taken.truncated
         if slot.taken is not None or place == newest:  # no state is needed at an episode's end
             assert stream.state[at].tolist() == slot.state.tolist()
 
@@ -53,26 +58,87 @@ def check_everything(envs: Envs, stream: Stream) -> None:
         found = located(stream, np.full_like(nth, env.ring), nth)
         assert found.slot.tolist() == places
         assert found.ring.tolist() == [env.ring] * len(places)
+    check_newest(envs, stream)
 
 
-@pytest.mark.parametrize("seed", range(40))
+def check_newest(envs: Envs, stream: Stream) -> None:
+    """The latest observations are those that the environments emitted, with all their frames."""
+    seen = newest_of(stream, 99)
+    each = seen.shape[1] // stream.envs
+    fewest = min(len(env.slots) for row in envs for env in row)
+    assert each == min(fewest, stream.capacity + stream.window + 1)
+    expected = [[env.slots[-1 - k].obs for env in row for k in range(each)] for row in envs]
+    np.testing.assert_array_equal(seen, expected)
+
+
+class Shape(NamedTuple):
+    """Streams of the same shape can take each other's contents."""
+
+    capacity: int
+    window: int
+    masked: bool
+    members: int
+    envs: int
+    frames: int
+
+    def stream(self, device: str = "cpu") -> Stream:
+        """One that began with other observations."""
+        capacity, window, masked, members, envs, frames = self
+        fresh = recorded_envs(99, members, envs, masked, frames=frames)
+        return stream_of(fresh, capacity, window, masked, device)
+
+
+def as_checkpoints_keep_it(kept: Kept) -> Kept:
+    """Contents after a checkpoint made tensors and then arrays of them."""
+    return [
+        ({name: tensor(values).cpu().numpy() for name, values in stream.items()}, sampler)
+        for stream, sampler in kept
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
 def test_whatever_the_environments_emitted_is_found_in_its_place(seed: int) -> None:
     random = np.random.default_rng(seed)
     members, window, masked = 1 + seed // 2 % 2, int(random.integers(1, 6)), bool(seed % 2)
     window += int(random.choice([0, 0, 1, 6]))
-    end_chance = random.choice([0.0, 0.05, 0.3, 0.6])
-    envs = recorded_envs(seed, members, int(random.integers(1, 4)), masked, end_chance)
-    args = (int(random.choice([1, 2, 3, 5, 8, 13])), window, masked)
-    stream = stream_of(envs, *args)
+    chances = random.choice([0.0, 0.05, 0.3, 0.6]), random.choice([0.0, 0.2])
+    capacity, rows = int(random.choice([1, 2, 3, 5, 8, 13])), int(random.integers(1, 4))
+    shape = Shape(capacity, window, masked, members, rows, [0, 1, 2, 4][seed % 4])
+    device, other = [("cpu", IN_TENSORS), (IN_TENSORS, "cpu")][seed // 4 % 2]
+    envs = recorded_envs(seed, members, rows, masked, *chances, shape.frames)
+    stream = stream_of(envs, capacity, window, masked, device)
     for step in range(45):
         step_all(envs, stream, random)
         check_everything(envs, stream)
-        if step in (3, 30):  # before and after the rings are full
+        if step in (3, 30, 40):  # before and after the rings are full
             kept = kept_of(stream)
-            stream = stream_of(recorded_envs(99, members, stream.envs, masked), *args)
-            go_on_from(kept, stream)
+            # At last it goes on where observations are kept on the other device.
+            stream = shape.stream(other if step == 40 else device)
+            go_on_from(as_checkpoints_keep_it(kept), stream)
             assert stream.appends == step + 1
+            assert same_contents(kept_of(stream), kept)
             check_everything(envs, stream)
+
+
+@pytest.mark.parametrize("device", ["cpu", IN_TENSORS])
+@pytest.mark.parametrize("steps", [1, 3, 30])
+def test_a_checkpoint_of_frames_holds_each_once_and_what_goes_on_from_it_is_the_same(
+    device: str, steps: int
+) -> None:
+    envs = recorded_envs(0, 2, 2, True, 0.1, 0.2, frames=4)
+    stream, random = stream_of(envs, 12, 2, True, device), np.random.default_rng(0)
+    step_all(envs, stream, random, steps)
+    kept = kept_of(stream)
+    used = min(max(len(env.slots) for env in envs[1]), 6 + 2 + 1 + 3)
+    assert kept[1][0]["obs"].shape == (2, used, 2)
+    other = Shape(12, 2, True, 2, 2, frames=4).stream(device)
+    go_on_from(as_checkpoints_keep_it(kept), other)
+    assert same_contents(kept_of(other), kept)
+    for _ in range(25):
+        step_all(envs, stream, random, 1, other)
+        assert same_contents(kept_of(other), kept_of(stream))
+        assert newest_of(other, 99).tolist() == newest_of(stream, 99).tolist()
+    check_everything(envs, other)
 
 
 @pytest.mark.parametrize(("capacity", "envs", "each"), [(6, 3, 2), (7, 3, 3), (1, 3, 1), (5, 1, 5)])
@@ -133,7 +199,7 @@ def test_after_an_end_the_state_belongs_to_the_new_episode() -> None:
     obs, mask = np.zeros((1, 1, 1)), np.ones((1, 1, 2), bool)
     stream = Stream(5, obs, mask, False, 1, 1)
     zero, true = np.zeros((1, 1)), np.ones((1, 1), bool)
-    step = Step(zero, true, ~true, obs + 1, mask, obs + 2, mask)
+    step = Step(zero, true, ~true, ~true, obs + 1, mask, obs + 2, mask)
     stream.append(zero.astype(int), step, np.full((1, 1, 1), 7.0))
     assert stream.obs[0, :3].tolist() == [[0], [1], [2]]
     assert stream.state[0, [0, 2]].tolist() == [[0], [7]]
@@ -154,14 +220,14 @@ def test_the_newest_observations_come_from_every_environment(
     stream = empty_stream(2, 2, 20)
     for to in range(1, 5):
         append(stream, to, truncated=to == 4)
-    assert stream.newest(count)[..., 0].tolist() == expected
+    assert newest_of(stream, count)[..., 0].tolist() == expected
 
 
 def test_the_newest_observations_are_never_overwritten_ones() -> None:
     stream = empty_stream(1, 1, 2)  # four slots: two transitions, what follows, an episode's end
     for to in range(1, 8):
         append(stream, to)
-    assert stream.newest(99).tolist() == [[[7], [6], [5], [4]]]
+    assert newest_of(stream, 99).tolist() == [[[7], [6], [5], [4]]]
 
 
 def test_the_newest_observations_are_as_many_as_the_shortest_ring_has() -> None:
@@ -171,7 +237,7 @@ def test_the_newest_observations_are_as_many_as_the_shortest_ring_has() -> None:
     fewest = min(len(env.slots) for env in envs[0])
     assert len(envs[0][0].slots) != len(envs[0][1].slots)
     expected = [env.slots[-1 - back].obs.tolist() for env in envs[0] for back in range(fewest)]
-    assert stream.newest(99).tolist() == [expected]
+    assert newest_of(stream, 99).tolist() == [expected]
 
 
 @pytest.mark.parametrize(("stored", "numbers"), [("u1", "f4"), ("f4", "f4"), ("f8", "f8")])
@@ -179,7 +245,7 @@ def test_observations_keep_their_dtype_and_rewards_follow_it(stored: str, number
     obs, mask = np.full((1, 1, 2, 2), 255, stored), np.ones((1, 1, 10_000), bool)
     stream = Stream(3, obs, mask, False, 0, 1)
     number, false = np.ones((1, 1)), np.zeros((1, 1), bool)
-    stream.append(np.array([[9999]]), Step(number / 3, false, false, obs, mask, obs, mask))
+    stream.append(np.array([[9999]]), Step(number / 3, false, false, false, obs, mask, obs, mask))
     assert stream.obs.dtype == stored
     assert stream.obs[0, :2].tolist() == [obs[0, 0].tolist()] * 2
     assert stream.reward.dtype == numbers
@@ -203,26 +269,48 @@ def test_memory_counts_everything() -> None:
     assert stream.nbytes == 2 * 6 * (8 + 8 + 1 + 3) + 2 * (4 + 3) * 8
 
 
+def test_memory_of_stacks_is_that_of_single_frames() -> None:
+    # A slot more for each frame that a stack reaches back, and none for its axis of time.
+    single, stacked = empty_stream(1, 2, 8), empty_stream(1, 2, 8, frames=4)
+    assert stacked.nbytes == single.nbytes + 3 * 2 * (8 + 8 + 1 + 3)
+    assert empty_stream(1, 2, 8, frames=1).nbytes == single.nbytes
+    assert empty_stream(1, 2, 8, frames=4, device=IN_TENSORS).nbytes == stacked.nbytes
+
+
+@pytest.mark.parametrize("device", ["cpu", IN_TENSORS])
+@pytest.mark.parametrize(("members", "envs"), [(1, 1), (1, 8), (2, 4)])
+def test_a_transition_of_atari_takes_a_frame_and_a_few_bytes(
+    members: int, envs: int, device: str
+) -> None:
+    stack = np.zeros((members, envs, 4, 84, 84), np.uint8)
+    mask = np.ones((members, envs, 18), bool)
+    capacity = 100_000 if device == "cpu" else 1000
+    stream = Stream(capacity, stack, mask, False, 0, 3, 4, device)
+    # 84 * 84 are 7056. Each ring has a window of three, three older frames and an end besides.
+    assert stream.nbytes <= 7100 * (members * capacity + 7 * members * envs)
+
+
 def check_stored(stream: Stream, tensors: Stored) -> None:
     """The stream's own arrays are what is stored, and what `tensors` of earlier are on."""
     assert all(each is own for each, own in zip(stream.stored, arrays_of(stream), strict=True))
-    for tensor, array in zip(tensors, arrays_of(stream), strict=True):
-        assert tensor.data_ptr() == array.ctypes.data
-        assert tensor.numpy().dtype == array.dtype
-        assert tensor.numpy().strides == array.strides
-        np.testing.assert_array_equal(tensor.numpy(), array)
+    for earlier, own in zip(tensors, map(tensor, arrays_of(stream)), strict=True):
+        assert earlier.data_ptr() == own.data_ptr()
+        assert earlier.dtype == own.dtype
+        assert earlier.numpy().strides == own.numpy().strides
+        np.testing.assert_array_equal(earlier.numpy(), own.numpy())
 
 
-def test_what_is_stored_are_the_streams_own_arrays_for_good() -> None:
+@pytest.mark.parametrize("device", ["cpu", IN_TENSORS])
+def test_what_is_stored_are_the_streams_own_arrays_for_good(device: str) -> None:
     envs = recorded_envs(0, 2, 2, True, 0.2)
-    stream, random = stream_of(envs, 6, 2, True), np.random.default_rng(0)
+    stream, random = stream_of(envs, 6, 2, True, device), np.random.default_rng(0)
     before, tensors = [*stream.stored], as_tensors(stream.stored)
     check_stored(stream, tensors)
     for _ in range(30):
         step_all(envs, stream, random)
         check_stored(stream, tensors)
     kept = kept_of(stream)
-    other = stream_of(recorded_envs(99, 2, 2, True), 6, 2, True)
+    other = stream_of(recorded_envs(99, 2, 2, True), 6, 2, True, device)
     its, its_tensors = [*other.stored], as_tensors(other.stored)
     go_on_from(kept, other)
     check_stored(other, its_tensors)
@@ -278,7 +366,7 @@ def test_actions_are_stored_for_each_ring() -> None:
     stream = Stream(4, np.zeros((2, 2, 1)), mask, False, 0, 1)
     zero, false = np.zeros((2, 2)), np.zeros((2, 2), bool)
     obs = np.zeros((2, 2, 1))
-    stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, obs, mask, obs, mask))
+    stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, false, obs, mask, obs, mask))
     assert stream.action[:, 0].tolist() == [0, 1, 2, 1]
 
 
@@ -299,7 +387,7 @@ def test_a_member_goes_on_alone_as_it_was_among_others(member: int) -> None:
     assert alone.appends == stream.appends == 25
     assert same_contents(kept_of(alone), kept_of(stream)[member : member + 1])
     assert alone.sizes.tolist() == [stream.sizes[member].tolist()]
-    assert alone.newest(99).tolist() == [stream.newest(99)[member].tolist()]
+    assert newest_of(alone, 99).tolist() == [newest_of(stream, 99)[member].tolist()]
 
 
 @pytest.mark.parametrize("member", [0, 1])

@@ -30,6 +30,7 @@ PQN = (
 )  # fmt: skip
 RECURRENT = ("network.units=5", "network.length=4", "network.burn_in=2", "steps=120")
 RAINBOW = ("agent=rainbow", "head.atoms=7")
+PICTURES = ("env=pictures:Pictures-v0", "env.preprocess.stack=2", "steps=120")
 # For each case what members have in common, and the words of each that are its own.
 CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "numbers": (
@@ -138,6 +139,20 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "minatar": (
         ("env=MinAtar/Breakout-v1", "network=minatar", "network.channels=[3]", "steps=120"),
         (("gamma=0.9",), ("optimizer.lr=1e-2", "exploration.end=0.5")),
+    ),
+    "nature": (
+        (*PICTURES, "network=nature", "network.channels=[4,4,4]", "update=double"),
+        (
+            ("gamma=0.9", "optimizer.lr=1e-2"),
+            ("gamma=0.5", "exploration.end=0.5"),
+            ("optimizer.lr=3e-3", "update.max_grad_norm=0.1"),
+        ),
+    ),
+    "impala": (
+        (*PICTURES, "agent=btr", "network=impala", "network.channels=[2]", "network.pool=2",
+         "network.dueling=true", "network.noisy=true", "network.spectral_norm=true",
+         "head.atoms=3", "replay.batch_size=4"),
+        (("gamma=0.9", "network.sigma=0.1"), ("optimizer.lr=1e-2", "replay.alpha=0.9")),
     ),
     "table": (
         ("env=CliffWalking-v1", "network=table", "optimizer=sgd", "update.max_grad_norm=null"),

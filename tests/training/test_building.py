@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,65 @@ def test_batches_are_of_transitions(settings_of: Compose) -> None:
     assert batch.obs.shape == (1, 20, 4)
 
 
+PICTURES = ("env=pictures:Pictures-v0", "network.widths=[8]", "replay.batch_size=20")
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "seen"),
+    [
+        ((), (36, 36), (36, 36)),
+        (("env.preprocess.stack=3",), (36, 36), (3, 36, 36)),
+        (
+            ("env.preprocess.stack=3", "+env.kwargs.colours=true", "network=nature"),
+            (36, 36, 3),
+            (3, 36, 36, 3),
+        ),
+        (("+env.kwargs.colours=true", "network=nature"), (36, 36, 3), (36, 36, 3)),
+    ],
+)
+def test_pictures_are_kept_once_as_bytes_and_batches_stack_them(
+    settings_of: Compose, words: tuple[str, ...], kept: tuple[int, ...], seen: tuple[int, ...]
+) -> None:
+    settings = settings_of(*PICTURES, *words)
+    run = built(settings)
+    assert run.stream.frames == settings.env.preprocess.frames
+    assert run.stream.obs.shape[2:] == kept
+    assert run.stream.obs.dtype == np.uint8
+    batch = batch_of(settings)
+    assert isinstance(batch, Batch)
+    for obs in (batch.obs, batch.next_obs):
+        assert obs.shape == (1, 20, *seen)
+        assert obs.dtype == torch.uint8
+        assert obs.max() >= 200
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("words", [("env.preprocess.stack=4",), ("replay.n_step=3",)])
+def test_a_buffer_larger_than_memory_is_refused_with_the_capacity_that_fits(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], envs: int
+) -> None:
+    free = 3_000_000
+    monkeypatch.setattr("dqn_cli.training.memory.free_bytes", lambda device: free)
+    words = (*PICTURES, *words, f"env.num_envs={envs}")
+    with pytest.raises(ValueError, match=r"replay\.capacity=1000000000 needs") as refused:
+        build_run([settings_of(*words, "replay.capacity=1e9")])
+    named = int(str(refused.value).split("replay.capacity=")[2].split()[0])
+    run = built(settings_of(*words, f"replay.capacity={int(0.98 * named)}"))
+    assert 0.9 * free < run.stream.nbytes <= 0.95 * free
+
+
+@pytest.mark.parametrize("clip", ["true", "false"])
+def test_rewards_are_clipped_for_learning_alone(settings_of: Compose, clip: str) -> None:
+    settings = settings_of(*PICTURES, f"env.preprocess.clip_rewards={clip}")
+    largest = batch_of(settings).reward.max()
+    assert largest == 1 if clip == "true" else largest > 1
+    _, run = build_run([settings])
+    paid = [tick.step.reward.max() for tick in islice(train([settings], run), 60)]
+    run.envs.close()
+    assert max(paid) > 1
+    assert run.stream.reward.max() == pytest.approx(max(paid))
+
+
 @pytest.mark.parametrize("replay", ["uniform", "prioritised"])
 @pytest.mark.parametrize(("size", "sequences"), [(20, 4), (24, 4), (25, 5), (5, 1), (4, 1)])
 def test_batches_for_recurrent_networks_are_as_many_sequences_as_hold_the_transitions(
@@ -124,7 +184,7 @@ def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> No
 
 def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow")
-    agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False))
+    agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0))
     assert agent.head is settings.head
     assert agent.network is settings.network
     assert agent.update is settings.update

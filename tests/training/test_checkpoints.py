@@ -275,7 +275,7 @@ def test_parameters_that_are_not_finite_are_never_saved(
     assert torch.isfinite(kept["parameters"]).all()
 
 
-CASES = ("numbers", "per of several", "pqn", "resets", "lstm")
+CASES = ("numbers", "per of several", "pqn", "resets", "lstm", "nature")
 
 
 def half_way(settings: Sequence[Settings]) -> Training:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PRESETS
+from side_by_side import changed, without_twice
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -487,3 +488,45 @@ def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, p
     settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, EACH_STEP))
     plain = learned(settings, uncompiled, UPDATES)
     assert difference(plain, learned(settings, AheadOfTime(no_warning), UPDATES)) < 1e-9
+
+
+PICTURES = (
+    "env=pictures:Pictures-v0", "env.preprocess.stack=2", "seed=2", "network.widths=[8]",
+    "replay.batch_size=4", "replay.capacity=60", *EACH_STEP, "steps=50", "learning_starts=30",
+)  # fmt: skip
+OF_PIXELS = {
+    "nature": ("network=nature", "network.channels=[4,4,4]", "dtype=float64"),
+    "nature in bfloat16": ("network=nature", "network.channels=[4,4,4]", "network.bfloat16=true"),
+    "impala": (
+        "agent=btr", "network=impala", "network.channels=[2]", "network.pool=5", "head.atoms=3",
+        "network.spectral_norm=true", "dtype=float64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", OF_PIXELS)
+def test_compiled_updates_on_pictures_learn_the_same(settings_of: Compose, case: str) -> None:
+    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS[case]))
+    plain = learned(settings, uncompiled, 20)
+    assert (plain.moments[0, 0] != 0).double().mean() > 0.7  # most parameters have learned
+    exact = plain.parameters.dtype == DOUBLE
+    compiled = learned(settings, AheadOfTime(no_warning), 20)
+    assert difference(plain, compiled) < (1e-12 if exact else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_members_in_turn_are_compiled_as_one_computation(settings_of: Compose) -> None:
+    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS["nature"]))
+    members = [settings, changed(settings, "seed=3", "optimizer.lr=1e-2")]
+    states = []
+    for compiler in (uncompiled, AheadOfTime(no_warning)):
+        _, run = build_run(members, None, compiler)
+        for _ in train(members, run):
+            pass
+        run.envs.close()
+        states.append(run.learner.state)
+    assert states[0].parameters.shape[0] == 2
+    assert difference(*states) < 1e-12

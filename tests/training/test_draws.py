@@ -17,7 +17,7 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.draws import draws_of, numbers_for, rows_of
 from dqn_cli.training.randomness import Purpose, Randomness
 
-SPACES = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False)
+SPACES = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
 SEEDS = [3, 8]
 BATCH, BURN_IN, LENGTH, AHEAD = 5, 2, 3, 1
 LIKE = torch.zeros(2, dtype=torch.float64)

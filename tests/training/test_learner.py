@@ -28,8 +28,8 @@ from dqn_cli.training.randomness import Purpose, Randomness
 Array = NDArray[Any]
 CPU = torch.device("cpu")
 CONSTANT = Schedule.constant
-PLANE = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False)
-ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False)
+PLANE = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
+ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
 ADAM = Adam(1e-3, CONSTANT, 0.9, 0.999, 1e-8)
 HUBER, CLIPPED = Dqn(Loss.huber, None), Dqn(Loss.huber, 1.0)
 SEEDS, RATES, NORMS = [4, 11, 5], [1e-2, 3e-3, 1e-3], [0.1, 1.0, 100.0]

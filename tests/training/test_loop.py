@@ -17,6 +17,7 @@ from dqn_cli.agent.parameters import views
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.samplers import Sampler
 from dqn_cli.replay.stream import Step
+from dqn_cli.replay.views import observations
 from dqn_cli.training.building import build_run
 from dqn_cli.training.loop import (
     Run,
@@ -416,7 +417,8 @@ class Watched(Sampler[Any]):
         self.sampler, self.notes = sampler, list[tuple[str, Any]]()
 
     def begin(self, values: Any) -> None:
-        newest = values(self.stream.newest(1))
+        seen, stored = self.stream.newest(1), self.stream.stored
+        newest = values(observations(stored, seen.ring, seen.slot, self.stream.frames))
         self.notes.append(("begin", newest.shape))
         self.sampler.begin(values)
 
@@ -619,7 +621,7 @@ def test_the_first_update_does_not_depend_on_where_episodes_end(
 def test_members_count_their_own_episodes_and_take_steps_together() -> None:
     ended = np.array([[True, False, False], [False, False, False], [True, True, False]])
     rest = [np.zeros((3, 3, 1))] * 4
-    step = Step(np.zeros((3, 3)), ended, ended & False, *rest)
+    step = Step(np.zeros((3, 3)), ended, ended & False, ended & False, *rest)
     before = [Clock(9, 2, 4), Clock(9, 2, 0), Clock(9, 2, 7)]
     assert advance(before, step) == [Clock(12, 2, 5), Clock(12, 2, 0), Clock(12, 2, 9)]
 

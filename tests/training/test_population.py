@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
-from test_learner import ADAM, CPU, HUBER, MLP, NOISY, PLANE, random_batch
+from test_learner import ADAM, CPU, HUBER, MLP, NOISY, PLANE, mlp, random_batch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.heads import Scalar
 from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.optimizers import Optimizer, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial
+from dqn_cli.agent.pixels import Nature
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.draws import Numbers, numbers_for
-from dqn_cli.training.population import LearnerState, Population
+from dqn_cli.training.population import LearnerState, Population, Seen
 from dqn_cli.training.randomness import Purpose, Randomness
 
 DOUBLE = torch.float64
@@ -73,6 +79,124 @@ def test_a_member_computes_the_same_whoever_is_beside_it() -> None:
         alone.update(after, alone.scalars, (), batch, mine, torch.ones(1, dtype=DOUBLE))
         for one, all_of_them in zip(after, together, strict=True):
             torch.testing.assert_close(one[0], all_of_them[member], rtol=1e-12, atol=1e-12)
+
+
+class InTurn(Mlp):
+    """An Mlp whose members are computed one after the other."""
+
+    @property
+    def is_large(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("network", [MLP, NOISY, mlp(8, 6, layer_norm=True, spectral_norm=True)])
+def test_members_in_turn_compute_what_they_compute_at_once(network: Mlp) -> None:
+    large = InTurn(**vars(network))
+    at_once, in_turn = population(network), population(large)
+    states, ones = [state(network), state(network)], torch.ones(2, dtype=DOUBLE)
+    for count in range(5):
+        for members, mine in zip((at_once, in_turn), states, strict=True):
+            batch, draws = random_batch(count, 2), numbers(network)
+            members.update(mine, members.scalars, (), batch, draws, ones)
+    for one, other in zip(*states, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    parameters, obs = states[0].parameters, torch.randn(2, 7, 2, dtype=DOUBLE)
+    noise = torch.randn(2, agents(network)[0].model.noise_size, dtype=DOUBLE)
+    torch.testing.assert_close(in_turn.dormant(parameters, obs), at_once.dormant(parameters, obs))
+    empty = torch.zeros(2, 7, 0, dtype=DOUBLE)
+    acted = [
+        members.act(parameters, members.scalars, obs, empty, noise)
+        for members in (at_once, in_turn)
+    ]
+    torch.testing.assert_close(*acted, rtol=1e-12, atol=1e-12)
+
+
+TINY = Nature([3], False, False, False, False, 0.5, [2], False)
+IMAGE = Spaces((2, 8, 12), (0.0,), (255.0,), False, (3,), (0,), False, 2)
+
+
+def pictures(seed: int, members: int, batch: int = 4) -> Batch:
+    """Transitions between pictures of bytes."""
+    random, plain = np.random.default_rng(seed), random_batch(seed, members)
+    plain = Batch(*(each[:, :batch] for each in plain))
+    obs, next_obs = random.integers(256, size=(2, members, batch, *IMAGE.observation_shape))
+    both = (torch.from_numpy(each.astype(np.uint8)) for each in (obs, next_obs))
+    return plain._replace(obs=next(both), next_obs=next(both))
+
+
+def of_pictures(optimizers: Sequence[Optimizer]) -> tuple[Population, LearnerState]:
+    own = [Agent(IMAGE, TINY, Scalar(), HUBER, optimizer) for optimizer in optimizers]
+    draws = [np.random.default_rng(seed) for seed in range(len(own))]
+    start = torch.stack([initial(own[0].layout, random) for random in draws])
+    moments, zeros = optimizers[0].moments, torch.zeros(len(own), dtype=DOUBLE)
+    corrections = zeros.new_zeros(len(own), moments)
+    empty = zeros.new_zeros(len(own), moments, start.shape[1])
+    members = Population(own, lambda sources, drawn: drawn, DOUBLE, CPU)  # type: ignore[arg-type, return-value]
+    return members, LearnerState(start, start.clone(), empty, corrections)
+
+
+def learned(members: Population, start: LearnerState, of: slice, updates: int = 20) -> list[Seen]:
+    """What so many updates on the pictures of some of three members saw."""
+    model = Agent(IMAGE, TINY, Scalar(), HUBER, ADAM).model
+    zeros = torch.zeros(len(start.parameters), dtype=DOUBLE)
+    noise = Randomness(list(range(3))[of], Purpose.noise)
+    seen = []
+    for count in range(updates):
+        batch = Batch(*(each[of] for each in pictures(count, 3)))
+        draws = numbers_for(model, 4, noise, zeros)
+        seen.append(members.update(start, members.scalars, (), batch, draws, zeros + 1))
+    return seen
+
+
+OPTIMIZERS = pytest.mark.parametrize(
+    "optimizers",
+    [
+        [replace(ADAM, lr=lr) for lr in (1e-2, 1e-3, 3e-3)],
+        [Sgd(lr, Schedule.constant, 0.0) for lr in (1e-2, 1e-3, 3e-3)],
+        [Sgd(1e-2, Schedule.constant, momentum) for momentum in (0.0, 0.5, 0.9)],
+        [RmsProp(lr, Schedule.constant, 0.9, 0.01, 0.5, True) for lr in (1e-2, 1e-3, 3e-3)],
+    ],
+    ids=["adam", "sgd", "momentum", "rmsprop"],
+)
+
+
+@OPTIMIZERS
+def test_members_that_see_pictures_learn_what_each_learns_alone(
+    optimizers: Sequence[Optimizer],
+) -> None:
+    together, state = of_pictures(optimizers)
+    begun = state.parameters.clone()
+    seen = learned(together, state, slice(3))
+    for member, optimizer in enumerate(optimizers):
+        only = slice(member, member + 1)
+        alone, mine = of_pictures([optimizer])
+        mine.parameters.copy_(begun[only])
+        mine.target.copy_(begun[only])
+        told = learned(alone, mine, only)
+        for one, all_of_them in zip(mine, state, strict=True):
+            torch.testing.assert_close(one, all_of_them[only], rtol=1e-12, atol=1e-12)
+        for one_seen, all_seen in zip(told, seen, strict=True):
+            torch.testing.assert_close(one_seen.metrics, all_seen.metrics[:, only])
+            torch.testing.assert_close(one_seen.losses, all_seen.losses[only])
+            torch.testing.assert_close(one_seen.td_errors, all_seen.td_errors[only])
+        assert ((mine.parameters - begun[only]).abs() > 1e-6).double().mean() > 0.8
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("members", [1, 3])
+def test_an_update_writes_where_it_read_and_what_it_saw_stays(
+    optimizers: Sequence[Optimizer], members: int
+) -> None:
+    population, state = of_pictures(optimizers[:members])
+    places = [each.data_ptr() for each in state]
+    target = state.target.clone()
+    (first,) = learned(population, state, slice(members), 1)
+    kept, parameters = [each.clone() for each in first], state.parameters.clone()
+    learned(population, state, slice(members), 3)
+    assert [each.data_ptr() for each in state] == places
+    assert torch.equal(state.target, target)
+    assert not torch.equal(state.parameters, parameters)
+    assert all(map(torch.equal, first, kept))
 
 
 def test_acting_takes_arrays_of_any_type_and_gives_the_models_values() -> None:

@@ -66,7 +66,90 @@ def test_dormant_units_are_those_of_the_network_as_it_is(
     first, second = asked
     # 30 and 60 steps, and a slot more for each end and for the newest observation.
     assert 31 <= first.shape[1] < second.shape[1]
-    assert (second[0, 0] == session.run.stream.newest(1)).all()
+    assert (second[0, 0] == session.run.envs.obs).all()
+
+
+PICTURES = (*SMALL, "env=pictures:Pictures-v0", "steps=20", "learning_starts=19")
+BLIND = "network=mlp sees no neighbourhood in them: network=nature or minatar does"
+
+
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [
+        (("env.preprocess.stack=2",), [2, 36, 36]),
+        (("+env.kwargs.colours=true",), [36, 36, 3]),
+        (("+env.kwargs.colours=true", "env.preprocess.stack=2"), [2, 36, 36, 3]),
+        (("env.preprocess.stack=2", "network=dueling"), [2, 36, 36]),
+    ],
+)
+def test_a_plain_network_is_warned_of_images(
+    settings_of: Compose,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    shape: list[int],
+) -> None:
+    train_alone(Job(settings_of(*PICTURES, *words), tmp_path, []))
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count(f"warning: observations are images {shape}, and {BLIND}") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*PICTURES, "env.preprocess.stack=2", "network=nature", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colours=true", "network=minatar", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colours=true", "network=impala", "network.channels=[2]"),
+        (*SMALL, "steps=20", "learning_starts=19", "env.preprocess.stack=2"),
+        (*SMALL, "steps=20", "learning_starts=19"),
+    ],
+    ids=["nature", "minatar", "impala", "stacked vectors", "vectors"],
+)
+def test_networks_for_images_and_vectors_are_not_warned(
+    settings_of: Compose,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    train_alone(Job(settings_of(*words), tmp_path, []))
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "preprocess"),
+    [
+        ((), {"type": "Preprocess", "stack": 1, "clip_rewards": False}),
+        (
+            ("env.preprocess.stack=2", "env.preprocess.clip_rewards=true"),
+            {"type": "Preprocess", "stack": 2, "clip_rewards": True},
+        ),
+    ],
+)
+def test_a_result_says_what_was_seen_of_the_environment(
+    settings_of: Compose, tmp_path: Path, words: tuple[str, ...], preprocess: dict[str, Any]
+) -> None:
+    words = (*SMALL, "steps=20", "learning_starts=19", *words)
+    result = train_alone(Job(settings_of(*words), tmp_path, []))
+    assert result["preprocess"] == preprocess
+    assert json.loads((tmp_path / "result.json").read_text())["preprocess"] == preprocess
+
+
+def test_dormant_units_of_stacked_pictures_are_counted_on_what_was_seen(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("env.preprocess.stack=3", "steps=40", "log.every=20", "env.num_envs=2")
+    session = Session([Job(settings_of(*PICTURES, *words), tmp_path, [])])
+    seen: list[Any] = []
+
+    def dormant(obs: Any) -> Any:
+        seen.append(obs)
+        return np.array([0.5])
+
+    monkeypatch.setattr(session.run.learner, "dormant", dormant)
+    session()
+    assert [obs.shape[2:] for obs in seen] == [(3, 36, 36)] * 2
+    newest = seen[-1].reshape(2, -1, 3, 36, 36)[:, 0]
+    assert (newest == session.run.envs.obs[0]).all()
 
 
 @pytest.mark.parametrize("envs", [1, 2, 300])

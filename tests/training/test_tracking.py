@@ -28,7 +28,7 @@ def tick(
     envs = range(len(rewards))
     ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
     obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
-    step = Step(np.array([rewards]), *ends, obs, mask, obs, mask)
+    step = Step(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
     return Tick([Clock()], [Clock()], step, np.array([[0.5]]), metrics, [False])
 
 

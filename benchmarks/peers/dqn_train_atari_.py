@@ -1,0 +1,17 @@
+"""dqn-train on Atari, from its own command, with everything beside training but evaluation."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+
+from settings import ATARI, dqn_train_atari_words
+from timed import watch_calls
+
+from dqn_cli.commands.train import dispatch
+from dqn_cli.envs.atari import Games
+
+first, last, words = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+watch_calls(Games, "step", first, last)
+with tempfile.TemporaryDirectory() as folder:
+    dispatch([*dqn_train_atari_words(ATARI), f"hydra.run.dir={folder}/run", *words])

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import PLAIN, PRESETS
+
+from dqn_cli.agent.pixels import Impala, Nature
+from dqn_cli.config import sources
+from dqn_cli.config.errors import explain
+from dqn_cli.config.paths import config_folder
+from dqn_cli.config.stored import stored_settings
+from dqn_cli.envs import building
+from dqn_cli.envs.building import Vectorization
+from dqn_cli.envs.preprocessing import Atari, Images
+from dqn_cli.training.settings import Settings, plain
+
+Compose = Callable[..., Settings]
+
+PROTOCOLS = sorted(path.stem for path in (config_folder() / "protocol").glob("*.yaml"))
+PONG = "env=ALE/Pong-v5"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_goes_with_every_agent_on_a_game(
+    settings_of: Compose, protocol: str, preset: str
+) -> None:
+    pytest.importorskip("ale_py")
+    words = [PONG, f"protocol={protocol}", f"agent={preset}"]
+    if protocol in ("none", "image"):
+        words.append("env.vectorization=sync")
+    settings = settings_of(*words)
+    kind = {"none": type(PLAIN), "image": Images}.get(protocol, Atari)
+    assert type(settings.env.preprocess) is kind
+    assert settings.env.id == "ALE/Pong-v5"
+    assert settings.learning_starts < settings.steps
+    assert stored_settings(plain(settings)) == settings
+
+
+def test_a_game_begins_with_natures_rules(settings_of: Compose) -> None:
+    pytest.importorskip("ale_py")
+    settings = settings_of(PONG)
+    assert settings.env == settings_of(PONG, "protocol=nature").env
+    assert settings.env.vectorization is Vectorization.native
+    assert type(settings.network) is Nature
+    assert settings.target == settings_of("target=rare").target
+    assert (settings.steps, settings.train_every) == (10_000_000, 4)
+    assert settings.replay.batch_size == 32
+
+
+def test_the_command_line_wins_over_what_games_share(settings_of: Compose) -> None:
+    pytest.importorskip("ale_py")
+    words = ("network=impala", "protocol=btr", "steps=7", "env.preprocess.size=40")
+    settings = settings_of(*words, PONG, "target=soft", "env.vectorization=sync")
+    assert type(settings.network) is Impala
+    assert isinstance(settings.env.preprocess, Atari)
+    assert (settings.env.preprocess.sticky, settings.env.preprocess.size) == (0.25, 40)
+    assert settings.steps == 7
+    assert settings.target == settings_of("target=soft").target
+    assert settings.env.vectorization is Vectorization["sync"]
+
+
+def test_where_nothing_is_said_observations_stay_as_they_are(settings_of: Compose) -> None:
+    assert settings_of("env=Acrobot-v1").env.preprocess == PLAIN
+    assert settings_of("env=Acrobot-v1", "env.preprocess.stack=3").env.preprocess.frames == 3
+
+
+@pytest.fixture
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if ale-py had never been installed."""
+    monkeypatch.setattr(building, "find_spec", lambda name: None)
+    registered = sources._registered().items()
+    known = {name: spec for name, spec in registered if not name.startswith("ALE/")}
+    monkeypatch.setattr(sources, "_registered", lambda: known)
+    sources._is_registered.cache_clear()
+    yield
+    sources._is_registered.cache_clear()
+
+
+def line_of(settings_of: Compose, *words: str) -> str:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        settings_of(*words)
+    line = explain(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_without_the_extra_a_game_says_what_to_install(
+    settings_of: Compose, without_extras: None
+) -> None:
+    line = line_of(settings_of, "env=ALE/Freeway-v5")
+    assert line == "env=ALE/Freeway-v5 needs an extra: pip install 'dqn-train[atari]'"
+    line = line_of(settings_of, "env=MinAtar/NoSuchGame-v1")
+    assert line == "env=MinAtar/NoSuchGame-v1 needs an extra: pip install 'dqn-train[minatar]'"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("env=ALE/Pongg-v5", ["unknown environment ALE/Pongg-v5", "did you mean ALE/Pong-v5"]),
+        ("env=ALE/Pong", ["unknown environment ALE/Pong;", "did you mean ALE/Pong-v5"]),
+        (
+            "env.vectorization=native",
+            ["env.vectorization=native", "games of ALE", "protocol=nature", "=sync"],
+        ),
+        (
+            "env.vectorization=native protocol=nature",
+            ["env.vectorization=native", "games of ALE", "env.vectorization=sync"],
+        ),
+        (f"{PONG} protocol=none", ["env.vectorization=native", "env.vectorization=sync"]),
+        (f"{PONG} protocol=image", ["env.vectorization=native", "env.vectorization=sync"]),
+        (
+            f"{PONG} +env.kwargs.mode=1 +env.kwargs.difficulty=2",
+            ["env.kwargs (mode, difficulty)", "gymnasium.make", "env.vectorization=sync"],
+        ),
+        ("protocol=natur", ["unknown choice protocol=natur", "did you mean nature"]),
+        ("env.preprocess.size=3", ["unknown key env.preprocess.size", "Preprocess", "stack"]),
+        (f"{PONG} env.preprocess.sizee=3", ["env.preprocess.sizee", "Atari", "did you mean size"]),
+        (f"{PONG} env.preprocess.size=0", ["env.preprocess.size=0", "at least 1"]),
+        (f"{PONG} env.preprocess.sticky=2", ["env.preprocess.sticky=2", "at most 1"]),
+        (f"{PONG} env.preprocess.noop_max=-1", ["env.preprocess.noop_max=-1", "at least 0"]),
+        (f"{PONG} env.preprocess.frame_skip=0", ["env.preprocess.frame_skip=0", "at least 1"]),
+        (f"{PONG} env.preprocess.max_frames=0", ["env.preprocess.max_frames=0", "at least 1"]),
+        ("env.preprocess.stack=0", ["env.preprocess.stack=0", "at least 1"]),
+        ("env.preprocess.clip_rewards=maybe", ["env.preprocess.clip_rewards", "maybe", "bool"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    settings_of: Compose, words: str, told: list[str]
+) -> None:
+    if "ALE" in words:
+        pytest.importorskip("ale_py")
+    line = line_of(settings_of, *words.split())
+    assert [word for word in told if word not in line] == []
+
+
+def test_arguments_of_a_game_go_with_environments_in_series(settings_of: Compose) -> None:
+    pytest.importorskip("ale_py")
+    settings = settings_of(PONG, "+env.kwargs.mode=1", "env.vectorization=sync")
+    assert settings.env.kwargs == {"mode": 1}
