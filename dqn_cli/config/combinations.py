@@ -136,7 +136,7 @@ def _native(settings: Settings) -> str | None:
     env = settings.env
     if env.vectorization is not Vectorization.native:
         return None
-    if not (isinstance(env.preprocess, Atari) and env.id.startswith("ALE/")):
+    if not (isinstance(env.preprocess, Atari) and env.is_ale):
         return (
             "env.vectorization=native is for the games of ALE with their protocols"
             " (protocol=nature, ...): use env.vectorization=sync"

@@ -26,7 +26,7 @@ class GymnasiumSource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """A configuration that names the environment; for a game of ALE also what games share."""
         env_id = _env_id(config_path)
-        shared = {"defaults": [ATARI, "_self_"]} if env_id.startswith("ALE/") else {}
+        shared = {"defaults": [ATARI, "_self_"]} if "ALE/" in env_id else {}
         config = OmegaConf.create(shared | {"env": {"id": env_id}})
         header: dict[str, str | None] = {"package": "_global_"}
         return ConfigResult(self.provider, f"{self.scheme()}://", config, header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,7 @@ class Games:
             self._vector = AtariVectorEnv(
                 gymnasium.spec(config.id).kwargs["game"],
                 len(seed_ofs),
+                num_threads=min(len(seed_ofs), os.cpu_count() or 1),
                 max_num_frames_per_episode=frames,
                 repeat_action_probability=protocol.sticky,
                 full_action_space=protocol.full_actions,
@@ -122,7 +124,7 @@ class Games:
     def close(self) -> None:
         """Ends the games and their threads, which ale-py's own `close` leaves alone."""
         self._vector.close()
-        del self._vector
+        self._vector.ale = None  # type: ignore[assignment]
 
     def _reseed(self, rows: Array) -> None:
         """Begins an episode in these rows, with the seed whose turn it is."""

@@ -37,6 +37,11 @@ class EnvConfig:
     preprocess: Preprocess
 
     @property
+    def is_ale(self) -> bool:
+        """Whether it is a game of the Arcade Learning Environment."""
+        return self.id.rpartition(":")[2].startswith("ALE/")
+
+    @property
     def in_one_process(self) -> EnvConfig:
         """The same, without processes of their own."""
         is_async = self.vectorization is Vectorization["async"]
@@ -47,7 +52,7 @@ def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
     """The environment, adapted to a Q-network; EnvironmentFailure says why it can't be."""
     check_installed(config)
     preprocess = config.preprocess
-    if isinstance(preprocess, Atari) and not config.id.startswith("ALE/"):
+    if isinstance(preprocess, Atari) and not config.is_ale:
         raise EnvironmentFailure(
             f"env={config.id}: this protocol is for the games of ALE; use protocol=image or none"
         )
@@ -65,7 +70,8 @@ def check_installed(config: EnvConfig) -> None:
     if missing := missing_extra(config.id):
         raise EnvironmentFailure(f"env={config.id} {missing}")
     if isinstance(config.preprocess, Images) and find_spec("cv2") is None:
-        raise EnvironmentFailure("protocol=image needs an extra: pip install 'dqn-train[image]'")
+        extra = "atari" if isinstance(config.preprocess, Atari) else "image"
+        raise EnvironmentFailure(f"this protocol needs an extra: pip install 'dqn-train[{extra}]'")
 
 
 def missing_extra(env_id: str) -> str | None:

@@ -30,13 +30,19 @@ def free_bytes(device: str = "cpu") -> int:
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):  # no container, or one without a limit
         limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        # What files left in memory gives way.
-        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        free = min(free, limit - used + int(stat.get("inactive_file", "0")))
+        free = min(free, limit - used + _reclaimable())
     return max(free, 0)
+
+
+def _reclaimable() -> int:
+    """What files left in a container's memory, which gives way."""
+    with suppress(OSError, ValueError):
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return int(stat.get("inactive_file", "0"))
+    return 0
 
 
 def _rounded_down(number: float) -> int:
     """To two digits: a few slots more than its transitions belong to a buffer too."""
-    unit = 10 ** max(len(str(int(number))) - 2, 0)
+    unit: int = 10 ** max(len(str(int(number))) - 2, 0)
     return int(number) // unit * unit

@@ -239,20 +239,6 @@ def test_impala_may_have_any_number_of_sections_and_any_last_pooling(
     check(replace(IMPALA, channels=channels, pool=pool), SMALL["bytes"], Scalar())
 
 
-@BOTH
-def test_without_convolutions_pixels_are_the_features(
-    network: Pixels, spaces: dict[str, Spaces]
-) -> None:
-    check(replace(network, channels=[]), spaces["frames"], Scalar())
-
-
-@BOTH
-def test_bytes_are_divided_by_255_without_convolutions_too(
-    network: Pixels, spaces: dict[str, Spaces]
-) -> None:
-    check(replace(network, channels=[]), spaces["bytes"], Scalar())
-
-
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_the_scale_multiplies_the_channels_of_all_of_impalas_convolutions(scale: int) -> None:
     network = replace(IMPALA, scale=scale)
@@ -638,3 +624,9 @@ def test_an_observation_is_valued_the_same_in_any_batch(
     for index in range(BATCH):
         alone = model.q(start, obs[index : index + 1], none)
         torch.testing.assert_close(alone, together[index : index + 1], **EXACT)
+
+
+@pytest.mark.parametrize("network", [NATURE, IMPALA], ids=["nature", "impala"])
+def test_a_network_without_convolutions_is_refused(network: Pixels) -> None:
+    with pytest.raises(ValueError, match="channels is empty"):
+        replace(network, channels=[]).layout(image(84, 84, 3), Scalar())
