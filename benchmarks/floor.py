@@ -88,8 +88,8 @@ def update(
 
     def call() -> None:
         drawn = sampler.draw(lambda count: random.random((members, count)), done)
-        seen = learner.update(drawn, noise, factors)
-        sampler.learned(seen.losses, seen.td_errors)
+        surprise = learner.update(drawn, noise, factors)
+        sampler.learned(*surprise)
 
     return call
 

@@ -46,7 +46,7 @@ AXES = {
     ),
     "replay": ("uniform", "prioritised", "rollout"),
     "replay.n_step": ("1", "3"),
-    "optimizer": ("adam", "adamw", "rmsprop", "sgd"),
+    "optimizer": ("adam", "adamw", "radam", "rmsprop", "sgd"),
     "optimizer.schedule": ("constant", "linear"),
     "env.num_envs": ("1", "3"),
     "reset.every": ("null", "7"),
@@ -173,7 +173,7 @@ def mixed() -> Iterator[None]:
 def run_a_little(settings: Settings) -> None:
     _, run = build_run([settings])
     before = run.learner.state.parameters.clone()
-    updates = sum(len(tick.metrics) for tick in train([settings], run))
+    updates = sum(tick.updates for tick in train([settings], run))
     run.envs.close()
     assert updates >= 2
     assert torch.isfinite(run.learner.state.parameters).all()

@@ -24,7 +24,10 @@ class Schedule(Enum):
 
 
 class Step(NamedTuple):
-    """What one step of an optimiser gives."""
+    """What an optimiser's step leaves behind; moments and corrections are zeros before the first.
+
+    Corrections are for optimisers that correct the bias which those zeros bring.
+    """
 
     parameters: Tensor  # [size]
     moments: Tensor  # [moments, size]
@@ -43,19 +46,8 @@ class Optimizer:
         """How many vectors as long as the parameters it remembers."""
         raise NotImplementedError
 
-    def step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: Tensor,
-        corrections: Tensor,
-        factor: Tensor,
-    ) -> Step:
-        """One step for parameters [size] and moments [moments, size], both zeros at first.
-
-        `corrections` [moments], also zeros at first, are for optimisers that correct the bias which
-        those zeros bring; `factor` is what the schedule multiplies the learning rate with.
-        """
+    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+        """One step along a gradient [size]; `factor` multiplies the learning rate."""
         raise NotImplementedError
 
 
@@ -72,15 +64,9 @@ class Adam(Optimizer):
         """Running means of the gradient and of its square."""
         return 2
 
-    def step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: Tensor,
-        corrections: Tensor,
-        factor: Tensor,
-    ) -> Step:
+    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
         """One step against the bias-corrected mean, divided by the root of the mean square."""
+        parameters, moments, corrections = before
         mean = moments[0] + (1 - self.beta1) * (gradient - moments[0])
         square = moments[1] + (1 - self.beta2) * (gradient * gradient - moments[1])
         # 1 - beta^t, step by step, for powers would be half of a compiled update. They need
@@ -88,9 +74,12 @@ class Adam(Optimizer):
         first = corrections[0] + (1 - self.beta1) * (1 - corrections[0])
         second = corrections[1] + (1 - self.beta2) * (1 - corrections[1])
         step_size = (factor * self.lr / first).to(parameters.dtype)
-        direction = mean / (square.sqrt() / second.sqrt().to(parameters.dtype) + self.eps)
-        after = parameters - step_size * direction
+        after = parameters - step_size * self.direction(mean, square, second)
         return Step(after, torch.stack([mean, square]), torch.stack([first, second]))
+
+    def direction(self, mean: Tensor, square: Tensor, correction: Tensor) -> Tensor:
+        """The mean over the root of the mean square, of which `correction` is known so far."""
+        return mean / (square.sqrt() / correction.sqrt().to(square.dtype) + self.eps)
 
 
 @dataclass
@@ -99,17 +88,28 @@ class AdamW(Adam):
 
     weight_decay: NonNegative
 
-    def step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: Tensor,
-        corrections: Tensor,
-        factor: Tensor,
-    ) -> Step:
+    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
         """The parameters shrink first, then Adam's step."""
-        shrink = (1 - factor * self.lr * self.weight_decay).to(parameters.dtype)
-        return super().step(parameters * shrink, gradient, moments, corrections, factor)
+        shrink = (1 - factor * self.lr * self.weight_decay).to(gradient.dtype)
+        before = before._replace(parameters=before.parameters * shrink)
+        return super().step(before, gradient, factor)
+
+
+@dataclass
+class RAdam(Adam):
+    """Adam that trusts the mean square as far as it is known (Liu et al. 2020, algorithm 2)."""
+
+    def direction(self, mean: Tensor, square: Tensor, correction: Tensor) -> Tensor:
+        """Rectified; the mean alone while too few gradients were seen."""
+        power = 1 - correction  # beta2^t
+        log_beta = torch.as_tensor(self.beta2, dtype=power.dtype).log()
+        longest = 2 / (1 - self.beta2) - 1
+        # With t beta2^t = p log(p) / log(beta2): steps need not be counted.
+        length = longest - 2 * torch.special.xlogy(power, power) / (log_beta * correction)
+        share = (length - 4) * (length - 2) * longest
+        rectified = (share / ((longest - 4) * (longest - 2) * length)).sqrt() * correction.sqrt()
+        adapted = mean * rectified.to(mean.dtype) / (square.sqrt() + self.eps)
+        return torch.where(length > 5, adapted, mean)
 
 
 @dataclass
@@ -126,15 +126,9 @@ class RmsProp(Optimizer):
         """Running means of the square and of the gradient, and the momentum."""
         return 3
 
-    def step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: Tensor,
-        corrections: Tensor,
-        factor: Tensor,
-    ) -> Step:
+    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
         """One step against the gradient divided by its running deviation."""
+        parameters, moments, corrections = before
         square = moments[0] + (1 - self.decay) * (gradient * gradient - moments[0])
         mean = moments[1] + (1 - self.decay) * (gradient - moments[1])
         variance = square - mean * mean if self.centered else square
@@ -156,15 +150,9 @@ class Sgd(Optimizer):
         """The momentum."""
         return 1
 
-    def step(
-        self,
-        parameters: Tensor,
-        gradient: Tensor,
-        moments: Tensor,
-        corrections: Tensor,
-        factor: Tensor,
-    ) -> Step:
+    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
         """One step against the running sum of gradients."""
+        parameters, moments, corrections = before
         velocity = self.momentum * moments[0] + gradient
         step_size = (factor * self.lr).to(parameters.dtype)
         moments = velocity.unsqueeze(0)  # [1, size]

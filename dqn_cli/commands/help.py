@@ -49,7 +49,7 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
                                                        | .spread | .temperature
   replay       uniform prioritised rollout             .capacity .batch_size .n_step .device
                                                        | .alpha .beta .priority | .trace_decay
-  optimizer    adam adamw rmsprop sgd                  .lr .schedule=constant|linear .eps
+  optimizer    adam adamw radam rmsprop sgd            .lr .schedule=constant|linear .eps
   +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
                tabular no_replay no_target_network pqn_minatar
                for Atari: nature_dqn rainbow_atari data_efficient_rainbow iqn_atari pqn_atari

@@ -47,6 +47,7 @@ SCHEMAS = {
     "replay/base_rollout": "dqn_cli.replay.rollouts:Rollout",
     "optimizer/base_adam": "dqn_cli.agent.optimizers:Adam",
     "optimizer/base_adamw": "dqn_cli.agent.optimizers:AdamW",
+    "optimizer/base_radam": "dqn_cli.agent.optimizers:RAdam",
     "optimizer/base_rmsprop": "dqn_cli.agent.optimizers:RmsProp",
     "optimizer/base_sgd": "dqn_cli.agent.optimizers:Sgd",
 }

@@ -34,7 +34,6 @@ _AVAILABLE: dict[Device, Callable[[], bool]] = {
     Device.mps: torch.backends.mps.is_available,
 }
 
-
 # Compiling takes some 15 s, which compiled updates win back at about a millisecond each, or two
 # where members train side by side.
 WORTH_COMPILING = 20_000
@@ -75,7 +74,7 @@ def _run(
     dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
     stream, sampler = _memory(settings, envs, agents[0])
-    device = torch_device(structure.device)
+    device = torch_device(structure.device, structure.network.is_large)
     learner = Learner(agents, weights, dtype, device, sampler, compiler)
     return agents, Run(
         envs=envs,
@@ -121,7 +120,7 @@ def available_cores() -> int:
 
 def can_compile(settings: Settings) -> bool:
     """Whether there are compiled updates for the device that the settings ask for."""
-    return torch_device(settings.device).type == "cpu"
+    return torch_device(settings.device, settings.network.is_large).type == "cpu"
 
 
 def agent_for(settings: Settings, spaces: Spaces) -> Agent:
@@ -153,9 +152,14 @@ def _memory(
     return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
 
 
-def torch_device(device: Device) -> torch.device:
-    """The device asked for, `auto` being the CPU; ValueError if it is not there."""
-    wanted = Device.cpu if device is Device.auto else device
+def torch_device(device: Device, large: bool = False) -> torch.device:
+    """The device asked for; ValueError if it is not there.
+
+    `auto` is the CPU, but for a `large` network a GPU where there is one.
+    """
+    wanted = device
+    if device is Device.auto:
+        wanted = Device.cuda if large and _AVAILABLE[Device.cuda]() else Device.cpu
     if not _AVAILABLE[wanted]():
         raise ValueError(f"device={wanted.name}: there is no such device here; use device=cpu")
     return torch.device(wanted.name)

@@ -53,7 +53,9 @@ class Journal:
         self.job, self.member, self.folder = job, member, job.folder
         self.say: Callable[[str], None] = print
         self.result: dict[str, Any] | None = None  # once it has ended
-        self.tracker = Tracker(job.settings.env.num_envs, stopwatch, member)
+        self.tracker = Tracker(
+            job.settings.env.num_envs, stopwatch, run.learner.metrics[member], member
+        )
         self._settings, self._agent, self._run = job.settings, agent, run
         self._together = together
         self._checkpoints = checkpoints.CheckpointFolder(job.folder, job.settings.checkpoint.keep)

@@ -5,22 +5,24 @@ Everything has a leading axis [members].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.agent import Agent, Surprise
 from dqn_cli.agent.parameters import initial
 from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler
 from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.draws import Numbers, no_numbers, numbers_for, rows_of
-from dqn_cli.training.population import LearnerState, Population, Seen
+from dqn_cli.training.population import LearnerState, Metrics, Population
 from dqn_cli.training.randomness import Randomness
 
-BLOCK = 1_000  # updates whose metrics stand in one piece of memory
+AT_ONCE = 2_000_000  # numbers: what a network makes of more does not stay in a processor's cache
 
 
 class Learner:
@@ -50,11 +52,18 @@ class Learner:
             self._like.new_zeros(members, moments, size),
             exact.new_zeros(members, moments),
         )
-        self._sources = sampler.sources if sampler else ()
-        batch_of = sampler.batch if sampler else lambda sources, batch: batch
+        # Sums over all updates since somebody set them to zero.
+        self.metrics = exact.new_zeros(members, len(Metrics._fields))
+        # Batches are made by machine code, but of whole frames by NumPy: it copies a row at once.
+        whole = self._model.network.is_large
+        inside, outside = (None, sampler) if whole else (sampler, None)
+        self._gather = partial(outside.batch, outside.sources) if outside else None
+        self._sources = inside.sources if inside else ()
+        batch_of = inside.batch if inside else lambda sources, batch: batch
         self._population = Population(agents, batch_of, dtype, device)
         scalars = self._population.scalars
-        self._update = compiler(self._population.update, (self.state, scalars, self._sources))
+        fixed = (self.state, self.metrics, scalars, self._sources)
+        self._update = compiler(self._population.update, fixed)
         self._act = compiler(self._population.act, (self.state.parameters, scalars))
         # What most updates take is made once: each tensor costs a microsecond.
         self._factors = np.ones(members)
@@ -63,19 +72,22 @@ class Learner:
         self._no_noise = self._like.new_zeros(members, 0)
         self._no_numbers = no_numbers(self._like, rows=1)
         self._rows: dict[tuple[int, ...], int] = {}
-        self._metrics, self._used = torch.empty(0), 0  # a block of updates' metrics
 
     @property
     def is_noisy(self) -> bool:
         """Whether acting takes noise."""
         return self._noise_size > 0
 
-    def update(self, drawn: Drawn, noise: Randomness, factors: list[float]) -> Seen:
-        """One gradient step on what was drawn; `factors` multiply each member's learning rate."""
+    def update(self, drawn: Drawn, noise: Randomness, factors: list[float]) -> Surprise:
+        """One gradient step on what was drawn; `factors` multiply each member's learning rate.
+
+        The surprise is that of each sample, [members, batch].
+        """
+        if self._gather:
+            drawn = self._gather(drawn)
         numbers = self._numbers(drawn, noise)
         self._factors[:] = factors
-        seen = Seen(*self._update(drawn, numbers, self._factor.to(self._like.device)))
-        return seen._replace(metrics=self._kept(seen.metrics))
+        return Surprise(*self._update(drawn, numbers, self._factor.to(self._like.device)))
 
     def blend_target(self, taus: Sequence[float]) -> None:
         """Moves each member's target parameters this share of the way to the online ones."""
@@ -123,24 +135,19 @@ class Learner:
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""
-        none = np.zeros((*obs.shape[:2], self._model.state_size), np.float32)
         # Not by what was compiled for acting, which takes as many observations as there are envs.
         parameters, scalars = self.state.parameters, self._population.scalars
-        draw = self._acting_noise(noise)
-        return self._population.act(parameters, scalars, obs, none, draw)[0].cpu().numpy()
+        draw, values = self._acting_noise(noise), []
+        rows = max(AT_ONCE // math.prod(obs.shape[2:]), 1)
+        for first in range(0, obs.shape[1], rows):
+            part = obs[:, first : first + rows]
+            none = np.zeros((*part.shape[:2], self._model.state_size), np.float32)
+            values.append(self._population.act(parameters, scalars, part, none, draw)[0].cpu())
+        return torch.cat(values, 1).numpy()
 
     def dormant(self, obs: Array) -> Array:
         """Share of dormant hidden units [members], on observations [members, n, *shape]."""
         return self._population.dormant(self.state.parameters, obs).cpu().numpy()
-
-    def _kept(self, metrics: Tensor) -> Tensor:
-        """Metrics in memory of their own, for they are kept for long."""
-        # Machine code may answer in memory as large as all that it took.
-        if self._used == len(self._metrics):
-            self._metrics, self._used = metrics.new_empty(BLOCK, *metrics.shape), 0
-        row = self._metrics[self._used]
-        self._used += 1
-        return row.copy_(metrics)
 
     def _drawn(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from dqn_cli.agent.clock import Clock, Unit, crossings
 from dqn_cli.agent.exploration import Exploration, explore
@@ -52,7 +51,7 @@ class Tick(NamedTuple):
     now: list[Clock]
     step: Step
     epsilon: Array  # [members, envs], or [members, 1] where all environments have the same
-    metrics: list[Tensor]  # of each update, [len(Metrics), members]
+    updates: int  # that followed
     finished: list[bool]  # of each member
 
 
@@ -73,11 +72,12 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
         if before[0].steps < structure.learning_starts:
             run.learning_began = run.clocks
         blend_targets(settings, run, before)
-        metrics = learn(settings, run, updates_due(structure, run, before[0]))
+        updates = updates_due(structure, run, before[0])
+        learn(settings, run, updates)
         over = each(run, finished, settings, run.clocks)
         if reset_due(structure, before[0], run.clocks[0]):
             run.learner.reset(run.resets, spared=over)
-        yield Tick(before, run.clocks, step, epsilon, metrics, over)
+        yield Tick(before, run.clocks, step, epsilon, updates, over)
 
 
 def act(settings: Settings, run: Run, epsilon: Array) -> Array:
@@ -105,23 +105,20 @@ def remember(run: Run, action: Array, step: Step) -> None:
     run.stream.append(action, step, run.state)
 
 
-def learn(settings: Sequence[Settings], run: Run, updates: int) -> list[Tensor]:
+def learn(settings: Sequence[Settings], run: Run, updates: int) -> None:
     """So many updates, each on one batch drawn from the stream."""
     if not updates:
-        return []
+        return
     run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
     done = each(run, progress, settings, run.clocks)
     factors = each(run, learning_rate_factor, settings, run.clocks)
-    seen = []
     for _ in range(updates):
         drawn = run.sampler.draw(run.replay.uniform, done)
-        metrics, losses, td_errors = run.learner.update(drawn, run.noise, factors)
-        run.sampler.learned(losses, td_errors)
+        surprise = run.learner.update(drawn, run.noise, factors)
+        run.sampler.learned(*surprise)
         before = run.clocks
         run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
         blend_targets(settings, run, before)
-        seen.append(metrics)
-    return seen
 
 
 def blend_targets(settings: Sequence[Settings], run: Run, before: Sequence[Clock]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.agent import Agent, Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.layers import is_spectral, renewed
 from dqn_cli.agent.optimizers import Step
@@ -34,21 +34,13 @@ class LearnerState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What one update saw; each is [members]."""
+    """What updates see, each a number."""
 
     loss: Tensor
     q: Tensor
     td_error: Tensor
     edge_mass: Tensor
     gradient_norm: Tensor
-
-
-class Seen(NamedTuple):
-    """What an update gives back."""
-
-    metrics: Tensor  # [len(Metrics), members]
-    losses: Tensor  # [members, batch], of each sample
-    td_errors: Tensor  # [members, batch]
 
 
 class Functions(NamedTuple):
@@ -61,7 +53,7 @@ class Functions(NamedTuple):
 
 
 class Population:
-    """Pure functions of the members' parameters and scalars; `update` writes where it read."""
+    """Functions of the members' parameters and scalars; only `update` changes what it is given."""
 
     def __init__(
         self, agents: Sequence[Agent], batch_of: BatchOf, dtype: torch.dtype, device: torch.device
@@ -76,13 +68,18 @@ class Population:
     def update(
         self,
         state: LearnerState,
+        metrics: Tensor,
         scalars: Tensor,
         sources: Sources | tuple[()],
         drawn: Drawn,
         numbers: Numbers,
         factors: Tensor,
-    ) -> Seen:
-        """One gradient step; `factors` [members] multiply the learning rates."""
+    ) -> Surprise:
+        """One gradient step; `factors` [members] multiply the learning rates.
+
+        What it sees is added to `metrics` [members, len(Metrics)], and each sample's surprise, of
+        [members, batch], given back.
+        """
         functions = self._with(scalars)
         batch = self._placed(self.batch_of(sources, drawn))
         parameters = state.parameters.detach().requires_grad_()
@@ -95,7 +92,8 @@ class Population:
             state.parameters.copy_(after.parameters)
             state.moments.copy_(after.moments)
             state.corrections.copy_(after.corrections)
-        return Seen(torch.stack([*estimates, norm]), *surprise)
+            metrics.add_(torch.stack([*estimates, norm], 1))  # [members, len(Metrics)]
+        return Surprise(*surprise)
 
     @torch.no_grad()
     def act(
@@ -145,9 +143,8 @@ def _step(
     norm = gradient.norm()
     if agent.update.max_grad_norm is not None:
         gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
-    after = agent.optimizer.step(
-        state.parameters, gradient, state.moments, state.corrections, factor
-    )
+    before = Step(state.parameters, state.moments, state.corrections)
+    after = agent.optimizer.step(before, gradient, factor)
     if is_spectral(agent.layout):
         after = after._replace(parameters=renewed(after.parameters, agent.layout))
     return after, norm

@@ -143,7 +143,7 @@ class Session:
                 rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
                 for journal in self._active:
                     member = journal.member
-                    journal.tracker.see(rewards[member], ended[member], tick.metrics)
+                    journal.tracker.see(rewards[member], ended[member], tick.updates)
                 self._look(tick, display, interruption)
             if tick is None or any(tick.finished[journal.member] for journal in self._active):
                 self._finish(display, interruption)

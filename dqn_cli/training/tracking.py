@@ -16,7 +16,6 @@ from dqn_cli.training.population import Metrics
 from dqn_cli.training.stopwatch import ACTIVITIES, Stopwatch
 
 TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
-MANY = 1000  # updates whose metrics are summed at once
 FPS = "time/fps"
 RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 
@@ -24,7 +23,8 @@ RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 class Tracker:
     """Consumes ticks; rows of one member's metrics come out, named as Stable-Baselines3's are."""
 
-    def __init__(self, envs: int, stopwatch: Stopwatch, member: int = 0) -> None:
+    def __init__(self, envs: int, stopwatch: Stopwatch, sums: Tensor, member: int = 0) -> None:
+        """`sums` [len(Metrics)] are where the learner adds up what the member's updates see."""
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
         self.evaluated = -1  # the step of the latest evaluation
@@ -33,13 +33,11 @@ class Tracker:
         self._return, self._length = [0.0] * envs, [0] * envs  # of the running episodes
         self._returns: deque[float] = deque(maxlen=RECENT)
         self._lengths: deque[int] = deque(maxlen=RECENT)
-        self._sums = torch.zeros(len(Metrics._fields), dtype=torch.float64)
-        self._updates = 0
-        self._metrics: list[Tensor] = []  # of updates that are not summed up yet
+        self.sums, self._updates = sums, 0
         self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
 
-    def see(self, rewards: list[float], ended: list[bool], metrics: list[Tensor]) -> None:
-        """Takes in one step of the member's environments, and the updates that followed."""
+    def see(self, rewards: list[float], ended: list[bool], updates: int) -> None:
+        """Takes in one step of the member's environments, which so many updates followed."""
         for env, reward in enumerate(rewards):
             self._return[env] += reward
             self._length[env] += 1
@@ -47,9 +45,7 @@ class Tracker:
                 self._returns.append(self._return[env])
                 self._lengths.append(self._length[env])
                 self._return[env], self._length[env] = 0.0, 0
-        self._metrics += metrics
-        if len(self._metrics) >= MANY:
-            self._sum_up()
+        self._updates += updates
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -70,19 +66,17 @@ class Tracker:
         if self._returns:
             row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
             row["rollout/ep_len_mean"] = float(np.mean(self._lengths))
-        self._sum_up()
         if self._updates:
-            means = dict(zip(Metrics._fields, (self._sums / self._updates).tolist(), strict=True))
+            means = dict(zip(Metrics._fields, (self.sums / self._updates).tolist(), strict=True))
             if not means["edge_mass"]:  # only distributions on fixed atoms have edges
                 del means["edge_mass"]
             row |= {f"train/{TAGS.get(name, name)}": mean for name, mean in means.items()}
-            self._sums.zero_()
+            self.sums.zero_()
             self._updates = 0
         return row
 
     def state(self) -> dict[str, Any]:
         """Everything as plain numbers, for a checkpoint."""
-        self._sum_up()
         return {
             "best": self.best,
             "evaluated": self.evaluated,
@@ -91,7 +85,7 @@ class Tracker:
             "length": list(self._length),
             "returns": list(self._returns),
             "lengths": list(self._lengths),
-            "sums": self._sums.tolist(),
+            "sums": self.sums.tolist(),
             "updates": self._updates,
         }
 
@@ -102,16 +96,9 @@ class Tracker:
         self._return, self._length = list(state["return"]), list(state["length"])
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
-        self._sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
+        self.sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
         self._mark = (self.seconds["train"], now.steps)
-
-    def _sum_up(self) -> None:
-        if self._metrics:
-            metrics = torch.stack(self._metrics)[..., self._member]  # [updates, len(Metrics)]
-            self._sums += metrics.sum(0, dtype=torch.float64).cpu()
-            self._updates += len(self._metrics)
-            self._metrics = []
 
     def _steps_per_second(self, now: Clock) -> float:
         self._stopwatch.lap("train")

@@ -192,8 +192,15 @@ def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
     assert agent.layout["advantage.out.weight"].shape == (3 * 51, 256)
 
 
-def test_auto_takes_the_cpu_and_a_missing_device_is_refused() -> None:
-    assert torch_device(Device.auto) == torch.device("cpu")
+def test_auto_takes_a_gpu_for_large_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_there in (False, True):
+        monkeypatch.setitem(building._AVAILABLE, Device.cuda, lambda there=is_there: there)
+        assert torch_device(Device.auto) == torch.device("cpu")
+        assert torch_device(Device.auto, large=True).type == ("cuda" if is_there else "cpu")
+        assert torch_device(Device.cpu, large=True) == torch.device("cpu")
+
+
+def test_a_missing_device_is_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device=cuda"):
             torch_device(Device.cuda)

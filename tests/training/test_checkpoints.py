@@ -70,12 +70,13 @@ def settings_for(settings_of: Compose, *words: str) -> Settings:
 
 def started(*settings: Settings) -> Training:
     """A run of these members before its first step."""
-    return Training(settings, build_run(settings)[1], trackers_of(settings))
+    run = build_run(settings)[1]
+    return Training(settings, run, trackers_of(settings, run))
 
 
-def trackers_of(settings: Sequence[Settings]) -> list[Tracker]:
-    watch = Stopwatch()
-    return [Tracker(each.env.num_envs, watch, m) for m, each in enumerate(settings)]
+def trackers_of(settings: Sequence[Settings], run: Run) -> list[Tracker]:
+    watch, sums = Stopwatch(), run.learner.metrics
+    return [Tracker(each.env.num_envs, watch, sums[m], m) for m, each in enumerate(settings)]
 
 
 def go_on(training: Training, until: int | None = None) -> None:
@@ -83,7 +84,7 @@ def go_on(training: Training, until: int | None = None) -> None:
     for tick in train(training.settings, training.run):
         rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
         for member, tracker in enumerate(training.trackers):
-            tracker.see(rewards[member], ended[member], tick.metrics)
+            tracker.see(rewards[member], ended[member], tick.updates)
         if until is not None and tick.now[0].steps >= until:
             return
     training.run.envs.close()
@@ -105,7 +106,8 @@ def data_of(training: Training, member: int = 0, compiled: bool = False) -> dict
 def resumed(settings: Sequence[Settings], kept: Sequence[dict[str, Any]]) -> Training:
     """A run whose members go on from where these checkpoints left them."""
     places = [place for data in kept for place in places_in(data)]
-    training = Training(settings, build_run(settings, places)[1], trackers_of(settings))
+    run = build_run(settings, places)[1]
+    training = Training(settings, run, trackers_of(settings, run))
     for member, data in enumerate(kept):
         restore(data, training.run, member, training.trackers[member])
     return training
@@ -230,7 +232,7 @@ def test_a_restored_learner_learns_in_the_memory_that_its_update_was_made_for(
     run.envs.close()
     fixed = (*run.learner.state, *run.sampler.sources.stored)
     places = [tensor(each).data_ptr() for each in fixed]
-    restore(data_of(half), run, 0, Tracker(1, Stopwatch()))
+    restore(data_of(half), run, 0, Tracker(1, Stopwatch(), run.learner.metrics[0]))
     again = (*run.learner.state, *run.sampler.sources.stored)
     assert [tensor(each).data_ptr() for each in again] == places
     assert all(map(torch.equal, run.learner.state, half.run.learner.state))

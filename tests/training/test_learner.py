@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.agent import Agent, Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
@@ -157,13 +157,14 @@ def test_members_learn_side_by_side_what_each_learns_alone(
     noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(10):
         batch = random_batch(count, 3, dtype)
-        metrics, *surprise = together.update(batch, noise, [1 - count / 20] * 3)
+        surprise = together.update(batch, noise, [1 - count / 20] * 3)
         together.blend_target([0.25] * 3)
         for member, single in enumerate(alone):
             own = Batch(*(tensor[member : member + 1] for tensor in batch))
-            expected, *surprised = single.update(own, noises[member], [1 - count / 20])
+            surprised = single.update(own, noises[member], [1 - count / 20])
             single.blend_target([0.25])
-            for mine, theirs in zip((*metrics, *surprise), (*expected, *surprised), strict=True):
+            seen, expected = (together.metrics, *surprise), (single.metrics, *surprised)
+            for mine, theirs in zip(seen, expected, strict=True):
                 torch.testing.assert_close(
                     torch.as_tensor(mine[member : member + 1]),
                     torch.as_tensor(theirs),
@@ -179,7 +180,7 @@ def test_members_learn_side_by_side_what_each_learns_alone(
 
 def two_by_hand(
     max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
-) -> tuple[Learner, Metrics, list[Tensor]]:
+) -> tuple[Learner, Metrics, Surprise]:
     """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
     update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
     learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
@@ -188,7 +189,8 @@ def two_by_hand(
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
     batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
-    metrics, *surprise = learning.update(batch, noise_of([0]), [factor])
+    surprise = learning.update(batch, noise_of([0]), [factor])
+    (metrics,) = learning.metrics
     return learning, Metrics(*metrics), surprise
 
 
@@ -209,15 +211,15 @@ def test_a_gradient_is_clipped_to_its_largest_norm_and_then_stepped_along(
     learning, metrics, _ = two_by_hand(max_grad_norm, factor)
     expected = [0.0, first, second, 0.0]
     assert learning.state.parameters[0].tolist() == pytest.approx(expected, rel=1e-6)
-    assert metrics.gradient_norm.tolist() == pytest.approx([5.0])
+    assert metrics.gradient_norm.item() == pytest.approx(5.0)
 
 
 def test_metrics_of_an_update_are_those_from_before_it() -> None:
     _, metrics, _ = two_by_hand(None)
-    assert metrics.loss.tolist() == [12.5]  # (9 + 16) / 2
-    assert metrics.q.tolist() == [0.0]
-    assert metrics.td_error.tolist() == [3.5]
-    assert metrics.edge_mass.tolist() == [0.0]
+    assert metrics.loss.item() == 12.5  # (9 + 16) / 2
+    assert metrics.q.item() == 0.0
+    assert metrics.td_error.item() == 3.5
+    assert metrics.edge_mass.item() == 0.0
     assert not any(metric.requires_grad for metric in metrics)
 
 
@@ -225,7 +227,7 @@ def test_an_update_tells_each_samples_loss_and_error_without_its_weight() -> Non
     learning, metrics, (losses, td_errors) = two_by_hand(None, weight=(1.0, 0.5))
     assert losses.tolist() == [[9, 16]]
     assert td_errors.tolist() == [[3, 4]]
-    assert metrics.loss.tolist() == [8.5]  # (9 + 16 / 2) / 2
+    assert metrics.loss.item() == 8.5  # (9 + 16 / 2) / 2
     assert learning.state.parameters[0].tolist() == pytest.approx([0, 0.3, 0.2, 0])
 
 
@@ -315,6 +317,19 @@ def test_values_are_those_of_each_members_own_network(seeds: list[int], head: He
         mine = learning.state.parameters[member]
         expected = agent.model.q(mine, torch.from_numpy(obs[member]), torch.empty(0))
         np.testing.assert_allclose(values[member], expected.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 5, 6])  # numbers; an observation has two
+def test_many_observations_are_valued_in_parts_with_one_noise(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    learning, obs = learner([agent_of(NOISY)] * 3, SEEDS), observations(3)
+    expected = learning.values(obs, noise_of(SEEDS))
+    monkeypatch.setattr("dqn_cli.training.learner.AT_ONCE", at_once)
+    noise, drawn = noise_of(SEEDS), noise_of(SEEDS)
+    np.testing.assert_allclose(learning.values(obs, noise), expected, rtol=1e-12, atol=1e-14)
+    drawn.normal(agent_of(NOISY).model.noise_size)
+    assert states(noise) == states(drawn)
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
@@ -433,11 +448,11 @@ def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
     noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(5):
         batch = random_sequences(count, 3)
-        _, *surprise = together.update(batch, noise, [1.0] * 3)
+        surprise = together.update(batch, noise, [1.0] * 3)
         assert [each.shape for each in surprise] == [(3, 4), (3, 4)]  # one for each sequence
         for member, single in enumerate(alone):
             own = Sequences(*(tensor[member : member + 1] for tensor in batch))
-            _, *expected = single.update(own, noises[member], [1.0])
+            expected = single.update(own, noises[member], [1.0])
             for mine, theirs in zip(surprise, expected, strict=True):
                 np.testing.assert_allclose(mine[member], theirs[0], rtol=1e-9)
     for member, single in enumerate(alone):
@@ -602,16 +617,28 @@ def test_a_learner_goes_on_from_another_ones_state_bit_for_bit_and_without_shari
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
-def test_what_an_update_gives_back_has_a_row_for_each_metric_and_a_number_for_each_sample(
+def test_an_update_adds_to_each_members_metrics_and_gives_back_a_number_for_each_sample(
     seeds: list[int],
 ) -> None:
     learning = learner([agent_of(NOISY)] * len(seeds), seeds)
     seen = learning.update(random_batch(0, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
-    assert seen.metrics.shape == (len(Metrics._fields), len(seeds))
-    assert seen.losses.shape == seen.td_errors.shape == (len(seeds), 16)
+    assert learning.metrics.shape == (len(seeds), len(Metrics._fields))
+    assert seen.loss.shape == seen.td_error.shape == (len(seeds), 16)
     kept = [tensor.clone() for tensor in seen]
     learning.update(random_batch(1, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
     assert all(map(torch.equal, seen, kept))  # the next update leaves it as it was
+
+
+def test_metrics_are_summed_until_they_are_set_to_zero() -> None:
+    through, in_parts = one(3), one(3)
+    parts = []
+    for count in range(3):
+        updated(through, 1, count)
+        updated(in_parts, 1, count)
+        parts.append(in_parts.metrics.clone())
+        in_parts.metrics.zero_()
+    assert len({part[0, 1].item() for part in parts}) == 3
+    torch.testing.assert_close(through.metrics, sum(parts), rtol=1e-12, atol=0)
 
 
 def test_a_factor_holds_for_its_update_alone() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from dqn_cli.agent.parameters import initial
 from dqn_cli.agent.pixels import Nature
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.draws import Numbers, numbers_for
-from dqn_cli.training.population import LearnerState, Population, Seen
+from dqn_cli.training.population import LearnerState, Metrics, Population
 from dqn_cli.training.randomness import Purpose, Randomness
 
 DOUBLE = torch.float64
@@ -48,7 +49,7 @@ def numbers(network: Mlp = MLP) -> Numbers:
 def updated(members: Population, scalars: Tensor, network: Mlp = MLP) -> LearnerState:
     after = state(network)
     ones = torch.ones(2, dtype=DOUBLE)
-    members.update(after, scalars, (), random_batch(0, 2), numbers(network), ones)
+    members.update(after, none_yet(2), scalars, (), random_batch(0, 2), numbers(network), ones)
     return after
 
 
@@ -76,7 +77,8 @@ def test_a_member_computes_the_same_whoever_is_beside_it() -> None:
         after = LearnerState(*(each[only].clone() for each in state(NOISY)))
         batch = type(random_batch(0, 2))(*(each[only] for each in random_batch(0, 2)))
         mine = Numbers(*(each[only] for each in numbers(NOISY)))
-        alone.update(after, alone.scalars, (), batch, mine, torch.ones(1, dtype=DOUBLE))
+        one = torch.ones(1, dtype=DOUBLE)
+        alone.update(after, none_yet(1), alone.scalars, (), batch, mine, one)
         for one, all_of_them in zip(after, together, strict=True):
             torch.testing.assert_close(one[0], all_of_them[member], rtol=1e-12, atol=1e-12)
 
@@ -97,7 +99,7 @@ def test_members_in_turn_compute_what_they_compute_at_once(network: Mlp) -> None
     for count in range(5):
         for members, mine in zip((at_once, in_turn), states, strict=True):
             batch, draws = random_batch(count, 2), numbers(network)
-            members.update(mine, members.scalars, (), batch, draws, ones)
+            members.update(mine, none_yet(2), members.scalars, (), batch, draws, ones)
     for one, other in zip(*states, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     parameters, obs = states[0].parameters, torch.randn(2, 7, 2, dtype=DOUBLE)
@@ -135,8 +137,20 @@ def of_pictures(optimizers: Sequence[Optimizer]) -> tuple[Population, LearnerSta
     return members, LearnerState(start, start.clone(), empty, corrections)
 
 
+class Seen(NamedTuple):
+    """Of one update."""
+
+    metrics: torch.Tensor
+    losses: torch.Tensor
+    td_errors: torch.Tensor
+
+
+def none_yet(members: int) -> torch.Tensor:
+    return torch.zeros(members, len(Metrics._fields), dtype=DOUBLE)
+
+
 def learned(members: Population, start: LearnerState, of: slice, updates: int = 20) -> list[Seen]:
-    """What so many updates on the pictures of some of three members saw."""
+    """What so many updates on the pictures of some of three members saw, one after the other."""
     model = Agent(IMAGE, TINY, Scalar(), HUBER, ADAM).model
     zeros = torch.zeros(len(start.parameters), dtype=DOUBLE)
     noise = Randomness(list(range(3))[of], Purpose.noise)
@@ -144,7 +158,9 @@ def learned(members: Population, start: LearnerState, of: slice, updates: int = 
     for count in range(updates):
         batch = Batch(*(each[of] for each in pictures(count, 3)))
         draws = numbers_for(model, 4, noise, zeros)
-        seen.append(members.update(start, members.scalars, (), batch, draws, zeros + 1))
+        metrics = none_yet(len(zeros))
+        surprise = members.update(start, metrics, members.scalars, (), batch, draws, zeros + 1)
+        seen.append(Seen(metrics, *surprise))
     return seen
 
 
@@ -176,7 +192,7 @@ def test_members_that_see_pictures_learn_what_each_learns_alone(
         for one, all_of_them in zip(mine, state, strict=True):
             torch.testing.assert_close(one, all_of_them[only], rtol=1e-12, atol=1e-12)
         for one_seen, all_seen in zip(told, seen, strict=True):
-            torch.testing.assert_close(one_seen.metrics, all_seen.metrics[:, only])
+            torch.testing.assert_close(one_seen.metrics, all_seen.metrics[only])
             torch.testing.assert_close(one_seen.losses, all_seen.losses[only])
             torch.testing.assert_close(one_seen.td_errors, all_seen.td_errors[only])
         assert ((mine.parameters - begun[only]).abs() > 1e-6).double().mean() > 0.8

@@ -23,18 +23,26 @@ def tick(
     rewards: list[float],
     terminated: list[int] = [],  # noqa: B006
     truncated: list[int] = [],  # noqa: B006
-    metrics: list[torch.Tensor] = [],  # noqa: B006
+    updates: int = 0,
 ) -> Tick:
     envs = range(len(rewards))
     ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
     obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
     step = Step(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
-    return Tick([Clock()], [Clock()], step, np.array([[0.5]]), metrics, [False])
+    return Tick([Clock()], [Clock()], step, np.array([[0.5]]), updates, [False])
 
 
 def see(tracker: Tracker, tick: Tick, member: int = 0) -> None:
     step = tick.step
-    tracker.see(step.reward[member].tolist(), step.ended[member].tolist(), tick.metrics)
+    tracker.see(step.reward[member].tolist(), step.ended[member].tolist(), tick.updates)
+
+
+def learn(tracker: Tracker, *updates: torch.Tensor) -> None:
+    """A learner adds up what its updates see, and then a step is seen that these followed."""
+    for metrics in updates:
+        tracker.sums += metrics
+    envs = len(tracker.state()["return"])
+    see(tracker, tick([0] * envs, updates=len(updates)))
 
 
 def metrics(
@@ -42,7 +50,11 @@ def metrics(
 ) -> torch.Tensor:
     values = {"loss": loss, "q": q, "td_error": td_error, "gradient_norm": norm}
     values |= {"edge_mass": edge_mass}
-    return torch.stack(Metrics(**{name: torch.tensor([x]) for name, x in values.items()}))
+    return torch.stack(Metrics(**{name: torch.tensor(x) for name, x in values.items()}))
+
+
+def no_sums() -> torch.Tensor:
+    return torch.zeros(len(Metrics._fields), dtype=torch.float64)
 
 
 def row(tracker: Tracker) -> dict[str, float]:
@@ -55,7 +67,7 @@ def at(now: Clock, *epsilon: float) -> Tick:
 
 
 def tracker_of(envs: int) -> Tracker:
-    return Tracker(envs, Stopwatch())
+    return Tracker(envs, Stopwatch(), no_sums())
 
 
 def test_what_has_not_happened_yet_is_left_out() -> None:
@@ -97,21 +109,21 @@ def test_epsilon_is_told_as_the_mean_of_the_environments() -> None:
 
 def test_updates_are_averaged_since_the_last_row() -> None:
     tracker = tracker_of(1)
-    see(tracker, tick([0], metrics=[metrics(1, 2, 3, 4), metrics(3, 4, 5, 6)]))
-    see(tracker, tick([0], metrics=[metrics(5, 9, 1, 2)]))
+    learn(tracker, metrics(1, 2, 3, 4), metrics(3, 4, 5, 6))
+    learn(tracker, metrics(5, 9, 1, 2))
     found = row(tracker)
     names = ("loss", "q_mean", "td_error", "gradient_norm")
     assert [found[f"train/{name}"] for name in names] == [3, 5, 3, 4]
     assert not any(f"train/{name}" in row(tracker) for name in names)
-    see(tracker, tick([0], metrics=[metrics(7, 0, 0, 0)]))
+    learn(tracker, metrics(7, 0, 0, 0))
     assert row(tracker)["train/loss"] == 7
 
 
 def test_the_mass_at_the_edges_is_told_where_there_is_any() -> None:
     tracker = tracker_of(1)
-    see(tracker, tick([0], metrics=[metrics(1, 1, 1, 1), metrics(1, 1, 1, 1)]))
+    learn(tracker, metrics(1, 1, 1, 1), metrics(1, 1, 1, 1))
     assert "train/edge_mass" not in row(tracker)
-    see(tracker, tick([0], metrics=[metrics(1, 1, 1, 1, 0.5), metrics(1, 1, 1, 1, 0.25)]))
+    learn(tracker, metrics(1, 1, 1, 1, 0.5), metrics(1, 1, 1, 1, 0.25))
     assert row(tracker)["train/edge_mass"] == 0.375
 
 
@@ -124,7 +136,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
     watch = Stopwatch()
-    tracker = Tracker(1, watch)
+    tracker = Tracker(1, watch, no_sums())
     time.now += 2
     with watch.booked("compile"):
         time.now += 100
@@ -134,7 +146,7 @@ def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
 
 def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
     watch = Stopwatch()
-    tracker = Tracker(1, watch)
+    tracker = Tracker(1, watch, no_sums())
     time.now += 4
     assert tracker.row(at(Clock(100)), 0)["time/fps"] == 25
     time.now += 2
@@ -147,14 +159,16 @@ def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
 
 def seen() -> Tracker:
     tracker = tracker_of(2)
-    see(tracker, tick([1, 10], terminated=[0], metrics=[metrics(1, 2, 3, 4)]))
+    see(tracker, tick([1, 10], terminated=[0], updates=1))
+    tracker.sums += metrics(1, 2, 3, 4)
     see(tracker, tick([2, 20]))
     tracker.best = {"mean": 5.0, "step": 7}
     return tracker
 
 
 def go_on(tracker: Tracker) -> dict[str, Any]:
-    see(tracker, tick([4, 40], truncated=[0, 1], metrics=[metrics(3, 3, 3, 3)]))
+    see(tracker, tick([4, 40], truncated=[0, 1], updates=1))
+    tracker.sums += metrics(3, 3, 3, 3)
     found = row(tracker)
     del found["time/fps"]
     return found
@@ -174,8 +188,8 @@ def test_a_tracker_goes_on_from_its_state() -> None:
 def test_sums_go_on_from_a_state_without_losing_digits() -> None:
     first, second = tracker_of(1), tracker_of(1)
     # 0.1 is no number of float32, so that rounding it would show.
-    doubles = torch.full((len(Metrics._fields), 1), 0.1, dtype=torch.float64)
-    see(first, tick([0.1], metrics=[doubles] * 3))
+    doubles = torch.full((len(Metrics._fields),), 0.1, dtype=torch.float64)
+    learn(first, *[doubles] * 3)
     second.load(json.loads(json.dumps(first.state())), NOW)
     assert second.state()["sums"] == first.state()["sums"]
     assert row(second)["train/loss"] == row(first)["train/loss"]
@@ -183,13 +197,13 @@ def test_sums_go_on_from_a_state_without_losing_digits() -> None:
 
 def test_seconds_go_on_from_a_state(time: Time) -> None:
     watch = Stopwatch()
-    first = Tracker(1, watch)
+    first = Tracker(1, watch, no_sums())
     time.now += 50
     watch.lap("train")
     time.now += 8
     watch.lap("compile")
     later = Stopwatch()
-    second = Tracker(1, later)
+    second = Tracker(1, later, no_sums())
     time.now += 3
     later.lap("start")
     second.load(first.state(), Clock(1000))
@@ -204,17 +218,17 @@ def of_two_members() -> Tick:
     """Each has two environments, of which one ends an episode."""
     one, other = tick([1, 10], terminated=[1]), tick([2, 20], truncated=[0])
     step = Step(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
-    seen = torch.cat([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)], 1)
     epsilon = np.array([[0.5, 0.25], [0.125, 0.125]])
     now = [NOW, Clock(40, 3, 9)]
-    return one._replace(now=now, step=step, epsilon=epsilon, metrics=[seen])
+    return one._replace(now=now, step=step, epsilon=epsilon, updates=1)
 
 
 def test_each_member_is_told_of_what_is_its_own() -> None:
     both, watch = of_two_members(), Stopwatch()
     rows = []
+    sums = torch.stack([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)]).double()
     for member in (0, 1):
-        tracker = Tracker(2, watch, member)
+        tracker = Tracker(2, watch, sums[member], member)
         see(tracker, both, member)
         rows.append(tracker.row(both, 1e-3))
     told = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
@@ -235,7 +249,7 @@ def test_each_member_is_told_of_what_is_its_own() -> None:
 
 def test_members_share_one_stopwatch_and_keep_the_seconds_they_brought(time: Time) -> None:
     watch = Stopwatch()
-    fresh, resumed = Tracker(1, watch), Tracker(1, watch, 1)
+    fresh, resumed = Tracker(1, watch, no_sums()), Tracker(1, watch, no_sums(), 1)
     spent = {"start": 1.0, "train": 20.0, "eval": 3.0, "compile": 0.0}
     resumed.load(resumed.state() | {"seconds": spent}, NOW)
     time.now += 5
