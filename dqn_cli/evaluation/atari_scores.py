@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 # Gymnasium also finds the newest version of an id that names none.
-ALE_ID = re.compile(r"ALE/(?P<game>\w+?)(-v\d+)?")
+ALE_ID = re.compile(r"(ale_py:)?ALE/(?P<game>\w+?)(-v\d+)?")
 
 
 class Reference(NamedTuple):

@@ -83,7 +83,7 @@ class AheadOfTime:
     def _announce(self) -> None:
         if not self._announced:
             self._announced = True
-            self.say("compiling, once for runs like this one; it takes 10 to 45 s")
+            self.say("compiling, once for runs like this one; it takes 10 to 45 s, more for images")
 
 
 class _Compiled:

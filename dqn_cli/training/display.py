@@ -22,6 +22,8 @@ _WORDS = {
     "train/loss": ("loss", ".3g"),
     "time/fps": ("steps/s", ",.0f"),
 }
+_LEAST = ("rollout/exploration_rate", "train/loss")  # what a narrow terminal has no room for
+_WIDE = 110  # columns that a bar takes with all
 
 
 class Display:
@@ -39,7 +41,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty() and multiprocessing.parent_process() is None:
-            columns = (BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn())
+            columns = (BarColumn(12), TextColumn("{task.description}"), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
@@ -71,8 +73,9 @@ class Display:
         parts = [f"step {now.steps:,}/{self._steps:,}"]
         if self._episodes:
             parts.append(f"episode {now.episodes:,}/{self._episodes:,}")
+        narrow = self._bar is not None and self._console.width < _WIDE
         for tag, (word, form) in _WORDS.items():
-            if tag in self._latest:
+            if tag in self._latest and not (narrow and tag in _LEAST):
                 parts.append(f"{word} {self._latest[tag]:{form}}")
         return "  ".join(parts)
 

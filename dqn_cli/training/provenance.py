@@ -7,17 +7,22 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("dqn-train", "torch", "gymnasium", "numpy", "hydra-core", "omegaconf")
+OPTIONAL = ("ale-py", "minatar")  # extras that bring environments
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a checkout that was never installed
-            found[package] = "unknown"
-    return found
+    # A checkout may never have been installed itself.
+    found |= {package: _version(package) or "unknown" for package in PACKAGES}
+    return found | {extra: number for extra in OPTIONAL if (number := _version(extra))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def git_commit() -> str | None:

@@ -26,7 +26,9 @@ def test_scores_by_hand(env_id: str, score: float, expected: float) -> None:
     assert human_normalised(env_id, score) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ALE/Pong-v0", "ALE/Pong-v12", "ALE/Pong"])
+@pytest.mark.parametrize(
+    "env_id", ["ALE/Pong-v5", "ALE/Pong-v0", "ALE/Pong-v12", "ALE/Pong", "ale_py:ALE/Pong-v5"]
+)
 def test_every_version_of_a_game_has_its_reference(env_id: str) -> None:
     assert human_normalised(env_id, 14.6) == pytest.approx(1)
 

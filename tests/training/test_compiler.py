@@ -24,7 +24,7 @@ from dqn_cli.training.population import LearnerState
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
-ONCE = "compiling, once for runs like this one; it takes 10 to 45 s"
+ONCE = "compiling, once for runs like this one; it takes 10 to 45 s, more for images"
 Function = Callable[..., Any]
 DOUBLE = torch.float64
 close = partial(assert_close, rtol=1e-12, atol=1e-12)
