@@ -22,6 +22,7 @@ from dqn_cli.training.building import (
     torch_device,
     worth_compiling,
 )
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, act, remember, train
 from dqn_cli.training.settings import Device, Settings
 
@@ -129,6 +130,42 @@ def test_pictures_are_kept_once_as_bytes_and_batches_stack_them(
         assert obs.shape == (1, 20, *seen)
         assert obs.dtype == torch.uint8
         assert obs.max() >= 200
+
+
+@pytest.mark.parametrize(("network", "ready_made"), [("nature", True), ("mlp", False)])
+@pytest.mark.parametrize("replay", ["uniform", "prioritised"])
+def test_a_network_of_images_gets_its_batches_ready_made(
+    settings_of: Compose, network: str, ready_made: bool, replay: str
+) -> None:
+    given: list[tuple[Any, Any]] = []
+
+    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        def noted(*changing: Any) -> Any:
+            if function.__name__ == "update":
+                given.append((fixed[-1], changing[0]))
+            return function(*fixed, *changing)
+
+        return noted
+
+    words = (*PICTURES, "+env.kwargs.colours=true", f"network={network}", f"replay={replay}")
+    settings = settings_of(*words, "learning_starts=50", "steps=70")
+    agents, run = build_run([settings], compiler=compiler)
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    sources, drawn = given[-1]
+    assert isinstance(drawn, Batch) is (not sources) is ready_made
+    # What was drawn means the same batch either way.
+    drawn = run.sampler.draw(run.replay.uniform, [0.5])
+    weights = [[np.random.default_rng(0)] for _ in range(2)]
+    learners = [
+        Learner(agents, each, torch.float32, torch.device("cpu"), sampler)
+        for each, sampler in zip(weights, (run.sampler, None), strict=True)
+    ]
+    batch = run.sampler.batch(run.sampler.sources, drawn)
+    for learner, taken in zip(learners, (drawn, batch), strict=True):
+        learner.update(taken, run.noise, [1.0])
+    assert torch.equal(*(learner.state.moments for learner in learners))
 
 
 @pytest.mark.parametrize("envs", [1, 3])
