@@ -13,4 +13,5 @@ from dqn_cli.commands.train import dispatch
 setting, first, last = SETTINGS[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
 watch(first, last)
 with tempfile.TemporaryDirectory() as folder:
-    dispatch([*dqn_train_words(setting), f"hydra.run.dir={folder}/run"])
+    own = (f"threads={setting.threads}", f"hydra.run.dir={folder}/run")
+    dispatch([*dqn_train_words(setting), *own])

@@ -38,8 +38,6 @@ _AVAILABLE: dict[Device, Callable[[], bool]] = {
 # where members train side by side.
 WORTH_COMPILING = 20_000
 WORTH_COMPILING_TOGETHER = 10_000
-# Parameters times batch: from here on two threads are 1.4 times as fast for a third more work.
-WORTH_SHARING = 4_000_000
 
 
 def build_run(
@@ -101,14 +99,14 @@ def worth_compiling(settings: Settings, members: int = 1) -> bool:
     return can_compile(settings) and horizon(settings).updates >= enough
 
 
-def thread_count(settings: Settings, members: int, parameters: int) -> int:
-    """CPU threads: as set, or auto: two where a lone run's matrix products are large enough."""
+def thread_count(settings: Settings, members: int) -> int:
+    """CPU threads: as set, or auto: two where a lone run sees images, else one."""
     if settings.threads != "auto":
         return int(settings.threads)
-    # The processes of a population share the cores already.
+    # Runs at once on the same cores wait for each other's threads: small products then take eight
+    # times as long, more than a lone run gains. Processes of a population share the cores too.
     alone = members == 1 and multiprocessing.parent_process() is None
-    large = parameters * settings.replay.batch_size >= WORTH_SHARING
-    return min(2, available_cores()) if alone and large else 1
+    return min(2, available_cores()) if alone and settings.network.is_large else 1
 
 
 def available_cores() -> int:

@@ -76,8 +76,7 @@ class Session:
         self._compiler = AheadOfTime(print, waiting) if wanted else None
         places = [place for data in resumed for place in checkpoints.places_in(data)]
         agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
-        size = self.run.learner.state.parameters.shape[1]
-        threads = thread_count(structure, len(jobs), size)
+        threads = thread_count(structure, len(jobs))
         if resumed and structure.threads == "auto":
             threads = resumed[0]["threads"]
         torch.set_num_threads(threads)

@@ -304,14 +304,14 @@ def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
 @pytest.mark.parametrize(
     ("words", "members", "threads"),
     [
-        (("replay.batch_size=64",), 1, 2),
-        (("replay.batch_size=64",), 2, 1),
-        (("replay.batch_size=32",), 1, 1),
-        (("replay.batch_size=64", "threads=1"), 1, 1),
-        (("replay.batch_size=1", "threads=3"), 4, 3),
+        ((*PICTURES, "network=nature", "+env.kwargs.colours=true"), 1, 2),
+        ((*PICTURES, "network=nature", "+env.kwargs.colours=true"), 2, 1),
+        ((*PICTURES, "network=nature", "+env.kwargs.colours=true", "threads=1"), 1, 1),
+        (("network.widths=[1024,1024]",), 1, 1),
+        (("threads=3",), 4, 3),
     ],
 )
-def test_a_lone_run_of_large_products_takes_two_threads(
+def test_a_lone_run_on_images_takes_two_threads(
     settings_of: Compose,
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],
@@ -319,9 +319,10 @@ def test_a_lone_run_of_large_products_takes_two_threads(
     threads: int,
 ) -> None:
     monkeypatch.setattr(building, "available_cores", lambda: 8)
-    assert thread_count(settings_of(*words), members, parameters=67_586) == threads
+    assert thread_count(settings_of(*words), members) == threads
 
 
 def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "available_cores", lambda: 1)
-    assert thread_count(settings_of(), 1, parameters=10**9) == 1
+    words = (*PICTURES, "network=nature", "+env.kwargs.colours=true")
+    assert thread_count(settings_of(*words), 1) == 1
