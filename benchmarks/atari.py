@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from peers.settings import ATARI, dqn_train_atari_words
+from peers.settings import ATARI, dqn_train_words
 from speed import OURS, Report, faster, python_of, report_of, spread
 
 from dqn_cli.config import registry
@@ -112,7 +112,7 @@ def parts_of(device: str, games: int, kind: str) -> tuple[float, float, float]:
     with initialize_config_dir(str(config_folder()), version_base=None):
         config = compose(
             "config",
-            ["hydra.searchpath=[gymnasium://]", *dqn_train_atari_words(ATARI), *words],
+            ["hydra.searchpath=[gymnasium://]", *dqn_train_words(ATARI), *words],
         )
     settings = settings_from(config)
     _, run = build_run([settings], None, AheadOfTime())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ale_py  # noqa: F401  (registers its games)
 import gymnasium
-from settings import ATARI
+from settings import ATARI, ATARI_CLASSIC_ID
 from timed import watch_calls
 
 watch_calls(gymnasium.vector.SyncVectorEnv, "step", int(sys.argv[2]), int(sys.argv[3]))
@@ -18,7 +18,7 @@ source = (checkout / "cleanrl" / "dqn_atari.py").read_text()
 sys.argv = [
     "dqn_atari.py",
     "--no-cuda",
-    f"--env-id={ATARI.classic_id}",
+    f"--env-id={ATARI_CLASSIC_ID}",
     f"--learning-rate={ATARI.lr}",
     f"--buffer-size={ATARI.buffer}",
     f"--gamma={ATARI.gamma}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 
-from settings import ATARI, dqn_train_atari_words
+from settings import ATARI, dqn_train_words
 from timed import watch_calls
 
 from dqn_cli.commands.train import dispatch
@@ -14,4 +14,4 @@ from dqn_cli.envs.atari import Games
 first, last, words = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 watch_calls(Games, "step", first, last)
 with tempfile.TemporaryDirectory() as folder:
-    dispatch([*dqn_train_atari_words(ATARI), f"hydra.run.dir={folder}/run", *words])
+    dispatch([*dqn_train_words(ATARI), f"hydra.run.dir={folder}/run", *words])

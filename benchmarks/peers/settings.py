@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,7 @@ class Setting:
     """One piece of work."""
 
     env: str
-    widths: tuple[int, int]
+    widths: tuple[int, ...]  # none for Nature's network
     batch: int
     train_every: int = 1
     updates: int = 1
@@ -34,51 +35,18 @@ SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
-class AtariSetting:
-    """Nature DQN's rhythm, with a buffer that fits and Adam as all three have it."""
-
-    env: str = "ALE/Pong-v5"
-    classic_id: str = "PongNoFrameskip-v4"  # the same game, without sticky actions
-    batch: int = 32
-    train_every: int = 4
-    lr: float = 1e-4
-    buffer: int = 20_000
-    starts: int = 400
-    target_every: int = 1000
-    gamma: float = 0.99
-    epsilon: float = 0.05
-
-
-ATARI = AtariSetting()
-
-
-def dqn_train_atari_words(setting: AtariSetting) -> list[str]:
-    """The same as words of a dqn-train command."""
-    return [
-        f"env={setting.env}",
-        "protocol=cleanrl",
-        "network=nature",
-        f"replay.batch_size={setting.batch}",
-        f"replay.capacity={setting.buffer}",
-        f"learning_starts={setting.starts}",
-        f"train_every={setting.train_every}",
-        f"optimizer.lr={setting.lr}",
-        "target=hard",
-        f"target.every={setting.target_every}",
-        f"gamma={setting.gamma}",
-        "exploration=constant",
-        f"exploration.start={setting.epsilon}",
-        "steps=1000000",
-        "eval.every=1000000",
-    ]
+# Nature DQN's rhythm on Atari, with a buffer that fits and Adam as all three have it; the others
+# know the game, without sticky actions, by its older id.
+ATARI = Setting("ALE/Pong-v5", (), 32, 4, 1, 1e-4, 20_000, 400, 1000)
+ATARI_CLASSIC_ID = "PongNoFrameskip-v4"
 
 
 def dqn_train_words(setting: Setting) -> list[str]:
     """The same as words of a dqn-train command, for a run longer than what is timed."""
+    mlp = [f"network.widths=[{','.join(map(str, setting.widths))}]"]
     return [
         f"env={setting.env}",
-        f"network.widths=[{setting.widths[0]},{setting.widths[1]}]",
+        *(mlp if setting.widths else ["protocol=cleanrl", "network=nature"]),
         f"replay.batch_size={setting.batch}",
         f"replay.capacity={setting.buffer}",
         "replay.n_step=1",
@@ -96,3 +64,21 @@ def dqn_train_words(setting: Setting) -> list[str]:
         "steps=1000000",
         "eval.every=1000000",
     ]
+
+
+def sb3_keywords(setting: Setting) -> dict[str, Any]:
+    """The same as keywords of Stable-Baselines3's DQN."""
+    return {
+        "learning_rate": setting.lr,
+        "buffer_size": setting.buffer,
+        "learning_starts": setting.starts,
+        "batch_size": setting.batch,
+        "gamma": setting.gamma,
+        "train_freq": setting.train_every,
+        "gradient_steps": setting.updates,
+        "target_update_interval": setting.target_every,
+        "exploration_fraction": 1e-9,
+        "exploration_final_eps": setting.epsilon,
+        "policy_kwargs": {"net_arch": list(setting.widths)} if setting.widths else None,
+        "device": "cpu",
+    }

@@ -31,23 +31,19 @@ def image(*shape: int, frames: int = 0, high: float = 1.0, actions: int = ACTION
     return Spaces(shape, (0.0,), (high,), False, (actions,), (0,), False, frames)
 
 
-# Nature leaves [1, 2] pixels of the larger ones; Impala takes any.
-LARGE = {
-    "frames": image(2, 36, 44, frames=2),
-    "colour frames": image(2, 36, 44, 3, frames=2),
-    "one frame": image(1, 36, 44, frames=1),
-    "colours": image(36, 44, 3),
-    "bytes": image(2, 36, 44, frames=2, high=255.0),
-    "colours of bytes": image(36, 44, 3, high=255.0),
-}
-SMALL = {
-    "frames": image(2, 9, 12, frames=2),
-    "colour frames": image(2, 9, 12, 3, frames=2),
-    "one frame": image(1, 9, 12, frames=1),
-    "colours": image(9, 12, 3),
-    "bytes": image(2, 9, 12, frames=2, high=255.0),
-    "colours of bytes": image(9, 12, 3, high=255.0),
-}
+def images(height: int, width: int) -> dict[str, Spaces]:
+    return {
+        "frames": image(2, height, width, frames=2),
+        "colour frames": image(2, height, width, 3, frames=2),
+        "one frame": image(1, height, width, frames=1),
+        "colours": image(height, width, 3),
+        "bytes": image(2, height, width, frames=2, high=255.0),
+        "colours of bytes": image(height, width, 3, high=255.0),
+    }
+
+
+LARGE = images(36, 44)  # of which Nature leaves [1, 2] pixels
+SMALL = images(9, 12)  # Impala takes any
 NATURE = Nature([7, 6], False, False, False, False, 0.5, [3, 4, 2], False)
 IMPALA = Impala([7, 6], False, False, False, False, 0.5, [2, 3], False, 1, 2)
 BOTH = pytest.mark.parametrize(
