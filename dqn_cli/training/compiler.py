@@ -24,8 +24,7 @@ from torch import Tensor, fx
 from dqn_cli.arrays import tensor
 
 # Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
-# planned so that it is taken at once: of many large pieces, with small ones left between them, some
-# allocators (glibc before 2.38) take more and more.
+# planned because taking it at once is sooner than in many pieces.
 OPTIONS = {"pattern_matcher": False, "memory_planning": True}
 
 

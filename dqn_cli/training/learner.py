@@ -131,7 +131,9 @@ class Learner:
         Of observations [members, envs, *shape] and states; noisy layers get fresh noise.
         """
         values, after = self._act(obs, state, self._acting_noise(noise))
-        return values.cpu().numpy(), after.cpu().numpy()
+        # A copy: networks without memory give back what they got, which the next call would wrap
+        # again, and a chain of arrays and tensors would grow as long as the run.
+        return values.cpu().numpy(), after.cpu().numpy().copy()
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -655,3 +657,37 @@ def test_members_in_step_come_to_what_they_come_to_when_each_is_asked(
     for mine, other in zip(trained(*settings), gone_on(settings, asked), strict=True):
         check_alike(mine, other)
         assert all(torch.equal(mine.learner[name], other.learner[name]) for name in mine.learner)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent=dqn",),
+        ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2"),
+        ("agent=pqn", "env.num_envs=2", "train_every=32", "updates_per_train=2"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_run_takes_no_more_memory_from_step_to_step(
+    settings_of: Compose, words: tuple[str, ...]
+) -> None:
+    structure = (
+        "steps=100000", "learning_starts=0", "network.widths=[8]", "replay.batch_size=8",
+        "replay.capacity=200", "exploration=constant", "exploration.start=0",
+    )  # fmt: skip
+    settings = [settings_of(*structure, *words)]
+    run = build_run(settings)[1]
+    ticks = train(settings, run)
+    taken = []
+    tracemalloc.start()
+    try:
+        for steps in (300, 700):
+            for _ in range(steps):
+                next(ticks)
+            gc.collect()
+            taken.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+        run.envs.close()
+    # Random numbers are drawn by the block, and an episode's actions are kept until it ends.
+    assert taken[1] - taken[0] < 30_000
