@@ -7,7 +7,9 @@ import os
 
 from timed import watch
 
+from dqn_cli.cores import available_cores
+
 MEMBERS = 16
 if "FIRST_STEP" in os.environ and multiprocessing.parent_process() is not None:
-    here = MEMBERS // len(os.sched_getaffinity(0))  # members in this process
+    here = MEMBERS // available_cores()  # members in this process
     watch(int(os.environ["FIRST_STEP"]) * here, int(os.environ["LAST_STEP"]) * here)

@@ -14,8 +14,8 @@ from multiprocessing.process import BaseProcess
 
 from dqn_cli.commands.doors import import_all, imported
 from dqn_cli.config.errors import explain
+from dqn_cli.cores import available_cores
 from dqn_cli.storage import write_json
-from dqn_cli.training.building import available_cores
 from dqn_cli.training.grouping import spans
 from dqn_cli.training.journal import Job
 from dqn_cli.training.result import RESULT, result_of_none

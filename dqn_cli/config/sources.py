@@ -25,8 +25,10 @@ class GymnasiumSource(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A configuration that names the environment; for a game of ALE also what games share."""
+        from dqn_cli.envs.building import is_ale
+
         env_id = _env_id(config_path)
-        shared = {"defaults": [ATARI, "_self_"]} if "ALE/" in env_id else {}
+        shared = {"defaults": [ATARI, "_self_"]} if is_ale(env_id) else {}
         config = OmegaConf.create(shared | {"env": {"id": env_id}})
         header: dict[str, str | None] = {"package": "_global_"}
         return ConfigResult(self.provider, f"{self.scheme()}://", config, header)

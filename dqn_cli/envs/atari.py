@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from dqn_cli.arrays import Array
+from dqn_cli.cores import available_cores
 from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, check_installed
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.envs.seeding import Place, SeedOf
@@ -47,7 +47,7 @@ class Games:
             self._vector = AtariVectorEnv(
                 gymnasium.spec(config.id).kwargs["game"],
                 len(seed_ofs),
-                num_threads=min(len(seed_ofs), os.cpu_count() or 1),
+                num_threads=min(len(seed_ofs), available_cores()),
                 max_num_frames_per_episode=frames,
                 repeat_action_probability=protocol.sticky,
                 full_action_space=protocol.full_actions,

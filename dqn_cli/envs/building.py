@@ -39,13 +39,18 @@ class EnvConfig:
     @property
     def is_ale(self) -> bool:
         """Whether it is a game of the Arcade Learning Environment."""
-        return self.id.rpartition(":")[2].startswith("ALE/")
+        return is_ale(self.id)
 
     @property
     def in_one_process(self) -> EnvConfig:
         """The same, without processes of their own."""
         is_async = self.vectorization is Vectorization["async"]
         return replace(self, vectorization=Vectorization["sync"]) if is_async else self
+
+
+def is_ale(env_id: str) -> bool:
+    """Whether an id, with or without a module before it, is that of a game of ALE."""
+    return env_id.rpartition(":")[2].startswith("ALE/")
 
 
 def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.cores import available_cores
 from dqn_cli.envs.seeding import Place, episode_seeds
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
@@ -107,13 +107,6 @@ def thread_count(settings: Settings, members: int) -> int:
     # times as long, more than a lone run gains. Processes of a population share the cores too.
     alone = members == 1 and multiprocessing.parent_process() is None
     return min(2, available_cores()) if alone and settings.network.is_large else 1
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def can_compile(settings: Settings) -> bool:

@@ -75,17 +75,8 @@ def test_without_jobs_there_is_nothing_to_do(capsys: Lines) -> None:
 def test_every_core_has_a_thread(
     monkeypatch: pytest.MonkeyPatch, threads: int | str, processes: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(groups, "available_cores", lambda: 8)
     assert available_processes(threads) == processes
-
-
-@pytest.mark.parametrize(("cores", "processes"), [(6, 6), (None, 1)])
-def test_where_nothing_is_known_of_affinity_all_cores_count(
-    monkeypatch: pytest.MonkeyPatch, cores: int | None, processes: int
-) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert available_processes("auto") == processes
 
 
 @pytest.fixture
