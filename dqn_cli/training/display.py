@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from dqn_cli.agent.clock import Clock
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_PICTURES = 0.2
 _WORDS = {
     "rollout/ep_rew_mean": ("return", ".1f"),
     "eval/mean_reward": ("greedy", ".1f"),
@@ -34,7 +35,7 @@ class Display:
         self._steps, self._episodes, self._title = steps, episodes, title
         self._console = Console(highlight=False, soft_wrap=True)
         self._latest: dict[str, float] = {}
-        self._printed = time.monotonic()
+        self._shown = time.monotonic()
         self._started = (time.monotonic(), done)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -42,7 +43,10 @@ class Display:
     def __enter__(self) -> Self:
         if sys.stdout.isatty() and multiprocessing.parent_process() is None:
             columns = (BarColumn(12), TextColumn("{task.description}"), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            # A thread that draws would keep the training waiting for Python's interpreter.
+            self._bar = Progress(
+                *columns, console=self._console, transient=True, auto_refresh=False
+            )
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
         return self
@@ -63,10 +67,14 @@ class Display:
     def show(self, now: Clock, done: float, row: Mapping[str, float]) -> None:
         """The newest metrics, with the share of the run that is done."""
         self._latest |= row
+        pause = SECONDS_BETWEEN_LINES if self._bar is None else SECONDS_BETWEEN_PICTURES
+        if time.monotonic() - self._shown < pause:
+            return
+        self._shown = time.monotonic()
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, description=self._text(now))
-        elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
-            self._printed = time.monotonic()
+            text = self._text(now)
+            self._bar.update(self._task, completed=done, description=text, refresh=True)
+        else:
             self.say(f"{self._text(now)}  eta {self._eta(done)}")
 
     def _text(self, now: Clock) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_a_title_stands_before_every_line(watch: Watch, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(("columns", "whole"), [(80, False), (109, False), (110, True)])
 def test_a_bar_shows_what_there_is_room_for(
-    monkeypatch: pytest.MonkeyPatch, columns: int, whole: bool
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, columns: int, whole: bool
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -145,6 +146,7 @@ def test_a_bar_shows_what_there_is_room_for(
     monkeypatch.setenv("COLUMNS", str(columns))
     row = {**ROW, "rollout/ep_rew_mean": -123.4, "eval/mean_reward": -123.4}
     with Display(1_000_000, None, 0.0) as shown:
+        watch.now += 1
         shown.show(Clock(990_000), 0.99, row)
     written = terminal.getvalue()
     assert "step 990,000/1,000,000  return -123.4  greedy -123.4" in written
@@ -152,16 +154,23 @@ def test_a_bar_shows_what_there_is_room_for(
     assert ("epsilon 0.500  loss 0.000123" in written) is whole
 
 
-def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_bar_that_goes_away(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
+    threads = threading.active_count()
     with Display(100, None, 0.0) as shown:
+        watch.now += 1
         shown.show(Clock(42), 0.42, {"train/loss": 1.5})
+        shown.show(Clock(43), 0.43, {})
         shown.say("a line")
+        assert threading.active_count() == threads
     written = terminal.getvalue()
     assert "step 42/100  loss 1.5" in written
+    assert "step 43" not in written
     assert "a line\n" in written
     assert "\x1b[" in written
     assert "eta" not in written
