@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("dqn-train", "torch", "gymnasium", "numpy", "hydra-core", "omegaconf")
@@ -18,6 +19,7 @@ def versions() -> dict[str, str]:
     return found | {extra: number for extra in OPTIONAL if (number := _version(extra))}
 
 
+@cache  # each takes a millisecond, and is asked for with each checkpoint
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -23,7 +23,9 @@ def test_what_is_not_installed_is_unknown_or_left_out(monkeypatch: pytest.Monkey
         return f"{package} 1"
 
     monkeypatch.setattr(provenance, "version", version)
+    provenance._version.cache_clear()
     found = versions()
+    provenance._version.cache_clear()
     assert found["dqn-train"] == "unknown"
     assert found["ale-py"] == "ale-py 1"
     assert "minatar" not in found
