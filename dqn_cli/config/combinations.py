@@ -14,7 +14,7 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.targets import NoTarget
 from dqn_cli.agent.updates import Dqn
-from dqn_cli.envs.building import Vectorization
+from dqn_cli.envs.building import Vectorization, is_ale
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import MemoryDevice
@@ -136,7 +136,7 @@ def _native(settings: Settings) -> str | None:
     env = settings.env
     if env.vectorization is not Vectorization.native:
         return None
-    if not (isinstance(env.preprocess, Atari) and env.is_ale):
+    if not (isinstance(env.preprocess, Atari) and is_ale(env.id)):
         return (
             "env.vectorization=native is for the games of ALE with their protocols"
             " (protocol=nature, ...): use env.vectorization=sync"

@@ -37,11 +37,6 @@ class EnvConfig:
     preprocess: Preprocess
 
     @property
-    def is_ale(self) -> bool:
-        """Whether it is a game of the Arcade Learning Environment."""
-        return is_ale(self.id)
-
-    @property
     def in_one_process(self) -> EnvConfig:
         """The same, without processes of their own."""
         is_async = self.vectorization is Vectorization["async"]
@@ -49,7 +44,7 @@ class EnvConfig:
 
 
 def is_ale(env_id: str) -> bool:
-    """Whether an id, with or without a module before it, is that of a game of ALE."""
+    """Whether an id is that of a game of the Arcade Learning Environment, by whatever module."""
     return env_id.rpartition(":")[2].startswith("ALE/")
 
 
@@ -57,7 +52,7 @@ def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
     """The environment, adapted to a Q-network; EnvironmentFailure says why it can't be."""
     check_installed(config)
     preprocess = config.preprocess
-    if isinstance(preprocess, Atari) and not config.is_ale:
+    if isinstance(preprocess, Atari) and not is_ale(config.id):
         raise EnvironmentFailure(
             f"env={config.id}: this protocol is for the games of ALE; use protocol=image or none"
         )

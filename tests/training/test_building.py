@@ -101,6 +101,7 @@ def test_batches_are_of_transitions(settings_of: Compose) -> None:
 
 
 PICTURES = ("env=pictures:Pictures-v0", "network.widths=[8]", "replay.batch_size=20")
+COLOURS = (*PICTURES, "network=nature", "+env.kwargs.colours=true")
 
 
 @pytest.mark.parametrize(
@@ -304,9 +305,9 @@ def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
 @pytest.mark.parametrize(
     ("words", "members", "threads"),
     [
-        ((*PICTURES, "network=nature", "+env.kwargs.colours=true"), 1, 2),
-        ((*PICTURES, "network=nature", "+env.kwargs.colours=true"), 2, 1),
-        ((*PICTURES, "network=nature", "+env.kwargs.colours=true", "threads=1"), 1, 1),
+        (COLOURS, 1, 2),
+        (COLOURS, 2, 1),
+        ((*COLOURS, "threads=1"), 1, 1),
         (("network.widths=[1024,1024]",), 1, 1),
         (("threads=3",), 4, 3),
     ],
@@ -324,5 +325,4 @@ def test_a_lone_run_on_images_takes_two_threads(
 
 def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "available_cores", lambda: 1)
-    words = (*PICTURES, "network=nature", "+env.kwargs.colours=true")
-    assert thread_count(settings_of(*words), 1) == 1
+    assert thread_count(settings_of(*COLOURS), 1) == 1
