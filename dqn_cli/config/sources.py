@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,9 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 ATARI = "ALE/base_atari"  # in configs/env
+
+# What ids of Atari's games were before they became ALE/NAME-v5.
+OLD_ATARI = re.compile(r"(?P<game>\w+?)(?P<variant>NoFrameskip|Deterministic)?-v[04]")
 
 
 class GymnasiumSource(ConfigSource):
@@ -47,12 +51,12 @@ class GymnasiumSource(ConfigSource):
         return group == "env" and bool(name) and _is_registered(_env_id(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Every registered id."""
+        """Every registered id that a run can have."""
         if config_path == "":
             return ["env"] if results_filter is not ObjectType.CONFIG else []
         if config_path != "env" or results_filter is ObjectType.GROUP:
             return []
-        return sorted(_registered())
+        return sorted(env_id for env_id in _registered() if not _todays_id(env_id))
 
 
 def register_source() -> None:
@@ -76,7 +80,17 @@ def _is_registered(env_id: str) -> bool:
 
     if name not in _registered() and (missing := missing_extra(name)):
         raise ConfigCompositionException(f"env={env_id} {missing}")
+    if todays := _todays_id(name):
+        reason = "is an old id, whose pictures nobody has prepared for a network"
+        raise ConfigCompositionException(f"env={env_id} {reason}; use env={todays}")
     return name in _registered()
+
+
+def _todays_id(env_id: str) -> str | None:
+    """What an Atari game is called today, if this is one of its old ids."""
+    old = OLD_ATARI.fullmatch(env_id)
+    todays = f"ALE/{old['game']}-v5" if old else ""
+    return todays if old and (old["variant"] or todays in _registered()) else None
 
 
 def _registered() -> Any:

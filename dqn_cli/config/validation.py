@@ -28,8 +28,10 @@ def settings_from(config: DictConfig) -> Settings:
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """A question that names the words most like `word`, or nothing."""
-    matches = difflib.get_close_matches(word, list(dict.fromkeys(words)), n=3, cutoff=0.5)
+    """A question that names the words most like `word`, whatever their case, or nothing."""
+    spelled = {each.lower(): each for each in words}
+    alike = difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.5)
+    matches = [spelled[each] for each in alike]
     return f"; did you mean {' or '.join(matches)}?" if matches else ""
 
 

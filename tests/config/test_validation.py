@@ -153,6 +153,7 @@ def test_a_part_is_its_dataclass(settings_of: Compose) -> None:
 def test_what_is_like_a_word_is_asked_for() -> None:
     assert near("widht", ["width", "depth"]) == "; did you mean width?"
     assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
+    assert near("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
     assert near("zzz", ["width"]) == ""
 
 
