@@ -3,7 +3,8 @@
 python benchmarks/results.py outputs/SWEEP [outputs/SWEEP ...]
 
 Runs of all sweeps are put together by what was chosen besides the seed. One choice gets a row for
-each seed; several get a row each.
+each seed; several get a row each, and are compared with plain DQN: better or worse is a figure
+whose 95 % interval has nothing in common with DQN's.
 """
 
 from __future__ import annotations
@@ -16,22 +17,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dqn_cli.evaluation.curves import read_curve
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
 from dqn_cli.policies import judge
 
 EPISODES = 100
 JUDGE_SEED = 12345
+BASELINE = "agent=dqn"  # or, if it was not among them, the first choice
 
 
 class Run(NamedTuple):
     """One seed's result, and what its checkpoints were judged at."""
 
     env: str
-    choice: str
+    choice: tuple[str, ...]
     seed: int
     steps: int
     best: float
     last: float
+    curve: float  # mean of the greedy evaluations as it went
     found: int
     minutes: float
 
@@ -39,9 +43,11 @@ class Run(NamedTuple):
 def main() -> None:
     runs = [judged(file.parent) for sweep in sys.argv[1:] for file in results_in(Path(sweep))]
     for env in sorted({run.env for run in runs}):
+        own = sorted(run for run in runs if run.env == env)
+        common = set.intersection(*(set(run.choice) for run in own))
         choices: dict[str, list[Run]] = defaultdict(list)
-        for run in sorted(run for run in runs if run.env == env):
-            choices[run.choice].append(run)
+        for run in own:
+            choices[" ".join(word for word in run.choice if word not in common)].append(run)
         steps = next(iter(choices.values()))[0].steps
         print(f"### {env}, {steps:,} steps\n")
         print(by_choice(choices) if len(choices) > 1 else by_seed(*choices.values()))
@@ -55,7 +61,8 @@ def results_in(sweep: Path) -> list[Path]:
 def judged(folder: Path) -> Run:
     """A finished run, its checkpoints judged on fresh episodes."""
     result = json.loads((folder / "result.json").read_text())
-    chosen = [word for word in result["overrides"] if not word.startswith(("seed=", "env="))]
+    words = result["overrides"]
+    chosen = tuple(word for word in words if not word.startswith(("seed=", "env=")))
     best, last = (
         judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"]
         for name in ("best", "last")
@@ -63,11 +70,12 @@ def judged(folder: Path) -> Run:
     minutes = result["seconds"]["total"] / 60
     return Run(
         result["env"],
-        " ".join(chosen),
+        chosen,
         result["seed"],
         result["steps"],
         best,
         last,
+        float(read_curve(folder, "").returns.mean()),
         result["best"]["step"],
         minutes,
     )
@@ -89,17 +97,28 @@ def by_seed(runs: list[Run]) -> str:
 def by_choice(choices: dict[str, list[Run]]) -> str:
     """One row for each choice: interquartile means over seeds with intervals, and the worst."""
     lines = [
-        "| choice | seeds | best, IQM | worst | last, IQM | worst | minutes a run |",
+        "| choice | seeds | best, IQM | worst | last, IQM | worst | mean of the curve, IQM |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
+    baseline = choices.get(BASELINE, next(iter(choices.values())))
     for choice, runs in choices.items():
-        best, last = [run.best for run in runs], [run.last for run in runs]
-        minutes = float(np.median([run.minutes for run in runs]))
+        best, last, curve = (
+            beside([getattr(run, name) for run in runs], [getattr(run, name) for run in baseline])
+            for name in ("best", "last", "curve")
+        )
         lines.append(
-            f"| {choice} | {len(runs)} | {interval(best)} | {min(best):.1f}"
-            f" | {interval(last)} | {min(last):.1f} | {minutes:.1f} |"
+            f"| {choice} | {len(runs)} | {best} | {min(run.best for run in runs):.1f}"
+            f" | {last} | {min(run.last for run in runs):.1f} | {curve} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def beside(values: list[float], baseline: list[float]) -> str:
+    """The interval, and whether it lies above or below that of the baseline."""
+    low, high = bootstrap_interval(values, interquartile_mean)
+    lowest, highest = bootstrap_interval(baseline, interquartile_mean)
+    verdict = " **better**" if low > highest else " **worse**" if high < lowest else ""
+    return interval(values) + verdict
 
 
 def interval(values: list[float]) -> str:
