@@ -17,7 +17,7 @@ STEPS = 60
 SHORT = (
     f"steps={STEPS}", "learning_starts=20", "replay.capacity=200", "replay.batch_size=4",
     "eval.every=1000", "eval.episodes=1", "eval.max_episode_steps=5", "checkpoint.every=1000",
-    "log.every=20", "hydra.run.dir=run",
+    "log.every=20", "threads=1", "hydra.run.dir=run",
 )  # fmt: skip
 OFTEN = ("train_every=2", "updates_per_train=1")
 ROLLOUT = ("train_every=16", "updates_per_train=2", "env.num_envs=2")

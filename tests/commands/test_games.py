@@ -37,7 +37,7 @@ PONG, BREAKOUT = "env=ALE/Pong-v5", "env=ALE/Breakout-v5"
 SMALL = (
     "env.preprocess.size=40", "network.widths=[8]", "steps=60", "learning_starts=20",
     "replay.capacity=200", "replay.batch_size=4", "eval.episodes=1", "eval.max_episode_steps=5",
-    "hydra.run.dir=run",
+    "threads=1", "hydra.run.dir=run",
 )  # fmt: skip
 # What a preset needs to be small and soon done.
 OWN = {
@@ -122,7 +122,7 @@ RUN = (
     "network.channels=[2]", "network.widths=[8]", "steps=1500", "learning_starts=90",
     "train_every=6", "replay.capacity=600", "replay.batch_size=4", "eval.episodes=1",
     "eval.max_episode_steps=5", "eval.every=10000", "checkpoint.every=300", "log.every=150",
-    "target.every=120",
+    "target.every=120", "threads=1",
 )  # fmt: skip
 
 
