@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent.parameters import Layout, Parameter, views
+from dqn_cli.agent.products import product
 
 Parameters = Mapping[str, Tensor]
 
@@ -93,7 +94,7 @@ def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
         sigma = _matrix(p[f"{name}.weight_sigma"], len(bias))
         weight = weight + sigma * torch.outer(noise_in, noise_out)
         bias = bias + p[f"{name}.bias_sigma"] * noise_out
-    return x @ weight + bias
+    return product(x, weight) + bias
 
 
 def hidden(p: Parameters, name: str, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor, fx
 
+from dqn_cli.agent.products import HAS_ONEDNN
 from dqn_cli.arrays import tensor
 
 # Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
@@ -130,12 +131,29 @@ def _packaged(
     announce()
     from torch._inductor import aoti_compile_and_package
 
+    if HAS_ONEDNN:
+        _know_products()
     program = torch.export.export(graph, tuple(inputs))
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
         made = Path(folder) / "made.pt2"
         aoti_compile_and_package(program, package_path=str(made), inductor_configs=dict(OPTIONS))
         made.replace(package)
     return _loaded(package)
+
+
+def _know_products() -> None:
+    """Has machine code call oneDNN for products of weights that change (agent/products.py).
+
+    Inductor has the call, but insists that weights are constants.
+    """
+    from torch._inductor import ir, lowering, mkldnn_ir
+
+    create: Callable[..., Any] = mkldnn_ir.LinearUnary.create
+
+    def lower(*arguments: Any) -> Any:
+        return ir.TensorBox.create(create(*arguments))
+
+    lowering.lowerings[torch.ops.mkldnn._linear_pointwise.default] = lower
 
 
 def _loaded(package: Path) -> Runner:

@@ -17,6 +17,7 @@ from side_by_side import changed, without_twice
 from torch import Tensor
 from torch.testing import assert_close
 
+from dqn_cli.agent import products
 from dqn_cli.training.building import build_run
 from dqn_cli.training.compiler import AheadOfTime, Compiler, cache_folder, uncompiled
 from dqn_cli.training.loop import train
@@ -131,6 +132,25 @@ def test_results_are_those_of_the_plain_function(compiled: Callable[..., Functio
         assert len(result) == len(expected)
         for mine, yours in zip(result, expected, strict=True):
             close(mine, yours)
+
+
+def test_products_of_changing_weights_are_compiled_too(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "LARGE", 0)
+
+    def slopes(weights: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        weights = weights.detach().requires_grad_()
+        result = torch.vmap(products.product, (None, 0))(x, weights)
+        alone = products.product(x, weights[0])
+        return result.detach(), *torch.autograd.grad(result.sin().sum() + alone.sum(), weights)
+
+    weights, x = torch.randn(2, 5, 3), torch.randn(4, 5)
+    run = AheadOfTime(say=no_warning)(slopes, (weights,))
+    for _ in range(2):
+        for mine, yours in zip(run(x), uncompiled(slopes, (weights,))(x), strict=True):
+            assert_close(mine, yours)
+        weights += 1
 
 
 def test_fixed_tensors_are_changed_in_place(compiled: Callable[..., Function]) -> None:
