@@ -89,8 +89,12 @@ def _is_registered(env_id: str) -> bool:
 def _todays_id(env_id: str) -> str | None:
     """What an Atari game is called today, if this is one of its old ids."""
     old = OLD_ATARI.fullmatch(env_id)
-    todays = f"ALE/{old['game']}-v5" if old else ""
-    return todays if old and (old["variant"] or todays in _registered()) else None
+    if old is None:
+        return None
+    registered, todays = _registered(), f"ALE/{old['game']}-v5"
+    # Without ale-py nothing is registered, and the variant alone tells.
+    unknown = old["variant"] and env_id not in registered
+    return todays if todays in registered or unknown else None
 
 
 def _registered() -> Any:
