@@ -115,17 +115,20 @@ def by_choice(choices: dict[str, list[Run]]) -> str:
 
 def beside(values: list[float], baseline: list[float]) -> str:
     """The interval, and whether it lies above or below that of the baseline."""
-    low, high = bootstrap_interval(values, interquartile_mean)
-    lowest, highest = bootstrap_interval(baseline, interquartile_mean)
+    (low, high), (lowest, highest) = bounds(values), bounds(baseline)
     verdict = " **better**" if low > highest else " **worse**" if high < lowest else ""
     return interval(values) + verdict
 
 
 def interval(values: list[float]) -> str:
     """Interquartile mean over seeds and its 95 % bootstrap interval."""
-    array = np.array(values)
-    low, high = bootstrap_interval(array, interquartile_mean)
-    return f"{interquartile_mean(array):.1f} [{low:.1f}, {high:.1f}]"
+    low, high = bounds(values)
+    return f"{interquartile_mean(np.array(values)):.1f} [{low:.1f}, {high:.1f}]"
+
+
+def bounds(values: list[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the interquartile mean over seeds."""
+    return bootstrap_interval(values, interquartile_mean)
 
 
 if __name__ == "__main__":
