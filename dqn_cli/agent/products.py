@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,9 +11,18 @@ from torch import Tensor
 
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
-# PyTorch's own library, MKL, uses half of the width of an AMD processor. oneDNN uses all of it, but
-# takes some ten microseconds longer to begin, which so many multiplications make up for.
-LARGE = 2**22
+
+def _large(processor: Mapping[str, Any]) -> float:
+    """How many multiplications oneDNN is worth beginning for.
+
+    PyTorch's own library, MKL, uses half of the width of an AMD processor with AVX-512. oneDNN uses
+    all of it, but takes some ten microseconds longer to begin; elsewhere MKL is as fast or faster.
+    """
+    is_amd = "AMD" in processor.get("cpu_name", "")
+    return 2**22 if is_amd and processor.get("avx512_f") else math.inf
+
+
+LARGE = _large(torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {})
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

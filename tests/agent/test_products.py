@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,7 @@ def test_members_have_products_of_their_own(
 def test_small_and_exact_ones_are_pytorchs_own(
     monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
+    monkeypatch.setattr(products, "LARGE", 2**22)
     monkeypatch.setattr(products, "_times", pytest.fail)
     batch, inputs, outputs = sizes
     x, weight = drawn(0, batch, inputs, dtype=dtype), drawn(1, inputs, outputs, dtype=dtype)
@@ -92,7 +95,24 @@ def test_autocast_has_its_own_precision() -> None:
     assert product(x, weight).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("processor", "large"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_f": True}, 2**22),
+        ({"cpu_name": "AMD EPYC", "avx512_f": False}, math.inf),
+        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True}, math.inf),
+        ({"architecture": "aarch64"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_onednn_is_for_processors_that_mkl_uses_half_of(
+    processor: dict[str, Any], large: float
+) -> None:
+    assert products._large(processor) == large
+
+
 def test_without_onednn_it_is_pytorchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LARGE", 0)
     monkeypatch.setattr(products, "HAS_ONEDNN", False)
     monkeypatch.setattr(products, "_times", pytest.fail)
     x, weight = drawn(0, 64, 256), drawn(1, 256, 256)
