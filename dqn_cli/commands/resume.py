@@ -20,7 +20,7 @@ from dqn_cli.policies import check_imported
 from dqn_cli.training.checkpoints import FOLDER, load_last
 from dqn_cli.training.grouping import structure
 from dqn_cli.training.journal import Job
-from dqn_cli.training.loop import finished, horizon
+from dqn_cli.training.loop import finished
 from dqn_cli.training.result import RESULT
 from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.settings import Settings
@@ -111,6 +111,6 @@ def with_schedule_of(before: Settings, now: Settings) -> Settings:
     """`now` with epsilon's schedule as long as it was, though the run may be longer."""
     exploration = before.exploration
     if isinstance(exploration, Linear) and exploration.duration <= 1 and now != before:
-        length = exploration.duration * horizon(before).reading(exploration.unit)
+        length = exploration.duration * before.horizon.reading(exploration.unit)
         return replace(now, exploration=replace(exploration, duration=max(length, 1.0 + 1e-9)))
     return now

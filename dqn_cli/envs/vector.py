@@ -59,17 +59,15 @@ class Environments:
         """Takes `action` [members, envs]; EnvironmentFailure on a NaN or infinite answer."""
         actions = action.ravel().tolist()
         step = self._envs.step(actions)
-        for row, taken in enumerate(actions):
-            self._actions[row].append(taken)
-        ended = step.ended
-        if ended.any():
-            for row in np.flatnonzero(self._envs.reseeded(ended)).tolist():
-                self._episodes[row] += 1
-                self._actions[row] = []
+        for taken, since in zip(actions, self._actions, strict=True):
+            since.append(taken)
         self._check_finite("reward", step.reward)
         self._check_finite("observation", step.final_obs)
         if step.obs is not step.final_obs:
             self._check_finite("observation", step.obs)
+            for row in np.flatnonzero(self._envs.reseeded(step.ended)).tolist():
+                self._episodes[row] += 1
+                self._actions[row] = []
         step = Step(*map(self._shaped, step))
         self.obs, self.mask = step.obs, step.mask
         return step
@@ -79,13 +77,14 @@ class Environments:
         self._envs.close()
 
     def _shaped(self, rows: Array) -> Array:
-        return rows.reshape(*self._shape, *rows.shape[1:])  # [members, envs, ...]
+        return rows.reshape(self._shape + rows.shape[1:])  # [members, envs, ...]
 
     def _check_finite(self, what: str, values: Array) -> None:
         if values.dtype.kind != "f":
             return
-        # A sum is made sooner than a look at each number, but it may be infinite of finite ones.
-        if not math.isfinite(values.sum()) and not np.isfinite(values).all():
+        # Made sooner than a look at each number, but it may be infinite of finite ones.
+        squares = np.vdot(values, values)
+        if not math.isfinite(squares) and not np.isfinite(values).all():
             raise EnvironmentFailure(f"env={self._id} gave a {what} that is not a finite number")
 
 

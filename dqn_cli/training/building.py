@@ -22,7 +22,7 @@ from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.views import Look, View, sequences, transitions
 from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, horizon, in_step
+from dqn_cli.training.loop import Run, in_step
 from dqn_cli.training.members import merged
 from dqn_cli.training.memory import check_memory
 from dqn_cli.training.randomness import Purpose, Randomness
@@ -96,7 +96,7 @@ def worth_compiling(settings: Settings, members: int = 1) -> bool:
     if settings.compile != "auto":
         return settings.compile is True
     enough = WORTH_COMPILING if members == 1 else WORTH_COMPILING_TOGETHER
-    return can_compile(settings) and horizon(settings).updates >= enough
+    return can_compile(settings) and settings.horizon.updates >= enough
 
 
 def thread_count(settings: Settings, members: int) -> int:

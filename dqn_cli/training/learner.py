@@ -131,9 +131,9 @@ class Learner:
         Of observations [members, envs, *shape] and states; noisy layers get fresh noise.
         """
         values, after = self._act(obs, state, self._acting_noise(noise))
-        # A copy: networks without memory give back what they got, which the next call would wrap
-        # again, and a chain of arrays and tensors would grow as long as the run.
-        return values.cpu().numpy(), after.cpu().numpy().copy()
+        # What networks without memory give back is not wrapped: the next call would wrap it again,
+        # and a chain of arrays and tensors would grow as long as the run.
+        return values.cpu().numpy(), after.cpu().numpy() if state.size else state
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Action values [members, n, actions] of observations [members, n, *shape]."""

@@ -175,7 +175,7 @@ def current_epsilon(settings: Sequence[Settings], run: Run) -> Array:
 def scheduled_epsilon(settings: Settings, now: Clock, began: Clock) -> float | Array:
     """Epsilon of one member, or [envs] where each environment has its own."""
     elapsed, envs = now.since(began), settings.env.num_envs
-    return settings.exploration.epsilon(elapsed, horizon(settings), envs)
+    return settings.exploration.epsilon(elapsed, settings.horizon, envs)
 
 
 def learning_rate_factor(settings: Settings, clock: Clock) -> float:
@@ -194,16 +194,10 @@ def finished(settings: Settings, clock: Clock) -> bool:
     return progress(settings, clock) >= 1
 
 
-def horizon(settings: Settings) -> Clock:
-    """The clock at the end of the run, as far as it is known before."""
-    trainings = max(settings.steps - settings.learning_starts, 0) // settings.train_every
-    return Clock(settings.steps, trainings * settings.updates_per_train, settings.episodes or 0)
-
-
 def advance(clocks: Sequence[Clock], step: Step) -> list[Clock]:
     """The members' clocks after a step of their environments."""
     envs = step.reward.shape[1]
-    ended = np.count_nonzero(step.ended, axis=1).tolist()
+    ended = [sum(own) for own in step.ended.tolist()]  # sooner than NumPy, for a few environments
     return [
         Clock(steps + envs, updates, episodes + more)
         for (steps, updates, episodes), more in zip(clocks, ended, strict=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
+from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.networks import Network
@@ -92,6 +94,12 @@ class Settings:
     device: Device
     threads: int | str
     compile: bool | str
+
+    @cached_property
+    def horizon(self) -> Clock:
+        """The clock at the end of the run, as far as it is known before."""
+        trainings = max(self.steps - self.learning_starts, 0) // self.train_every
+        return Clock(self.steps, trainings * self.updates_per_train, self.episodes or 0)
 
 
 def plain(part: Any) -> Any:

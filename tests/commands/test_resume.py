@@ -19,7 +19,6 @@ from dqn_cli.commands.groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.journal import Job
-from dqn_cli.training.loop import horizon
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.settings import Settings
 
@@ -33,8 +32,8 @@ def test_a_longer_run_keeps_the_schedule_it_had(settings_of: Callable[..., Setti
     now = with_schedule_of(before, replace(before, steps=20_000))
     for steps in (0, 2500, 5000, 9000):
         elapsed = Clock(steps=steps)
-        expected = before.exploration.epsilon(elapsed, horizon(before), 1)
-        assert now.exploration.epsilon(elapsed, horizon(now), 1) == pytest.approx(expected)
+        expected = before.exploration.epsilon(elapsed, before.horizon, 1)
+        assert now.exploration.epsilon(elapsed, now.horizon, 1) == pytest.approx(expected)
 
 
 def test_an_unchanged_run_keeps_its_settings(settings_of: Callable[..., Settings]) -> None:

@@ -27,7 +27,6 @@ from dqn_cli.training.loop import (
     advance,
     current_epsilon,
     finished,
-    horizon,
     in_step,
     learning_rate_factor,
     reset_due,
@@ -215,13 +214,6 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
     assert seen[10] == pytest.approx(0.8)
     assert seen[20] == pytest.approx(0.5)
     assert seen[30:] == pytest.approx([0.2] * 10)
-
-
-def test_a_fraction_of_the_run_is_counted_in_its_unit(settings_of: Compose) -> None:
-    settings = settings_of(
-        "steps=1100", "learning_starts=100", "train_every=4", "updates_per_train=2"
-    )
-    assert horizon(settings) == Clock(steps=1100, updates=500, episodes=0)
 
 
 def test_progress_and_the_learning_rate(settings_of: Compose) -> None:
