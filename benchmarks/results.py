@@ -1,19 +1,22 @@
 """Judges every run of finished sweeps on fresh episodes and prints the tables of docs/results.md.
 
-python benchmarks/results.py outputs/SWEEP [outputs/SWEEP ...]
+python benchmarks/results.py outputs/RUNS.csv outputs/SWEEP [outputs/SWEEP ...]
 
-Runs of all sweeps are put together by what was chosen besides the seed. One choice gets a row for
-each seed; several get a row each, and are compared with plain DQN: better or worse is a figure
-whose 95 % interval has nothing in common with DQN's.
+What was found of each run becomes a row of that file, whose other rows stay: it may be interrupted,
+or go on with more sweeps later, and judges no run twice. The tables are of all of its rows, which
+are put together by what was chosen besides the seed. One choice gets a row for each seed; several
+get a row each, and are compared with plain DQN: better or worse is a figure whose 95 % interval has
+nothing in common with DQN's.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,75 +29,105 @@ JUDGE_SEED = 12345
 BASELINE = "agent=dqn"  # or, if it was not among them, the first choice
 
 
-class Run(NamedTuple):
-    """One seed's result, and what its checkpoints were judged at."""
+class Key(NamedTuple):
+    """Which run it was."""
 
     env: str
-    choice: tuple[str, ...]
-    seed: int
     steps: int
+    choice: str  # the words typed for it, but for environment and seed
+    seed: int
+
+
+class Judged(NamedTuple):
+    """What its checkpoints were judged at, and what it noted itself."""
+
     best: float
     last: float
     curve: float  # mean of the greedy evaluations as it went
-    found: int
+    found: int  # the step of `best`
     minutes: float
+    commit: str
 
 
 def main() -> None:
-    runs = [judged(file.parent) for sweep in sys.argv[1:] for file in results_in(Path(sweep))]
-    for env in sorted({run.env for run in runs}):
-        own = sorted(run for run in runs if run.env == env)
-        common = set.intersection(*(set(run.choice) for run in own))
-        choices: dict[str, list[Run]] = defaultdict(list)
-        for run in own:
-            choices[" ".join(word for word in run.choice if word not in common)].append(run)
-        steps = next(iter(choices.values()))[0].steps
+    file, *sweeps = map(Path, sys.argv[1:])
+    runs = read(file)
+    for result in (result for sweep in sweeps for result in sorted(sweep.glob("*/result.json"))):
+        key = key_of(json.loads(result.read_text()))
+        if key not in runs:
+            runs[key] = judged(result)
+            write(file, runs)
+    for env, steps in sorted({key[:2] for key in runs}):
+        own = {key: run for key, run in sorted(runs.items()) if key[:2] == (env, steps)}
+        common = set.intersection(*(set(key.choice.split()) for key in own))
+        choices: dict[str, dict[int, Judged]] = defaultdict(dict)
+        for key, run in own.items():
+            choice = " ".join(word for word in key.choice.split() if word not in common)
+            choices[choice][key.seed] = run
         print(f"### {env}, {steps:,} steps\n")
         print(by_choice(choices) if len(choices) > 1 else by_seed(*choices.values()))
 
 
-def results_in(sweep: Path) -> list[Path]:
-    """The results of a sweep's runs."""
-    return sorted(sweep.glob("*/result.json"))
+def key_of(result: dict[str, Any]) -> Key:
+    """The run of a result.json."""
+    words = (word for word in result["overrides"] if not word.startswith(("seed=", "env=")))
+    return Key(result["env"], result["steps"], " ".join(words), result["seed"])
 
 
-def judged(folder: Path) -> Run:
+def judged(file: Path) -> Judged:
     """A finished run, its checkpoints judged on fresh episodes."""
-    result = json.loads((folder / "result.json").read_text())
-    words = result["overrides"]
-    chosen = tuple(word for word in words if not word.startswith(("seed=", "env=")))
+    folder, result = file.parent, json.loads(file.read_text())
     best, last = (
-        judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"]
+        round(judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"], 3)
         for name in ("best", "last")
     )
-    minutes = result["seconds"]["total"] / 60
-    return Run(
-        result["env"],
-        chosen,
-        result["seed"],
-        result["steps"],
+    return Judged(
         best,
         last,
-        float(read_curve(folder, "").returns.mean()),
+        round(float(read_curve(folder, "").returns.mean()), 3),
         result["best"]["step"],
-        minutes,
+        round(result["seconds"]["total"] / 60, 1),
+        result["git_commit"] or "",
     )
 
 
-def by_seed(runs: list[Run]) -> str:
+def read(file: Path) -> dict[Key, Judged]:
+    """The rows of a file; none if it is not there."""
+    if not file.is_file():
+        return {}
+    runs = {}
+    with file.open(newline="") as rows:
+        for row in csv.DictReader(rows):
+            key = Key(row["env"], int(row["steps"]), row["choice"], int(row["seed"]))
+            best, last, curve = (float(row[name]) for name in ("best", "last", "curve"))
+            runs[key] = Judged(
+                best, last, curve, int(row["found"]), float(row["minutes"]), row["commit"]
+            )
+    return runs
+
+
+def write(file: Path, runs: dict[Key, Judged]) -> None:
+    """All rows, in order."""
+    with file.open("w", newline="") as rows:
+        writer = csv.writer(rows, lineterminator="\n")
+        writer.writerow(Key._fields + Judged._fields)
+        writer.writerows(key + run for key, run in sorted(runs.items()))
+
+
+def by_seed(runs: dict[int, Judged]) -> str:
     """One row for each seed, then the interquartile mean over seeds with its interval."""
     lines = ["| seed | best | last | found at step | minutes |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {run.seed} | {run.best:.1f} | {run.last:.1f} | {run.found:,} | {run.minutes:.1f} |"
-        for run in runs
+        f"| {seed} | {run.best:.1f} | {run.last:.1f} | {run.found:,} | {run.minutes:.1f} |"
+        for seed, run in runs.items()
     ]
-    best, last = [run.best for run in runs], [run.last for run in runs]
+    best, last = column(runs, "best"), column(runs, "last")
     lines.append(f"| **IQM** | **{interval(best)}** | {interval(last)} | | |")
     lines.append(f"| worst | {min(best):.1f} | {min(last):.1f} | | |")
     return "\n".join(lines) + "\n"
 
 
-def by_choice(choices: dict[str, list[Run]]) -> str:
+def by_choice(choices: dict[str, dict[int, Judged]]) -> str:
     """One row for each choice: interquartile means over seeds with intervals, and the worst."""
     lines = [
         "| choice | seeds | best, IQM | worst | last, IQM | worst | mean of the curve, IQM |",
@@ -103,14 +136,18 @@ def by_choice(choices: dict[str, list[Run]]) -> str:
     baseline = choices.get(BASELINE, next(iter(choices.values())))
     for choice, runs in choices.items():
         best, last, curve = (
-            beside([getattr(run, name) for run in runs], [getattr(run, name) for run in baseline])
-            for name in ("best", "last", "curve")
+            beside(column(runs, name), column(baseline, name)) for name in ("best", "last", "curve")
         )
         lines.append(
-            f"| {choice} | {len(runs)} | {best} | {min(run.best for run in runs):.1f}"
-            f" | {last} | {min(run.last for run in runs):.1f} | {curve} |"
+            f"| {choice} | {len(runs)} | {best} | {min(column(runs, 'best')):.1f}"
+            f" | {last} | {min(column(runs, 'last')):.1f} | {curve} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def column(runs: dict[int, Judged], name: str) -> list[float]:
+    """One figure of every seed."""
+    return [getattr(run, name) for run in runs.values()]
 
 
 def beside(values: list[float], baseline: list[float]) -> str:
