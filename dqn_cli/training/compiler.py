@@ -2,7 +2,8 @@
 
 A function is traced once, when it is first called, and made into machine code by Inductor. The code
 is kept in the user's cache folder under the hash of its graph, so the next run of the same
-structure loads it in milliseconds, and a changed line of mathematics never meets stale code.
+structure loads it in milliseconds, and a changed line of mathematics never meets stale code. What
+no run has loaded for long is removed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import hashlib
 import os
 import platform
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -27,7 +29,7 @@ from dqn_cli.arrays import tensor
 # Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
 # planned because taking it at once is sooner than in many pieces.
 OPTIONS = {"pattern_matcher": False, "memory_planning": True}
-
+DAYS_KEPT = 90  # since a package was last loaded
 
 Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 
@@ -129,6 +131,7 @@ def _packaged(
         with suppress(Exception):  # a damaged one is made again
             return _loaded(package)
     announce()
+    _forget_unused(package.parent)
     from torch._inductor import aoti_compile_and_package
 
     if HAS_ONEDNN:
@@ -158,16 +161,44 @@ def _know_products() -> None:
 
 def _loaded(package: Path) -> Runner:
     run: Runner
-    try:
-        # What the public loader wraps, without the seconds and the memory that importing it takes.
-        from torch._C._aoti import AOTIModelPackageLoader
+    with _temporary_folder():
+        try:
+            # What the public loader wraps, without the seconds and memory that importing it takes.
+            from torch._C._aoti import AOTIModelPackageLoader
 
-        run = AOTIModelPackageLoader(str(package), "model", False, 1, -1).run
-    except (ImportError, TypeError):
-        from torch._inductor import aoti_load_package
+            run = AOTIModelPackageLoader(str(package), "model", False, 1, -1).run
+        except (ImportError, TypeError):
+            from torch._inductor import aoti_load_package
 
-        run = aoti_load_package(str(package)).loader.run
+            run = aoti_load_package(str(package)).loader.run
+    with suppress(OSError):  # the folder may be somebody else's
+        package.touch()
     return run
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[None]:
+    """Whatever is unpacked inside is removed again.
+
+    Loaded code needs its file no more, and a run that is killed leaves nothing behind.
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["TMPDIR"]
+            if before is not None:
+                os.environ["TMPDIR"] = before
+
+
+def _forget_unused(folder: Path) -> None:
+    oldest = time.time() - DAYS_KEPT * 24 * 60 * 60
+    for package in folder.glob("*.pt2"):
+        with suppress(OSError):  # another process may be sooner
+            if package.stat().st_mtime < oldest:
+                package.unlink()
 
 
 def _hash(graph: fx.GraphModule, inputs: list[Tensor]) -> str:

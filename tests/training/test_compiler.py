@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +21,13 @@ from torch.testing import assert_close
 
 from dqn_cli.agent import products
 from dqn_cli.training.building import build_run
-from dqn_cli.training.compiler import AheadOfTime, Compiler, cache_folder, uncompiled
+from dqn_cli.training.compiler import (
+    DAYS_KEPT,
+    AheadOfTime,
+    Compiler,
+    cache_folder,
+    uncompiled,
+)
 from dqn_cli.training.loop import train
 from dqn_cli.training.population import LearnerState
 from dqn_cli.training.settings import Settings
@@ -435,6 +443,36 @@ def test_the_run_waits_exactly_while_a_function_is_compiled(
     events.clear()
     run(torch.ones(2)), run(torch.ones(3))
     assert events == ["python" if fails else "run", "python"]
+
+
+def test_packages_that_nobody_loads_are_removed_in_time(pretended: Path) -> None:
+    day, now = 24 * 60 * 60, time.time()
+    ages = {"old": DAYS_KEPT + 1, "fresh": DAYS_KEPT - 1}
+    for name, days in ages.items():
+        (pretended / f"{name}.pt2").touch()
+        os.utime(pretended / f"{name}.pt2", times=(now, now - days * day))
+    (pretended / "notes.txt").touch()
+    os.utime(pretended / "notes.txt", times=(0, 0))
+    AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
+    kept = {path.name for path in pretended.iterdir()}
+    assert {"fresh.pt2", "notes.txt"} < kept
+    assert "old.pt2" not in kept
+    assert len(kept) == 3
+
+
+def test_loading_says_that_a_package_is_used_and_leaves_nothing_unpacked(
+    compiled: Callable[..., Function],
+    mixed_package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", "as it was")
+    os.utime(mixed_package, times=(0, 0))
+    compiled(fixed())(*changing(0))
+    assert mixed_package.stat().st_mtime > time.time() - 60
+    assert not list(tmp_path.iterdir())
+    assert os.environ["TMPDIR"] == "as it was"
 
 
 def test_the_cache_is_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
