@@ -79,7 +79,7 @@ NEEDED = {
     "exploration=noisy": ("network.noisy=true",),
     "network=minatar": ("env=MinAtar/Breakout-v1",),
     "network=table": ("env=CliffWalking-v1",),
-    "replay=rollout": ("target=none",),
+    "replay=rollout": ("target=none", "replay.n_step=1"),
 }
 
 

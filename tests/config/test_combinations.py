@@ -12,7 +12,7 @@ from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
 
-ROLLOUT = "replay=rollout target=none "  # and train_every is CartPole's 256
+ROLLOUT = "replay=rollout target=none replay.n_step=1 "  # and train_every is CartPole's 256
 
 # Words that are refused, what the refusal names, and words that each put it right.
 REFUSED = [
@@ -99,7 +99,11 @@ REFUSED = [
         for update in ("double", "munchausen")
     ),
     *(
-        (f"replay=rollout target={target}", ["replay=rollout", "target=none"], ["target=none"])
+        (
+            f"replay=rollout replay.n_step=1 target={target}",
+            ["replay=rollout", "target=none"],
+            ["target=none"],
+        )
         for target in ("hard", "soft")
     ),
     *(
@@ -111,7 +115,7 @@ REFUSED = [
         for network in ("gru", "lstm")
     ),
     (
-        f"{ROLLOUT}replay.n_step=3",
+        "replay=rollout target=none replay.n_step=3",
         ["replay=rollout", "lambda returns", "replay.n_step=1"],
         ["replay.n_step=1"],
     ),
