@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dqn_cli.agent.model import Model
@@ -22,6 +23,7 @@ from dqn_cli.evaluation.report import SCHEMA, report_of
 from dqn_cli.evaluation.rollout import play
 from dqn_cli.evaluation.video import film
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256, write_json
+from dqn_cli.training.building import thread_count
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.provenance import versions
 from dqn_cli.training.settings import Settings, plain
@@ -106,6 +108,8 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
     settings, policy = open_policy(path)
     check_imported(settings, modules)
     check_spaces(settings, policy, path)
+    # Beside a training run, threads that small products don't need would wait for each other.
+    torch.set_num_threads(thread_count(settings, 1))
     played = play(
         policy,
         settings.env.in_one_process,

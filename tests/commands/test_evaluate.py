@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from dqn_cli.commands.evaluate import parse
 from dqn_cli.storage import load_checkpoint, save_checkpoint
@@ -50,6 +51,12 @@ def test_the_same_seed_gives_the_same_episodes_and_another_others(
     assert returns("episodes=30") == first
     assert returns("episodes=10") == first[:10]
     assert returns("episodes=30", "seed=1") != first
+
+
+def test_threads_are_those_of_the_run(run: Path, type_eval: Typed) -> None:
+    torch.set_num_threads(2)
+    assert type_eval("checkpoint=run", "episodes=1") == 0
+    assert torch.get_num_threads() == 1
 
 
 def test_a_list_and_a_pattern_name_several(run: Path, type_eval: Typed) -> None:
