@@ -62,14 +62,17 @@ def test_the_sampler_is_that_of_the_replay_and_draws_from_the_stream(
     assert run.sampler.stream is run.stream
 
 
+ONE = "replay.n_step=1"
+
+
 @pytest.mark.parametrize(
     ("words", "window", "state"),
     [
-        (("replay.n_step=1",), 1, 0),
+        ((ONE,), 1, 0),
         (("replay.n_step=5",), 5, 0),
         # n + burn_in + length - 1: the last of the slots that are learned from has n behind it
-        (("agent=drqn", "network.burn_in=4", "network.length=6", "network.units=7"), 10, 7),
-        (("network=lstm", "network.burn_in=0", "network.length=1", "network.units=7"), 1, 14),
+        (("agent=drqn", "network.burn_in=4", "network.length=6", "network.units=7", ONE), 10, 7),
+        (("network=lstm", "network.burn_in=0", "network.length=1", "network.units=7", ONE), 1, 14),
         (("network=gru", "network.burn_in=4", "network.length=6", "replay.n_step=3"), 12, 128),
     ],
 )

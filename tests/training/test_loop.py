@@ -179,7 +179,7 @@ def test_updates_begin_after_learning_starts_and_come_in_rounds(settings_of: Com
 def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
     settings = settings_of(
         "steps=30", "learning_starts=0", "train_every=1", "updates_per_train=1",
-        "replay.batch_size=20", "network.widths=[4]",
+        "replay.batch_size=20", "replay.n_step=1", "network.widths=[4]",
     )  # fmt: skip
     assert next(tick.now[0].steps for tick in ticks(settings) if tick.updates) == 20
 
@@ -187,7 +187,7 @@ def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
 def test_several_environments_cross_several_multiples(settings_of: Compose) -> None:
     settings = settings_of(
         "steps=40", "env.num_envs=5", "learning_starts=10", "train_every=2",
-        "updates_per_train=1", "replay.batch_size=2", "network.widths=[4]",
+        "updates_per_train=1", "replay.batch_size=2", "replay.n_step=1", "network.widths=[4]",
     )  # fmt: skip
     seen = ticks(settings)
     assert [tick.now[0].steps for tick in seen] == [5, 10, 15, 20, 25, 30, 35, 40]
