@@ -21,8 +21,8 @@ class Step(NamedTuple):
     """What the environments answered to one action each; leading axes [members, envs].
 
     `final_obs` is what the action led to, also where the episode ended; `obs` is what to act on
-    next: the same, or the first observation of a new episode. Where a life is `lost` the episode
-    goes on, but the learner looks no further ahead.
+    next: the very same array, unless an episode ended and another's first observation stands in its
+    place. Where a life is `lost` the episode goes on, but the learner looks no further ahead.
     """
 
     reward: Array
