@@ -12,6 +12,7 @@ nothing in common with DQN's.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections import defaultdict
@@ -23,6 +24,7 @@ import numpy as np
 from dqn_cli.evaluation.curves import read_curve
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
 from dqn_cli.policies import judge
+from dqn_cli.storage import write_atomically
 
 EPISODES = 100
 JUDGE_SEED = 12345
@@ -50,13 +52,14 @@ class Judged(NamedTuple):
 
 
 def main() -> None:
-    file, *sweeps = map(Path, sys.argv[1:])
-    runs = read(file)
-    for result in (result for sweep in sweeps for result in sorted(sweep.glob("*/result.json"))):
-        key = key_of(json.loads(result.read_text()))
+    table, *sweeps = map(Path, sys.argv[1:])
+    runs = read(table)
+    for file in (file for sweep in sweeps for file in sorted(sweep.glob("*/result.json"))):
+        result = json.loads(file.read_text())
+        key = key_of(result)
         if key not in runs:
-            runs[key] = judged(result)
-            write(file, runs)
+            runs[key] = judged(file.parent, result)
+            write(table, runs)
     for env, steps in sorted({key[:2] for key in runs}):
         own = {key: run for key, run in sorted(runs.items()) if key[:2] == (env, steps)}
         common = set.intersection(*(set(key.choice.split()) for key in own))
@@ -74,9 +77,8 @@ def key_of(result: dict[str, Any]) -> Key:
     return Key(result["env"], result["steps"], " ".join(words), result["seed"])
 
 
-def judged(file: Path) -> Judged:
+def judged(folder: Path, result: dict[str, Any]) -> Judged:
     """A finished run, its checkpoints judged on fresh episodes."""
-    folder, result = file.parent, json.loads(file.read_text())
     best, last = (
         round(judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"], 3)
         for name in ("best", "last")
@@ -107,11 +109,12 @@ def read(file: Path) -> dict[Key, Judged]:
 
 
 def write(file: Path, runs: dict[Key, Judged]) -> None:
-    """All rows, in order."""
-    with file.open("w", newline="") as rows:
-        writer = csv.writer(rows, lineterminator="\n")
-        writer.writerow(Key._fields + Judged._fields)
-        writer.writerows(key + run for key, run in sorted(runs.items()))
+    """All rows, in order; an interruption leaves those of before."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Key._fields + Judged._fields)
+    writer.writerows(key + run for key, run in sorted(runs.items()))
+    write_atomically(file, lambda stream: stream.write(text.getvalue().encode()))
 
 
 def by_seed(runs: dict[int, Judged]) -> str:
