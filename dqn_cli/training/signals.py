@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+STDERR = 2
+STOPPING = b"\nstopping and saving a checkpoint; a second Ctrl-C ends at once and saves nothing\n"
 
 
 class Interruption:
@@ -44,4 +48,6 @@ class Interruption:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            os.write(STDERR, STOPPING)  # `print` may be what was interrupted
         self.signal = self.signal or signal.Signals(number)

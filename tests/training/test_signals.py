@@ -49,6 +49,15 @@ def test_ctrl_c_after_a_signal_ends_at_once(first: signal.Signals) -> None:
         assert interruption.signal is first
 
 
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_ctrl_c_says_what_a_second_one_would_do(
+    number: signal.Signals, told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Interruption():
+        send(number)
+    assert ("a second Ctrl-C ends at once" in capfd.readouterr().err) is told
+
+
 def test_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 

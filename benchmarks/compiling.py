@@ -1,0 +1,59 @@
+"""What `compile=auto` costs and gains each preset on CartPole, with nothing compiled before.
+
+python benchmarks/compiling.py [AGENT ...]
+
+Each preset trains twice with the shipped settings, without the compiler and then with an empty
+cache. Processor seconds count the compiler's own processes and hardly notice what else runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PRESETS = Path(__file__).parents[1] / "configs" / "agent"
+TRAIN = (sys.executable, "-m", "dqn_cli.commands.train", "env=CartPole-v1", "eval.every=50000")
+
+
+def main() -> None:
+    agents = sys.argv[1:] or sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    print(
+        "| agent | eager s | auto s | auto loses | eager processor s | auto processor s | loses |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for agent in agents:
+        (eager, eager_work), (auto, auto_work) = (
+            spent(f"agent={agent}", f"compile={choice}") for choice in ("false", "auto")
+        )
+        print(
+            f"| {agent} | {eager:.0f} | {auto:.0f} | {auto - eager:+.1f}"
+            f" | {eager_work:.0f} | {auto_work:.0f} | {auto_work - eager_work:+.1f} |",
+            flush=True,
+        )
+
+
+def spent(*words: str) -> tuple[float, float]:
+    """Seconds of a whole run, by the clock on the wall and of processors."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty = {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor"}
+        command = [*TRAIN, *words, f"hydra.run.dir={folder}/run"]
+        before, start = processor_seconds(), time.perf_counter()
+        done = subprocess.run(command, env=os.environ | empty, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return seconds, processor_seconds() - before
+
+
+def processor_seconds() -> float:
+    """Of all processes that this one started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+if __name__ == "__main__":
+    main()
