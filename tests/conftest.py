@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from dqn_cli.config.sources import register_source
 from dqn_cli.config.validation import settings_from
 from dqn_cli.envs.preprocessing import Preprocess
 from dqn_cli.training.settings import Settings
+
+
+def pytest_configure() -> None:
+    """Has Ctrl-C heard: tests send it, and whatever starts in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
