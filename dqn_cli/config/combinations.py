@@ -100,16 +100,18 @@ def _rollout(settings: Settings) -> str | None:
     replay = settings.replay
     if not isinstance(replay, Rollout):
         return None
-    if not isinstance(settings.update, Dqn):
-        return "replay=rollout learns from lambda returns, which need update=dqn"
-    if not isinstance(settings.target, NoTarget):
-        return "replay=rollout has no target network: use target=none"
-    if isinstance(settings.network, Recurrent):
-        return "replay=rollout has no sequences for a recurrent network: use replay=uniform"
-    if replay.device is not MemoryDevice.cpu:
-        return "replay=rollout keeps no more than it learns from next: use replay.device=cpu"
-    if replay.n_step != 1:
-        return "replay=rollout has lambda returns in place of n-step ones: use replay.n_step=1"
+    fits = {
+        "update=dqn": isinstance(settings.update, Dqn),
+        "target=none": isinstance(settings.target, NoTarget),
+        "network=mlp": not isinstance(settings.network, Recurrent),
+        "replay.device=cpu": replay.device is MemoryDevice.cpu,
+        "replay.n_step=1": replay.n_step == 1,
+    }
+    if missing := [word for word, true in fits.items() if not true]:
+        return (
+            "replay=rollout learns from lambda returns of the latest steps, without a target"
+            f" network or sequences: use {' '.join(missing)}, or replay=uniform"
+        )
     if settings.train_every < settings.env.num_envs:
         return (
             f"replay=rollout learns from the steps since the last training, and"

@@ -109,7 +109,7 @@ REFUSED = [
     *(
         (
             f"{ROLLOUT}network={network}",
-            ["replay=rollout", "recurrent network", "replay=uniform"],
+            ["replay=rollout", "sequences", "network=mlp", "replay=uniform"],
             ["replay=uniform", "network=mlp"],
         )
         for network in ("gru", "lstm")
@@ -118,6 +118,11 @@ REFUSED = [
         "replay=rollout target=none replay.n_step=3",
         ["replay=rollout", "lambda returns", "replay.n_step=1"],
         ["replay.n_step=1"],
+    ),
+    (
+        "replay=rollout",
+        ["replay=rollout", "target=none replay.n_step=1"],
+        ["target=none replay.n_step=1", "replay=uniform"],
     ),
     (
         f"{ROLLOUT}replay.device=cuda",
