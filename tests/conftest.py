@@ -73,7 +73,7 @@ def settings_of() -> Callable[..., Settings]:
     registry.register_schemas()
     register_source()
     register_resolvers()
-    return cache(composed)
+    return composed
 
 
 PLAIN = Preprocess(stack=1, clip_rewards=False)
@@ -89,6 +89,7 @@ NEEDED = {
 }
 
 
+@cache
 def composed(*words: str) -> Settings:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         return settings_from(compose("config", overrides=list(words)))
