@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -46,8 +47,10 @@ class Interruption:
         return 128 + self.signal if self.signal is not None else 0
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
         if number == signal.SIGINT:
-            os.write(STDERR, STOPPING)  # `print` may be what was interrupted
+            if self.signal is not None:
+                raise KeyboardInterrupt
+            # Not by `print`, which may be what was interrupted; a `tee` behind a pipe may be gone.
+            with suppress(OSError):
+                os.write(STDERR, STOPPING)
         self.signal = self.signal or signal.Signals(number)

@@ -58,6 +58,16 @@ def test_ctrl_c_says_what_a_second_one_would_do(
     assert ("a second Ctrl-C ends at once" in capfd.readouterr().err) is told
 
 
+def test_ctrl_c_counts_where_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr("dqn_cli.training.signals.STDERR", write)
+    with Interruption() as interruption:
+        send(signal.SIGINT)
+        assert interruption.exit_code == 130
+    os.close(write)
+
+
 def test_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
