@@ -30,7 +30,7 @@ class Step(NamedTuple):
     """
 
     parameters: Tensor  # [size]
-    moments: Tensor  # [moments, size]
+    moments: tuple[Tensor, ...]  # each [size]
     corrections: Tensor  # [moments]
 
 
@@ -75,11 +75,13 @@ class Adam(Optimizer):
         second = corrections[1] + (1 - self.beta2) * (1 - corrections[1])
         step_size = (factor * self.lr / first).to(parameters.dtype)
         after = parameters - step_size * self.direction(mean, square, second)
-        return Step(after, torch.stack([mean, square]), torch.stack([first, second]))
+        return Step(after, (mean, square), torch.stack([first, second]))
 
     def direction(self, mean: Tensor, square: Tensor, correction: Tensor) -> Tensor:
         """The mean over the root of the mean square, of which `correction` is known so far."""
-        return mean / (square.sqrt() / correction.sqrt().to(square.dtype) + self.eps)
+        root = correction.sqrt().to(square.dtype)
+        # Multiplied by the root above and below: one division less for each parameter.
+        return mean * root / (square.sqrt() + self.eps * root)
 
 
 @dataclass
@@ -135,8 +137,7 @@ class RmsProp(Optimizer):
         direction = gradient / (variance.clamp(min=0).sqrt() + self.eps)
         velocity = self.momentum * moments[2] + direction
         step_size = (factor * self.lr).to(parameters.dtype)
-        moments = torch.stack([square, mean, velocity])
-        return Step(parameters - step_size * velocity, moments, corrections)
+        return Step(parameters - step_size * velocity, (square, mean, velocity), corrections)
 
 
 @dataclass
@@ -155,5 +156,4 @@ class Sgd(Optimizer):
         parameters, moments, corrections = before
         velocity = self.momentum * moments[0] + gradient
         step_size = (factor * self.lr).to(parameters.dtype)
-        moments = velocity.unsqueeze(0)  # [1, size]
-        return Step(parameters - step_size * velocity, moments, corrections)
+        return Step(parameters - step_size * velocity, (velocity,), corrections)

@@ -125,7 +125,8 @@ class UniformSampler(Sampler[Uniform]):
         (uniform,) = drawn
         members, envs = self.stream.members, self.stream.envs
         sizes = stored.size.reshape(members, envs)
-        ends = sizes.cumsum(1)
+        # Machine code calls a library for running sums.
+        ends = sizes.cumsum(1) if envs > 1 else sizes
         nth = cast(uniform * ends[:, -1:], "int64")
         env = (nth[..., None] >= ends[:, None]).sum(-1)  # [members, batch]
         member = library(uniform).arange(members)[:, None]

@@ -23,8 +23,8 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor, fx
 
-from dqn_cli.agent.products import HAS_ONEDNN
 from dqn_cli.arrays import tensor
+from dqn_cli.training import rewrites
 
 # Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
 # planned because taking it at once is sooner than in many pieces.
@@ -125,7 +125,8 @@ def _packaged(
 
     # Of the inputs only types and shapes matter; strides of axes of one are arbitrary in NumPy.
     inputs = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
-    graph = make_fx(function, tracing_mode="fake")(*inputs)
+    trace = make_fx(function, rewrites.in_line(), tracing_mode="fake")
+    graph = rewrites.spread_once(trace(*inputs))
     package = cache_folder() / f"{_hash(graph, inputs)}.pt2"
     if package.exists():
         with suppress(Exception):  # a damaged one is made again
@@ -134,29 +135,13 @@ def _packaged(
     _forget_unused(package.parent)
     from torch._inductor import aoti_compile_and_package
 
-    if HAS_ONEDNN:
-        _know_products()
+    rewrites.teach_inductor()
     program = torch.export.export(graph, tuple(inputs))
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
         made = Path(folder) / "made.pt2"
         aoti_compile_and_package(program, package_path=str(made), inductor_configs=dict(OPTIONS))
         made.replace(package)
     return _loaded(package)
-
-
-def _know_products() -> None:
-    """Has machine code call oneDNN for products of weights that change (agent/products.py).
-
-    Inductor has the call, but insists that weights are constants.
-    """
-    from torch._inductor import ir, lowering, mkldnn_ir
-
-    create: Callable[..., Any] = mkldnn_ir.LinearUnary.create
-
-    def lower(*arguments: Any) -> Any:
-        return ir.TensorBox.create(create(*arguments))
-
-    lowering.lowerings[torch.ops.mkldnn._linear_pointwise.default] = lower
 
 
 def _loaded(package: Path) -> Runner:

@@ -49,7 +49,8 @@ class Learner:
         self.state = LearnerState(
             parameters,
             parameters.clone(),
-            self._like.new_zeros(members, moments, size),
+            # Machine code takes each of the moments as plain memory of its own.
+            self._like.new_zeros(moments, members, size).transpose(0, 1),
             exact.new_zeros(members, moments),
         )
         # Sums over all updates since somebody set them to zero.
@@ -62,7 +63,7 @@ class Learner:
         batch_of = inside.batch if inside else lambda sources, batch: batch
         self._population = Population(agents, batch_of, dtype, device)
         scalars = self._population.scalars
-        fixed = (self.state, self.metrics, scalars, self._sources)
+        fixed = (self.state.step, self.state.target, self.metrics, scalars, self._sources)
         self._update = compiler(self._population.update, fixed)
         self._act = compiler(self._population.act, (self.state.parameters, scalars))
         # What most updates take is made once: each tensor costs a microsecond.

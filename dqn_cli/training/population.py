@@ -32,6 +32,11 @@ class LearnerState(NamedTuple):
     moments: Tensor  # [members, moments, size]
     corrections: Tensor  # [members, moments], float64, of the moments' bias
 
+    @property
+    def step(self) -> Step:
+        """What an optimiser's step changes, on the same memory."""
+        return Step(self.parameters, self.moments.unbind(1), self.corrections)
+
 
 class Metrics(NamedTuple):
     """What updates see, each a number."""
@@ -67,7 +72,8 @@ class Population:
 
     def update(
         self,
-        state: LearnerState,
+        before: Step,
+        target: Tensor,
         metrics: Tensor,
         scalars: Tensor,
         sources: Sources | tuple[()],
@@ -75,23 +81,24 @@ class Population:
         numbers: Numbers,
         factors: Tensor,
     ) -> Surprise:
-        """One gradient step; `factors` [members] multiply the learning rates.
+        """One gradient step, in place; `factors` [members] multiply the learning rates.
 
         What it sees is added to `metrics` [members, len(Metrics)], and each sample's surprise, of
         [members, batch], given back.
         """
         functions = self._with(scalars)
         batch = self._placed(self.batch_of(sources, drawn))
-        parameters = state.parameters.detach().requires_grad_()
+        parameters = before.parameters.detach().requires_grad_()
         draws = draws_of(numbers)
-        loss, estimates, surprise = functions.loss(parameters, state.target, batch, draws)
+        loss, estimates, surprise = functions.loss(parameters, target, batch, draws)
         # Members share nothing, so the gradient of their sum holds each one's own.
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
-        after, norm = functions.step(state, gradient, factors)
+        after, norm = functions.step(before, gradient, factors)
         with torch.no_grad():
-            state.parameters.copy_(after.parameters)
-            state.moments.copy_(after.moments)
-            state.corrections.copy_(after.corrections)
+            before.parameters.copy_(after.parameters)
+            for own, moment in zip(before.moments, after.moments, strict=True):
+                own.copy_(moment)
+            before.corrections.copy_(after.corrections)
             metrics.add_(torch.stack([*estimates, norm], 1))  # [members, len(Metrics)]
         return Surprise(*surprise)
 
@@ -137,13 +144,10 @@ class Population:
 
 
 @torch.no_grad()
-def _step(
-    agent: Agent, state: LearnerState, gradient: Tensor, factor: Tensor
-) -> tuple[Step, Tensor]:
+def _step(agent: Agent, before: Step, gradient: Tensor, factor: Tensor) -> tuple[Step, Tensor]:
     norm = gradient.norm()
     if agent.update.max_grad_norm is not None:
         gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
-    before = Step(state.parameters, state.moments, state.corrections)
     after = agent.optimizer.step(before, gradient, factor)
     if is_spectral(agent.layout):
         after = after._replace(parameters=renewed(after.parameters, agent.layout))

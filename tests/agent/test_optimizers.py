@@ -78,7 +78,7 @@ GradientOf = Callable[[Tensor, int], Tensor]
 
 def begun(optimizer: Optimizer, parameters: Tensor) -> Step:
     """What there is before the first step."""
-    moments = torch.zeros(optimizer.moments, len(parameters), dtype=parameters.dtype)
+    moments = tuple(torch.zeros_like(parameters) for _ in range(optimizer.moments))
     return Step(parameters.clone(), moments, torch.zeros(optimizer.moments, dtype=torch.float64))
 
 
@@ -90,8 +90,9 @@ def steps(
     for count, factor in enumerate(factors, 1):
         gradient = gradient_of(after.parameters, count)
         after = optimizer.step(after, gradient, ONE * factor)
-        assert after.moments.shape == (optimizer.moments, len(start))
-        assert after.moments.dtype == after.parameters.dtype == start.dtype
+        assert len(after.moments) == optimizer.moments
+        assert {each.shape for each in after.moments} == {start.shape}
+        assert {each.dtype for each in (after.parameters, *after.moments)} == {start.dtype}
         assert after.corrections.shape == (optimizer.moments,)
         assert after.corrections.dtype == torch.float64
         yield after
@@ -191,9 +192,10 @@ def test_optimisers_without_a_correction_leave_it_as_it_is(name: str) -> None:
 @OURS
 def test_a_step_changes_nothing_in_place(ours: Optimizer) -> None:
     before = list(steps(ours, start(), bumpy, [1.0] * 3))[-1]
-    gradient, copies = start(), [each.clone() for each in before]
+    gradient, tensors = start(), [before.parameters, *before.moments, before.corrections]
+    copies = [each.clone() for each in tensors]
     ours.step(before, gradient, ONE)
-    assert all(torch.equal(each, copy) for each, copy in zip(before, copies, strict=True))
+    assert all(map(torch.equal, tensors, copies))
     assert torch.equal(gradient, start())
 
 
@@ -203,7 +205,7 @@ def test_the_first_steps_of_adam_by_hand() -> None:
     after = optimizer.step(begun(optimizer, three), three, ONE)
     parameters, moments, corrections = after
     # mean 0.1 * 3 = 0.3 and square 0.01 * 9 = 0.09; corrected, 3 and 9: 3 - 0.1 * 3 / (3 + 1)
-    assert moments.flatten().tolist() == pytest.approx([0.3, 0.09])
+    assert [each.item() for each in moments] == pytest.approx([0.3, 0.09])
     assert corrections.tolist() == pytest.approx([0.1, 0.01])
     assert parameters.item() == pytest.approx(2.925)
     parameters, _, corrections = optimizer.step(after, -three, ONE)

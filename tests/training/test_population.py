@@ -49,7 +49,16 @@ def numbers(network: Mlp = MLP) -> Numbers:
 def updated(members: Population, scalars: Tensor, network: Mlp = MLP) -> LearnerState:
     after = state(network)
     ones = torch.ones(2, dtype=DOUBLE)
-    members.update(after, none_yet(2), scalars, (), random_batch(0, 2), numbers(network), ones)
+    members.update(
+        after.step,
+        after.target,
+        none_yet(2),
+        scalars,
+        (),
+        random_batch(0, 2),
+        numbers(network),
+        ones,
+    )
     return after
 
 
@@ -78,7 +87,7 @@ def test_a_member_computes_the_same_whoever_is_beside_it() -> None:
         batch = type(random_batch(0, 2))(*(each[only] for each in random_batch(0, 2)))
         mine = Numbers(*(each[only] for each in numbers(NOISY)))
         one = torch.ones(1, dtype=DOUBLE)
-        alone.update(after, none_yet(1), alone.scalars, (), batch, mine, one)
+        alone.update(after.step, after.target, none_yet(1), alone.scalars, (), batch, mine, one)
         for one, all_of_them in zip(after, together, strict=True):
             torch.testing.assert_close(one[0], all_of_them[member], rtol=1e-12, atol=1e-12)
 
@@ -99,7 +108,9 @@ def test_members_in_turn_compute_what_they_compute_at_once(network: Mlp) -> None
     for count in range(5):
         for members, mine in zip((at_once, in_turn), states, strict=True):
             batch, draws = random_batch(count, 2), numbers(network)
-            members.update(mine, none_yet(2), members.scalars, (), batch, draws, ones)
+            members.update(
+                mine.step, mine.target, none_yet(2), members.scalars, (), batch, draws, ones
+            )
     for one, other in zip(*states, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     parameters, obs = states[0].parameters, torch.randn(2, 7, 2, dtype=DOUBLE)
@@ -159,7 +170,10 @@ def learned(members: Population, start: LearnerState, of: slice, updates: int = 
         batch = Batch(*(each[of] for each in pictures(count, 3)))
         draws = numbers_for(model, 4, noise, zeros)
         metrics = none_yet(len(zeros))
-        surprise = members.update(start, metrics, members.scalars, (), batch, draws, zeros + 1)
+        step, target = start.step, start.target
+        surprise = members.update(
+            step, target, metrics, members.scalars, (), batch, draws, zeros + 1
+        )
         seen.append(Seen(metrics, *surprise))
     return seen
 

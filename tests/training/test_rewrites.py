@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from dqn_cli.training.compiler import AheadOfTime, cache_folder
+from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, spread_once
+
+DOUBLE = torch.float64
+
+
+def traced(function: Any, *inputs: Tensor) -> fx.GraphModule:
+    return make_fx(function, in_line(), tracing_mode="fake")(*inputs)
+
+
+def calls(graph: fx.GraphModule) -> list[str]:
+    return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=DOUBLE)
+
+
+@pytest.mark.parametrize("shapes", [((5, 3), (3, 2)), ((4, 5, 3), (4, 3, 2)), ((1, 1), (1, 1))])
+def test_tiny_products_become_plain_arithmetic_with_the_same_result(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None:
+    x, y = (normal(*shape) for shape in shapes)
+    graph = traced(torch.matmul, x, y)
+    assert not any("mm" in call for call in calls(graph))
+    torch.testing.assert_close(graph(x, y), x @ y)
+
+
+@pytest.mark.parametrize("lead", [(), (3,)])
+def test_as_many_multiplications_as_are_worth_a_call_stay_one(lead: tuple[int, ...]) -> None:
+    # Each member's product counts by itself: a library is called for all of them.
+    x, small, large = normal(*lead, 128, 16), normal(*lead, 16, 8), normal(*lead, 16, 9)
+    assert TINY == 128 * 16 * 8
+    assert not any("mm" in call for call in calls(traced(torch.matmul, x, small)))
+    assert sum("mm" in call for call in calls(traced(torch.matmul, x, large))) == 1
+
+
+def test_products_on_other_devices_stay_as_they_are() -> None:
+    x = torch.empty(2, 2, device="meta")
+    assert sum("mm" in call for call in calls(traced(torch.matmul, x, x))) == 1
+
+
+def test_gradients_of_tiny_products_are_in_line_too() -> None:
+    def slope(x: Tensor, y: Tensor) -> Tensor:
+        y = y.detach().requires_grad_()
+        return torch.autograd.grad((x @ y).sin().sum(), y)[0]
+
+    x, y = normal(5, 3), normal(3, 2)
+    graph = traced(slope, x, y)
+    assert not any("mm" in call for call in calls(graph))
+    torch.testing.assert_close(graph(x, y), slope(x, y))
+
+
+def scaled(x: Tensor, scale: Tensor) -> Tensor:
+    """The root is one number for all of x."""
+    return x * (scale * scale + 1).sqrt()
+
+
+def test_what_is_spread_over_many_elements_is_computed_once_before() -> None:
+    x, scale = normal(SPREAD), normal(1)
+    graph = spread_once(traced(scaled, x, scale))
+    (once,) = [node for node in graph.graph.nodes if node.target is ONCE]
+    (source,) = once.all_input_nodes
+    assert "sqrt" in str(source.target)
+    assert ["mul" in str(user.target) for user in once.users] == [True]
+    torch.testing.assert_close(graph(x, scale), scaled(x, scale), rtol=0, atol=0)
+
+
+def test_what_is_spread_over_few_or_was_given_is_left_alone() -> None:
+    few = spread_once(traced(scaled, normal(SPREAD - 1), normal(1)))
+    given = spread_once(traced(torch.mul, normal(1000), normal(1)))
+    parts = spread_once(traced(lambda x: torch.cat((x * 2).split(500)), normal(1000)))
+    assert str(ONCE) not in calls(few) + calls(given) + calls(parts)
+
+
+def test_machine_code_computes_it_once_and_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def plus(fixed: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor]:
+        return (scaled(x, scale) + fixed,)
+
+    # Inductor writes a loop over 1,000 elements, and one over the last of them.
+    fixed, x, scale = normal(1003), normal(1003), normal(1)
+    compiler = AheadOfTime()
+    result = compiler(plus, (fixed,))(x, scale)
+    assert compiler.works
+    torch.testing.assert_close(result[0], plus(fixed, x, scale)[0])
+    (package,) = cache_folder().glob("*.pt2")
+    with zipfile.ZipFile(package) as files:
+        (kernels,) = (files.read(name) for name in files.namelist() if "kernel.cpp" in name)
+    assert kernels.count(b"sqrt(") == 1
