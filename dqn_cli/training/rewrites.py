@@ -13,6 +13,11 @@ from dqn_cli.agent.products import HAS_ONEDNN
 TINY = 2**14  # multiplications: calling a library takes longer than to make so few
 SPREAD = 64  # elements that are computed from each one
 
+PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+SWAP = torch.ops.aten.transpose.int
+TRANSPOSITIONS = (SWAP, torch.ops.aten.t.default, torch.ops.aten.permute.default)
+VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+
 _LIBRARY = torch.library.Library("dqn_train", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define("once(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
 _LIBRARY.impl("once", torch.clone, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
@@ -22,7 +27,24 @@ ONCE = torch.ops.dqn_train.once.default
 
 def in_line() -> dict[Any, Callable[..., Any]]:
     """What a tracer takes apart: the smallest matrix products, which become plain arithmetic."""
-    return {torch.ops.aten.mm.default: _product, torch.ops.aten.bmm.default: _product}
+    return dict.fromkeys(PRODUCTS, _product)
+
+
+def turned(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with each transposed matrix product made as the product of transposed matrices.
+
+    So the gradient of a weight that is stored transposed comes in the order in which it is stored.
+    """
+    for node in list(graph.graph.nodes):
+        if (product := _transposed_product(node)) is None:
+            continue
+        with graph.graph.inserting_before(node):
+            x, y = (graph.graph.call_function(SWAP, (each, -1, -2)) for each in product.args)
+            other = graph.graph.create_node("call_function", product.target, (y, x))
+        other.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(other)  # Inductor leaves out what nobody uses
+    graph.recompile()
+    return graph
 
 
 def spread_once(graph: fx.GraphModule) -> fx.GraphModule:
@@ -62,6 +84,20 @@ def _product(x: Tensor, y: Tensor) -> Any:
     if x.device.type != "cpu" or x.shape[-2:].numel() * y.shape[-1] > TINY:
         return NotImplemented
     return (x.unsqueeze(-1) * y.unsqueeze(-3)).sum(-2)  # of [..., rows, inner, columns]
+
+
+def _transposed_product(node: fx.Node) -> fx.Node | None:
+    """The matrix product that this node transposes, if nothing else uses it."""
+    if node.target not in TRANSPOSITIONS:
+        return None
+    (source,) = node.all_input_nodes
+    while source.target in VIEWS and len(source.users) == 1:
+        (source,) = source.all_input_nodes
+    if source.target not in PRODUCTS or len(source.users) > 1:
+        return None
+    before, after = source.meta["val"].mT, node.meta["val"]
+    same = (before.shape, before.stride()) == (after.shape, after.stride())
+    return source if same else None
 
 
 def _is_spread(source: fx.Node, node: fx.Node) -> bool:

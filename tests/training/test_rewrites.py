@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.training.compiler import AheadOfTime, cache_folder
-from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, spread_once
+from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, spread_once, turned
 
 DOUBLE = torch.float64
 
@@ -60,6 +60,47 @@ def test_gradients_of_tiny_products_are_in_line_too() -> None:
     graph = traced(slope, x, y)
     assert not any("mm" in call for call in calls(graph))
     torch.testing.assert_close(graph(x, y), slope(x, y))
+
+
+def gradient(weight: Tensor, x: Tensor) -> Tensor:
+    """Of weights [members, outputs, inputs] that are used transposed, on inputs of each member."""
+    weight = weight.detach().requires_grad_()
+    loss = torch.vmap(lambda weight, x: (x @ weight.T).sin().sum())(weight, x).sum()
+    return torch.autograd.grad(loss, weight)[0].flatten()
+
+
+def products(graph: fx.GraphModule) -> list[tuple[int, ...]]:
+    """The shapes of the matrix products whose results are used."""
+    graph.graph.eliminate_dead_code()
+    return [tuple(n.meta["val"].shape) for n in graph.graph.nodes if "mm" in str(n.target)]
+
+
+def twice(x: Tensor, y: Tensor) -> Tensor:
+    product = x @ y
+    return product @ product.mT
+
+
+def test_the_gradient_of_a_transposed_weight_is_made_as_it_is_stored() -> None:
+    inputs = normal(3, 7, 200), normal(3, 50, 200)
+    graph = traced(gradient, *inputs)
+    assert products(graph) == [(3, 50, 7), (3, 200, 7)]
+    assert products(turned(graph)) == [(3, 50, 7), (3, 7, 200)]
+    torch.testing.assert_close(graph(*inputs), gradient(*inputs))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        twice,
+        lambda x, y: (x @ y).view(-1, 100).T,  # cut into other rows before
+        lambda x, y: (x @ y).flatten().permute(0),
+    ],
+)
+def test_other_products_are_left_as_they_are(function: Any) -> None:
+    inputs = normal(50, 60), normal(60, 40)
+    graph = traced(function, *inputs)
+    before = graph.code
+    assert turned(graph).code == before
 
 
 def scaled(x: Tensor, scale: Tensor) -> Tensor:
