@@ -38,7 +38,7 @@ def turned(graph: fx.GraphModule) -> fx.GraphModule:
     for node in list(graph.graph.nodes):
         if (product := _transposed_product(node)) is None:
             continue
-        with graph.graph.inserting_before(node):
+        with graph.graph.inserting_before(product):
             x, y = (graph.graph.call_function(SWAP, (each, -1, -2)) for each in product.args)
             other = graph.graph.create_node("call_function", product.target, (y, x))
         other.meta["val"] = node.meta["val"]
