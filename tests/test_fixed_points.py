@@ -129,7 +129,7 @@ TOLERANCE = {
     "drqn": (0.15, 0.5),
 }
 
-NOISIEST = ("munchausen_iqn", "drqn")
+NOISIEST = ("per", "munchausen_iqn", "drqn")
 
 
 @pytest.fixture(autouse=True)
