@@ -126,7 +126,7 @@ def _packaged(
     # Of the inputs only types and shapes matter; strides of axes of one are arbitrary in NumPy.
     inputs = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
     trace = make_fx(function, rewrites.in_line(), tracing_mode="fake")
-    graph = rewrites.spread_once(rewrites.turned(trace(*inputs)))
+    graph = rewrites.rewritten(trace(*inputs))
     package = cache_folder() / f"{_hash(graph, inputs)}.pt2"
     if package.exists():
         with suppress(Exception):  # a damaged one is made again

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, library
 
 from dqn_cli.agent.products import HAS_ONEDNN
 
@@ -18,9 +18,9 @@ SWAP = torch.ops.aten.transpose.int
 TRANSPOSITIONS = (SWAP, torch.ops.aten.t.default, torch.ops.aten.permute.default)
 VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 
-_LIBRARY = torch.library.Library("dqn_train", "DEF")  # type: ignore[no-untyped-call]
-_LIBRARY.define("once(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
-_LIBRARY.impl("once", torch.clone, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+_OPERATIONS = library.Library("dqn_train", "DEF")  # type: ignore[no-untyped-call]
+_OPERATIONS.define("once(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+_OPERATIONS.impl("once", torch.clone, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 # The input as it is; machine code stores it instead of computing it wherever it is used.
 ONCE = torch.ops.dqn_train.once.default
 
@@ -30,8 +30,16 @@ def in_line() -> dict[Any, Callable[..., Any]]:
     return dict.fromkeys(PRODUCTS, _product)
 
 
-def turned(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with each transposed matrix product made as the product of transposed matrices.
+def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
+    """The traced graph in the form that machine code is made of; it computes the same."""
+    turn_products(graph)
+    spread_once(graph)
+    graph.recompile()
+    return graph
+
+
+def turn_products(graph: fx.GraphModule) -> None:
+    """Has each transposed matrix product made as the product of transposed matrices.
 
     So the gradient of a weight that is stored transposed comes in the order in which it is stored.
     """
@@ -43,12 +51,10 @@ def turned(graph: fx.GraphModule) -> fx.GraphModule:
             other = graph.graph.create_node("call_function", product.target, (y, x))
         other.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(other)  # Inductor leaves out what nobody uses
-    graph.recompile()
-    return graph
 
 
-def spread_once(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with all that is spread over many elements computed before, once.
+def spread_once(graph: fx.GraphModule) -> None:
+    """Has all that is spread over many elements computed before, once.
 
     Inductor computes it for each of them: an optimiser's roots and quotients for every parameter.
     """
@@ -57,8 +63,6 @@ def spread_once(graph: fx.GraphModule) -> fx.GraphModule:
             if _is_spread(source, node):
                 with graph.graph.inserting_before(node):
                     node.replace_input_with(source, graph.graph.call_function(ONCE, (source,)))
-    graph.recompile()
-    return graph
 
 
 def teach_inductor() -> None:

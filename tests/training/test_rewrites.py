@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.training.compiler import AheadOfTime, cache_folder
-from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, spread_once, turned
+from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, rewritten
 
 DOUBLE = torch.float64
 
@@ -84,7 +84,7 @@ def test_the_gradient_of_a_transposed_weight_is_made_as_it_is_stored() -> None:
     inputs = normal(3, 7, 200), normal(3, 50, 200)
     graph = traced(gradient, *inputs)
     assert products(graph) == [(3, 50, 7), (3, 200, 7)]
-    assert products(turned(graph)) == [(3, 50, 7), (3, 7, 200)]
+    assert products(rewritten(graph)) == [(3, 50, 7), (3, 7, 200)]
     torch.testing.assert_close(graph(*inputs), gradient(*inputs))
 
 
@@ -100,7 +100,7 @@ def test_other_products_are_left_as_they_are(function: Any) -> None:
     inputs = normal(50, 60), normal(60, 40)
     graph = traced(function, *inputs)
     before = graph.code
-    assert turned(graph).code == before
+    assert rewritten(graph).code == before
 
 
 def scaled(x: Tensor, scale: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def scaled(x: Tensor, scale: Tensor) -> Tensor:
 
 def test_what_is_spread_over_many_elements_is_computed_once_before() -> None:
     x, scale = normal(SPREAD), normal(1)
-    graph = spread_once(traced(scaled, x, scale))
+    graph = rewritten(traced(scaled, x, scale))
     (once,) = [node for node in graph.graph.nodes if node.target is ONCE]
     (source,) = once.all_input_nodes
     assert "sqrt" in str(source.target)
@@ -119,9 +119,9 @@ def test_what_is_spread_over_many_elements_is_computed_once_before() -> None:
 
 
 def test_what_is_spread_over_few_or_was_given_is_left_alone() -> None:
-    few = spread_once(traced(scaled, normal(SPREAD - 1), normal(1)))
-    given = spread_once(traced(torch.mul, normal(1000), normal(1)))
-    parts = spread_once(traced(lambda x: torch.cat((x * 2).split(500)), normal(1000)))
+    few = rewritten(traced(scaled, normal(SPREAD - 1), normal(1)))
+    given = rewritten(traced(torch.mul, normal(1000), normal(1)))
+    parts = rewritten(traced(lambda x: torch.cat((x * 2).split(500)), normal(1000)))
     assert str(ONCE) not in calls(few) + calls(given) + calls(parts)
 
 
