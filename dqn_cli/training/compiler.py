@@ -20,16 +20,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dqn_cli.arrays import tensor
+from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.training import rewrites
 
 # Patterns would turn `x @ weight + bias` into one call that is slower than two on a CPU. Memory is
 # planned because taking it at once is sooner than in many pieces.
 OPTIONS = {"pattern_matcher": False, "memory_planning": True}
 DAYS_KEPT = 90  # since a package was last loaded
+SMALL = 2**16  # bytes
 
 Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 
@@ -38,7 +40,7 @@ class Compiler(Protocol):
     """Makes `function(*fixed, *changing)` a function of what changes from call to call.
 
     Arguments are tensors, arrays or nested tuples of them. The `fixed` ones may be changed in
-    place; results are a tuple of tensors.
+    place; results are a tuple of tensors. One that is an argument may change with the next call.
     """
 
     def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
@@ -95,19 +97,37 @@ class _Compiled:
         self._compiler, self._function, self._fixed = compiler, function, fixed
         self._inputs = _flat(fixed)
         assert all(each.is_contiguous() for each in self._inputs), "machine code needs plain memory"
-        self._types: list[tuple[torch.dtype, torch.Size]] | None = None
+        self._first = len(self._inputs)  # of those that change
+        self._memory: list[Array | None] | None = None  # of each of those, where it is the input's
         self._run: Runner | None = None
 
     def __call__(self, *changing: Any) -> Any:
-        flat = [tensor.contiguous() for tensor in _flat(changing)]
-        # Machine code takes memory as it finds it: other types than the first go uncompiled.
-        types = [(tensor.dtype, tensor.shape) for tensor in flat]
-        if self._types is None:
-            self._types = types
-            self._run = self._compiler.package(self._on_flat(changing), self._inputs + flat)
-        if self._run is None or types != self._types:
+        values = _leaves(changing)
+        if self._memory is None:
+            self._memory = [_copied(value) for value in values]
+            places = zip(values, self._memory, strict=True)
+            self._inputs += [
+                tensor(value if own is None else own).contiguous() for value, own in places
+            ]
+            self._run = self._compiler.package(self._on_flat(changing), self._inputs)
+        if self._run is None or not self._takes(values, self._memory):
             return self._function(*self._fixed, *changing)
-        return self._run(self._inputs + flat)
+        return self._run(self._inputs)
+
+    def _takes(self, values: list[Values], memory: list[Array | None]) -> bool:
+        """Makes values the inputs; false if they are of other types than the first ones."""
+        for place, (value, own) in enumerate(zip(values, memory, strict=True)):
+            of = self._first + place
+            if own is not None and isinstance(value, np.ndarray):
+                if value.dtype != own.dtype or value.shape != own.shape:
+                    return False
+                own[...] = value
+            elif value is not self._inputs[of]:
+                before, now = self._inputs[of], tensor(value).contiguous()
+                if now.dtype != before.dtype or now.shape != before.shape:
+                    return False
+                self._inputs[of], memory[place] = now, None
+        return True
 
     def _on_flat(self, changing: tuple[Any, ...]) -> Callable[..., Any]:
         def function(*inputs: Tensor) -> Any:
@@ -206,15 +226,26 @@ def cache_folder() -> Path:
     return folder
 
 
+def _copied(value: Values) -> Array | None:
+    """A copy of a small array: numbers are copied in a tenth of the time that a tensor takes."""
+    small = isinstance(value, np.ndarray) and value.nbytes <= SMALL
+    return np.array(value, order="C") if small else None
+
+
 def _flat(value: Any) -> list[Tensor]:
     """All tensors of nested tuples in order, arrays as tensors on the same memory."""
-    flat: list[Tensor] = []
+    return [tensor(leaf) for leaf in _leaves(value)]
+
+
+def _leaves(value: Any) -> list[Values]:
+    """All tensors and arrays of nested tuples in order."""
+    leaves: list[Values] = []
     for item in value:
         if isinstance(item, tuple):
-            flat += _flat(item)
+            leaves += _leaves(item)
         else:
-            flat.append(tensor(item))
-    return flat
+            leaves.append(item)
+    return leaves
 
 
 def _nested(like: Any, rest: Iterator[Tensor]) -> Any:

@@ -208,6 +208,57 @@ def test_arrays_go_in_as_tensors_on_their_memory(compiled: Callable[..., Functio
     close(torch.from_numpy(total), own.total)
 
 
+@pytest.mark.parametrize("small", [0, 2**16])
+@pytest.mark.parametrize("scattered", [False, True])
+def test_what_changes_in_place_between_calls_is_seen(
+    compiled: Callable[..., Function],
+    monkeypatch: pytest.MonkeyPatch,
+    small: int,
+    scattered: bool,
+) -> None:
+    monkeypatch.setattr("dqn_cli.training.compiler.SMALL", small)
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    pair, scale = changing(1)
+    array = (turned(pair.left) if scattered else pair.left).numpy()
+    for factor in (1, 2, 3):
+        array *= factor
+        scale *= factor
+        tensor = torch.from_numpy(array.copy())
+        expected = plain(Pair(tensor, pair.right), scale)
+        for mine, yours in zip(run(Pair(array, pair.right), scale), expected, strict=True):
+            close(mine, yours)
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_arrays_and_tensors_can_take_turns(
+    compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr("dqn_cli.training.compiler.SMALL", small)
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    for seed, as_array in enumerate((True, False, True, True, False)):
+        pair, scale = changing(seed)
+        given = Pair(pair.left.numpy() if as_array else pair.left, pair.right)
+        for mine, yours in zip(run(given, scale), plain(pair, scale), strict=True):
+            close(mine, yours)
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_arrays_of_other_types_than_the_first_are_right(
+    compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    def on_arrays(total: Tensor, weights: Any, pair: Pair, scale: Any) -> tuple[Tensor, Tensor]:
+        return mixed(total, weights, pair, torch.as_tensor(scale))
+
+    monkeypatch.setattr("dqn_cli.training.compiler.SMALL", small)
+    run, plain = compiled(fixed(), on_arrays), uncompiled(mixed, fixed())
+    for seed, (dtype, rows) in enumerate((("f8", 4), ("f4", 4), ("f8", 2), ("f8", 4))):
+        pair, scale = changing(seed, rows)
+        array = scale.numpy().astype(dtype)
+        expected = plain(pair, torch.from_numpy(array))
+        for mine, yours in zip(run(pair, array), expected, strict=True):
+            close(mine, yours)
+
+
 def strided(tensor: Tensor) -> Tensor:
     """The same values, not one after the other in memory."""
     wide = torch.zeros(*tensor.shape[:-1], tensor.shape[-1] * 2, dtype=tensor.dtype)
