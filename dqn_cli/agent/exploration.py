@@ -24,12 +24,12 @@ class Exploration:
         """
         raise NotImplementedError
 
-    def preferred(self, q: Array, mask: Array, uniform: Array) -> Array:
-        """The action [...] where none is random, by values q and masks [..., actions].
+    def preferred(self, q: Array, uniform: Array) -> Array:
+        """The action [...] where none is random, by values q [..., actions], -inf if illegal.
 
         `uniform` [...] has a number in [0, 1) for each choice, should it be left to chance.
         """
-        return best_action(q, mask)
+        return best_action(q)
 
 
 @dataclass
@@ -144,17 +144,16 @@ class Boltzmann(Exploration):
         """Always 0."""
         return 0.0
 
-    def preferred(self, q: Array, mask: Array, uniform: Array) -> Array:
+    def preferred(self, q: Array, uniform: Array) -> Array:
         """A legal action, by the chance that its value gives it."""
-        temperature = np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
-        scaled = np.where(mask, q, -np.inf) / temperature
+        scaled = q / np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
         with np.errstate(invalid="ignore"):
             odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
         # Never beyond the last action with any chance, whatever rounding does.
         drawn = np.minimum(uniform[..., None] * odds[..., -1:], np.nextafter(odds[..., -1:], 0))
         chosen = (odds <= drawn).sum(-1)
         # Values that are not numbers have no odds, but an environment must get a legal action.
-        return np.where(np.isfinite(odds[..., -1]), chosen, best_action(q, mask))
+        return np.where(np.isfinite(odds[..., -1]), chosen, best_action(q))
 
 
 @dataclass
@@ -166,9 +165,14 @@ class Noisy(Exploration):
         return 0.0
 
 
-def best_action(q: Array, mask: Array) -> Array:
-    """The legal action [...] with the highest value in q [..., actions]; mask [..., actions]."""
-    return np.asarray(np.where(mask, q, -np.inf).argmax(-1))
+def legal_values(q: Array, mask: Array) -> Array:
+    """The values q [..., actions], with -inf for what a mask [..., actions] leaves out."""
+    return np.where(mask, q, -np.inf)
+
+
+def best_action(q: Array) -> Array:
+    """The action [...] with the highest value in q [..., actions]."""
+    return np.asarray(q.argmax(-1))
 
 
 def explore(mask: Array, uniform: Array) -> Array:

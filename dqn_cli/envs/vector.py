@@ -63,14 +63,19 @@ class Environments:
             since.append(taken)
         self._check_finite("reward", step.reward)
         self._check_finite("observation", step.final_obs)
+        final_obs, final_mask = self._shaped(step.final_obs), self._shaped(step.final_mask)
+        self.obs, self.mask = final_obs, final_mask
         if step.obs is not step.final_obs:
             self._check_finite("observation", step.obs)
             for row in np.flatnonzero(self._envs.reseeded(step.ended)).tolist():
                 self._episodes[row] += 1
                 self._actions[row] = []
-        step = Step(*map(self._shaped, step))
-        self.obs, self.mask = step.obs, step.mask
-        return step
+            self.obs, self.mask = self._shaped(step.obs), self._shaped(step.mask)
+        reward, terminated, truncated, lost = (
+            rows.reshape(self._shape)
+            for rows in step[:4]  # each [members, envs]
+        )
+        return Step(reward, terminated, truncated, lost, final_obs, final_mask, self.obs, self.mask)
 
     def close(self) -> None:
         """Closes every environment."""

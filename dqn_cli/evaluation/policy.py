@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.exploration import best_action
+from dqn_cli.agent.exploration import best_action, legal_values
 from dqn_cli.agent.model import Model
 from dqn_cli.arrays import Array
 
@@ -38,4 +38,4 @@ class GreedyPolicy:
         state = self._state * torch.from_numpy(~fresh).to(parameters)[:, None]
         now = torch.from_numpy(obs).to(parameters)
         q, self._state = self.model.act(parameters, now, state, parameters.new_zeros(0))
-        return best_action(q.cpu().numpy(), mask)
+        return best_action(legal_values(q.cpu().numpy(), mask))

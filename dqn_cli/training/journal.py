@@ -17,7 +17,7 @@ from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_json
 from dqn_cli.training import checkpoints
 from dqn_cli.training.events import EventFile
-from dqn_cli.training.loop import Run, Tick, finished, learning_rate_factor
+from dqn_cli.training.loop import Run, Tick, finished, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.result import RESULT, result_of
 from dqn_cli.training.settings import Settings
@@ -80,8 +80,9 @@ class Journal:
 
     def log(self, tick: Tick, dormant: float) -> dict[str, float]:
         """Writes and returns a row of metrics; `dormant` is a share of hidden units."""
-        factor = learning_rate_factor(self._settings, tick.now[self.member])
-        row = self.tracker.row(tick, self._settings.optimizer.lr * factor)
+        optimizer = self._settings.optimizer
+        factor = optimizer.schedule.factor(progress(self._settings, tick.now[self.member]))
+        row = self.tracker.row(tick, optimizer.lr * factor)
         row["train/dormant_units"] = dormant
         self._warn_of_edges(row)
         self._write(row)

@@ -67,8 +67,7 @@ class Learner:
         self._update = compiler(self._population.update, fixed)
         self._act = compiler(self._population.act, (self.state.parameters, scalars))
         # What most updates take is made once: each tensor costs a microsecond.
-        self._factors = np.ones(members)
-        self._factor = torch.from_numpy(self._factors)
+        self._factors, self._factor = [1.0] * members, exact.new_ones(members)
         self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
         self._no_noise = self._like.new_zeros(members, 0)
         self._no_numbers = no_numbers(self._like, rows=1)
@@ -87,8 +86,9 @@ class Learner:
         if self._gather:
             drawn = self._gather(drawn)
         numbers = self._numbers(drawn, noise)
-        self._factors[:] = factors
-        return Surprise(*self._update(drawn, numbers, self._factor.to(self._like.device)))
+        if factors != self._factors:
+            self._factors, self._factor = factors, self._factor.new_tensor(factors)
+        return Surprise(*self._update(drawn, numbers, self._factor))
 
     def blend_target(self, taus: Sequence[float]) -> None:
         """Moves each member's target parameters this share of the way to the online ones."""

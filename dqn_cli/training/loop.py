@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from dqn_cli.agent.clock import Clock, Unit, crossings
-from dqn_cli.agent.exploration import Exploration, explore
+from dqn_cli.agent.exploration import Exploration, explore, legal_values
 from dqn_cli.arrays import Array
 from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
@@ -50,6 +50,7 @@ class Tick(NamedTuple):
     before: list[Clock]  # of each member
     now: list[Clock]
     step: Step
+    ended: list[list[bool]]  # of each member's environments, whether an episode did
     epsilon: Array  # [members, envs], or [members, 1] where all environments have the same
     updates: int  # that followed
     finished: list[bool]  # of each member
@@ -61,23 +62,25 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
     It goes on until the last member, each with its own settings, has finished.
     """
     structure = settings[0]  # what every member has in common is read here
-    over = each(run, finished, settings, run.clocks)
-    while not all(over):
+    done = each(run, progress, settings, run.clocks)
+    while min(done) < 1:
         before = run.clocks
         epsilon = current_epsilon(settings, run)
         action = act(structure, run, epsilon)
         step = run.envs.step(action)
         remember(run, action, step)
-        run.clocks = advance(before, step)
+        ended = step.ended.tolist()
+        run.clocks = advance(before, ended)
         if before[0].steps < structure.learning_starts:
             run.learning_began = run.clocks
         blend_targets(settings, run, before)
         updates = updates_due(structure, run, before[0])
-        learn(settings, run, updates)
-        over = each(run, finished, settings, run.clocks)
+        done = each(run, progress, settings, run.clocks)
+        learn(settings, run, updates, done)
+        over = [share >= 1 for share in done]
         if reset_due(structure, before[0], run.clocks[0]):
             run.learner.reset(run.resets, spared=over)
-        yield Tick(before, run.clocks, step, epsilon, updates, over)
+        yield Tick(before, run.clocks, step, ended, epsilon, updates, over)
 
 
 def act(settings: Settings, run: Run, epsilon: Array) -> Array:
@@ -92,7 +95,9 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     if random == exploring.size and not needed:
         return explore(mask, uniform[..., 1])
     q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
-    preferred = run.rule.preferred(q, mask, uniform[..., 1])
+    if run.envs.masked:
+        q = legal_values(q, mask)
+    preferred = run.rule.preferred(q, uniform[..., 1])
     if not random:
         return preferred
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
@@ -105,13 +110,15 @@ def remember(run: Run, action: Array, step: Step) -> None:
     run.stream.append(action, step, run.state)
 
 
-def learn(settings: Sequence[Settings], run: Run, updates: int) -> None:
-    """So many updates, each on one batch drawn from the stream."""
+def learn(settings: Sequence[Settings], run: Run, updates: int, done: Sequence[float]) -> None:
+    """So many updates, each on one batch drawn from the stream.
+
+    `done` is how much of each member's run is over.
+    """
     if not updates:
         return
     run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
-    done = each(run, progress, settings, run.clocks)
-    factors = each(run, learning_rate_factor, settings, run.clocks)
+    factors = [settings[0].optimizer.schedule.factor(share) for share in done]
     for _ in range(updates):
         drawn = run.sampler.draw(run.replay.uniform, done)
         surprise = run.learner.update(drawn, run.noise, factors)
@@ -134,7 +141,7 @@ def blend(settings: Settings, before: Clock, now: Clock) -> float:
 def each(run: Run, question: Callable[..., Answer], *of: Sequence[Any]) -> list[Answer]:
     """Each member's answer; where all would say the same, the first one is asked for all."""
     if run.in_step:
-        return [question(*(items[0] for items in of))] * len(run.clocks)
+        return [question(*[items[0] for items in of])] * len(run.clocks)
     return list(map(question, *of))
 
 
@@ -178,11 +185,6 @@ def scheduled_epsilon(settings: Settings, now: Clock, began: Clock) -> float | A
     return settings.exploration.epsilon(elapsed, settings.horizon, envs)
 
 
-def learning_rate_factor(settings: Settings, clock: Clock) -> float:
-    """What the learning rate's schedule multiplies it with now."""
-    return settings.optimizer.schedule.factor(progress(settings, clock))
-
-
 def progress(settings: Settings, clock: Clock) -> float:
     """Share of the run that is over, by steps or by episodes, whichever is further."""
     by_episodes = clock.episodes / settings.episodes if settings.episodes else 0.0
@@ -194,11 +196,9 @@ def finished(settings: Settings, clock: Clock) -> bool:
     return progress(settings, clock) >= 1
 
 
-def advance(clocks: Sequence[Clock], step: Step) -> list[Clock]:
-    """The members' clocks after a step of their environments."""
-    envs = step.reward.shape[1]
-    ended = [sum(own) for own in step.ended.tolist()]  # sooner than NumPy, for a few environments
+def advance(clocks: Sequence[Clock], ended: Sequence[Sequence[bool]]) -> list[Clock]:
+    """The members' clocks after a step of their environments, each of which `ended` or did not."""
     return [
-        Clock(steps + envs, updates, episodes + more)
-        for (steps, updates, episodes), more in zip(clocks, ended, strict=True)
+        Clock(steps + len(own), updates, episodes + sum(own))
+        for (steps, updates, episodes), own in zip(clocks, ended, strict=True)
     ]

@@ -139,10 +139,10 @@ class Session:
                 step = self.run.clocks[0].steps + 1
                 raise TrainingFailure(f"{failure}, at step {step}") from failure
             if tick is not None:
-                rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
+                rewards = tick.step.reward.tolist()
                 for journal in self._active:
                     member = journal.member
-                    journal.tracker.see(rewards[member], ended[member], tick.updates)
+                    journal.tracker.see(rewards[member], tick.ended[member], tick.updates)
                 self._look(tick, display, interruption)
             if tick is None or any(tick.finished[journal.member] for journal in self._active):
                 self._finish(display, interruption)

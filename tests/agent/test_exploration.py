@@ -20,6 +20,7 @@ from dqn_cli.agent.exploration import (
     Piecewise,
     best_action,
     explore,
+    legal_values,
 )
 
 Array = NDArray[Any]
@@ -150,20 +151,31 @@ def test_explore_keeps_leading_axes() -> None:
     assert explore(mask, uniform).tolist() == [[0, 0, 1], [1, 2, 2]]
 
 
-def test_best_action_is_the_best_legal_one_of_each_row() -> None:
-    q = np.array([[[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]], [[-7.0, -5.0, -9.0], [0.0, 0.0, 0.0]]])
-    mask = np.array([[[1, 1, 1], [1, 0, 1]], [[1, 0, 1], [0, 1, 1]]], bool)
-    assert best_action(q, mask).tolist() == [[1, 2], [0, 1]]
+# The best of the legal ones are 1, 2, 0 and 1.
+VALUES = np.array([[[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]], [[-7.0, -5.0, -9.0], [0.0, 0.0, 0.0]]])
+LEGAL = np.array([[[1, 1, 1], [1, 0, 1]], [[1, 0, 1], [0, 1, 1]]], bool)
+
+
+def test_best_action_is_the_best_one_of_each_row() -> None:
+    assert best_action(VALUES).tolist() == [[1, 1], [1, 0]]
+    assert best_action(legal_values(VALUES, LEGAL)).tolist() == [[1, 2], [0, 1]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_legal_values_are_minus_infinity_elsewhere(dtype: str) -> None:
+    legal = legal_values(VALUES.astype(dtype), LEGAL)
+    assert legal.dtype == dtype
+    assert (legal[LEGAL] == VALUES[LEGAL]).all()
+    assert (legal[~LEGAL] == -np.inf).all()
 
 
 @pytest.mark.parametrize("choice", [Constant(0.1), Ladder(0.4, 7.0), Noisy(), POINTS])
 def test_the_preferred_action_is_the_best_legal_one_whatever_chance_says(
     choice: Exploration,
 ) -> None:
-    q = np.array([[[1.0, 5.0, 3.0], [1.0, 5.0, 3.0]], [[-7.0, -5.0, -9.0], [0.0, 0.0, 0.0]]])
-    mask = np.array([[[1, 1, 1], [1, 0, 1]], [[1, 0, 1], [0, 1, 1]]], bool)
     for uniform in (np.zeros((2, 2)), np.full((2, 2), 0.999)):
-        assert choice.preferred(q, mask, uniform).tolist() == best_action(q, mask).tolist()
+        preferred = choice.preferred(legal_values(VALUES, LEGAL), uniform)
+        assert preferred.tolist() == [[1, 2], [0, 1]]
 
 
 GRID = 10_000
@@ -173,8 +185,8 @@ def shares(q: list[float], mask: list[bool], temperature: float, dtype: str) -> 
     """How often Boltzmann exploration takes each action over an even grid of chances."""
     uniform = (np.arange(GRID) + 0.5) / GRID
     rows = np.broadcast_to(np.array(q, dtype), (GRID, len(q)))
-    masks = np.broadcast_to(np.array(mask), rows.shape)
-    picked = Boltzmann(temperature).preferred(rows, masks, uniform)
+    legal = legal_values(rows, np.broadcast_to(np.array(mask), rows.shape))
+    picked = Boltzmann(temperature).preferred(legal, uniform)
     assert picked.shape == (GRID,)
     return np.bincount(picked, minlength=len(q)) / GRID
 
@@ -218,12 +230,11 @@ def test_boltzmann_stays_legal_at_the_ends_of_the_unit_interval(
 ) -> None:
     mask = np.broadcast_to(np.isin(np.arange(5), legal), (2, 5))
     ends = np.array([0.0, np.nextafter(1.0, 0.0)])
-    picked = Boltzmann(0.7).preferred(np.zeros((2, 5), dtype), mask, ends)
+    picked = Boltzmann(0.7).preferred(legal_values(np.zeros((2, 5), dtype), mask), ends)
     assert picked.tolist() == [legal[0], legal[-1]]
 
 
 def test_boltzmann_keeps_leading_axes() -> None:
-    q, mask = np.zeros((2, 3, 4)), np.ones((2, 3, 4), bool)
     uniform = (np.arange(6).reshape(2, 3) + 0.5) / 8
     # four actions, equally likely: floor(4 * [0.5, 1.5, 2.5, 3.5, 4.5, 5.5] / 8)
-    assert Boltzmann(1.0).preferred(q, mask, uniform).tolist() == [[0, 0, 1], [1, 2, 2]]
+    assert Boltzmann(1.0).preferred(np.zeros((2, 3, 4)), uniform).tolist() == [[0, 0, 1], [1, 2, 2]]

@@ -82,9 +82,9 @@ def trackers_of(settings: Sequence[Settings], run: Run) -> list[Tracker]:
 def go_on(training: Training, until: int | None = None) -> None:
     """Trains to a step, or to the end."""
     for tick in train(training.settings, training.run):
-        rewards, ended = tick.step.reward.tolist(), tick.step.ended.tolist()
+        rewards = tick.step.reward.tolist()
         for member, tracker in enumerate(training.trackers):
-            tracker.see(rewards[member], ended[member], tick.updates)
+            tracker.see(rewards[member], tick.ended[member], tick.updates)
         if until is not None and tick.now[0].steps >= until:
             return
     training.run.envs.close()

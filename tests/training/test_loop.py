@@ -18,7 +18,6 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.parameters import views
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.samplers import Sampler
-from dqn_cli.replay.stream import Step
 from dqn_cli.replay.views import observations
 from dqn_cli.training.building import build_run
 from dqn_cli.training.loop import (
@@ -28,7 +27,7 @@ from dqn_cli.training.loop import (
     current_epsilon,
     finished,
     in_step,
-    learning_rate_factor,
+    progress,
     reset_due,
     train,
     updates_due,
@@ -216,12 +215,33 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
     assert seen[30:] == pytest.approx([0.2] * 10)
 
 
-def test_progress_and_the_learning_rate(settings_of: Compose) -> None:
-    settings = settings_of("steps=100", "episodes=10", "optimizer.schedule=linear")
-    assert learning_rate_factor(settings, Clock(steps=25)) == pytest.approx(0.75)
-    assert learning_rate_factor(settings, Clock(steps=25, episodes=5)) == pytest.approx(0.5)
+def test_a_run_is_as_far_as_its_steps_or_its_episodes_are(settings_of: Compose) -> None:
+    settings = settings_of("steps=100", "episodes=10")
+    assert progress(settings, Clock(steps=25)) == pytest.approx(0.25)
+    assert progress(settings, Clock(steps=25, episodes=5)) == pytest.approx(0.5)
     assert not finished(settings, Clock(steps=99, episodes=9))
     assert finished(settings, Clock(steps=99, episodes=10))
+
+
+@pytest.mark.parametrize("falls", [True, False])
+def test_the_learning_rate_follows_its_schedule_over_the_run(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, falls: bool
+) -> None:
+    schedule = f"optimizer.schedule={'linear' if falls else 'constant'}"
+    settings = settings_of(
+        "steps=24", "learning_starts=20", "train_every=1", "updates_per_train=1",
+        "replay.batch_size=2", "network.widths=[4]", schedule,
+    )  # fmt: skip
+    _, run = build_run([settings])
+    seen, update = list[float](), run.learner.update
+
+    def watched(drawn: Any, noise: Any, factors: list[float]) -> Any:
+        seen.extend(factors)
+        return update(drawn, noise, factors)
+
+    monkeypatch.setattr(run.learner, "update", watched)
+    list(train([settings], run))
+    assert seen == pytest.approx([(1 - step / 24) if falls else 1 for step in (21, 22, 23, 24)])
 
 
 def test_the_clock_counts_every_environment(settings_of: Compose) -> None:
@@ -612,11 +632,9 @@ def test_the_first_update_does_not_depend_on_where_episodes_end(
 
 
 def test_members_count_their_own_episodes_and_take_steps_together() -> None:
-    ended = np.array([[True, False, False], [False, False, False], [True, True, False]])
-    rest = [np.zeros((3, 3, 1))] * 4
-    step = Step(np.zeros((3, 3)), ended, ended & False, ended & False, *rest)
+    ended = [[True, False, False], [False, False, False], [True, True, False]]
     before = [Clock(9, 2, 4), Clock(9, 2, 0), Clock(9, 2, 7)]
-    assert advance(before, step) == [Clock(12, 2, 5), Clock(12, 2, 0), Clock(12, 2, 9)]
+    assert advance(before, ended) == [Clock(12, 2, 5), Clock(12, 2, 0), Clock(12, 2, 9)]
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ def tick(
     ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
     obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
     step = Step(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
-    return Tick([Clock()], [Clock()], step, np.array([[0.5]]), updates, [False])
+    ended = step.ended.tolist()
+    return Tick([Clock()], [Clock()], step, ended, np.array([[0.5]]), updates, [False])
 
 
 def see(tracker: Tracker, tick: Tick, member: int = 0) -> None:
-    step = tick.step
-    tracker.see(step.reward[member].tolist(), step.ended[member].tolist(), tick.updates)
+    tracker.see(tick.step.reward[member].tolist(), tick.ended[member], tick.updates)
 
 
 def learn(tracker: Tracker, *updates: torch.Tensor) -> None:
@@ -220,7 +220,8 @@ def of_two_members() -> Tick:
     step = Step(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
     epsilon = np.array([[0.5, 0.25], [0.125, 0.125]])
     now = [NOW, Clock(40, 3, 9)]
-    return one._replace(now=now, step=step, epsilon=epsilon, updates=1)
+    ended = one.ended + other.ended
+    return one._replace(now=now, step=step, ended=ended, epsilon=epsilon, updates=1)
 
 
 def test_each_member_is_told_of_what_is_its_own() -> None:
