@@ -18,6 +18,7 @@ from dqn_cli.cores import available_cores
 from dqn_cli.storage import write_json
 from dqn_cli.training.grouping import spans
 from dqn_cli.training.journal import Job
+from dqn_cli.training.locks import InUse, locked
 from dqn_cli.training.result import RESULT, result_of_none
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.signals import Interruption
@@ -120,9 +121,13 @@ def _train(group: Sequence[Job]) -> int:
     """The exit code of a signal, or 0: what failed says so in its result.json."""
     title = title_of(group)
     try:
-        results = Session(group, title)()
+        with locked([job.folder for job in group]):
+            results = Session(group, title)()
     except Interrupted as interrupted:
         return interrupted.exit_code
+    except InUse as error:  # its result is for the other process to write
+        print(f"{title}: {error}", file=sys.stderr, flush=True)
+        return 0
     except Exception as error:
         reason = explain(error)
         print(f"{title} failed: {reason}", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from dqn_cli.policies import check_imported
 from dqn_cli.training.checkpoints import FOLDER, load_last
 from dqn_cli.training.grouping import structure
 from dqn_cli.training.journal import Job
+from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import finished
 from dqn_cli.training.result import RESULT
 from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
@@ -70,6 +71,8 @@ def _resume_sweep(
     if not groups:
         print(f"every run in {folder} is finished or has failed; steps=N goes on to more")
         return 0
+    with locked([job.folder for group in groups.values() for job in group]):
+        pass  # all of them are there to be gone on with, or nothing is written
     in_order = [sorted(group, key=lambda job: job.number) for group in groups.values()]
     announce(in_order, processes := available_processes(threads))
     try:

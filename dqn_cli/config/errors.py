@@ -11,12 +11,14 @@ from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.config.validation import near, unknown_key
 from dqn_cli.envs.building import EnvironmentFailure
 from dqn_cli.storage import CheckpointError
+from dqn_cli.training.locks import InUse
 from dqn_cli.training.session import TrainingFailure
 
 EXPECTED = (
     CheckpointError,
     EnvironmentFailure,
     ImportError,
+    InUse,
     OSError,
     TrainingFailure,
     ValueError,

@@ -22,6 +22,7 @@ from dqn_cli.training.building import build_run, can_compile, thread_count, wort
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
 from dqn_cli.training.journal import Job, Journal
+from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import Tick, progress, train
 from dqn_cli.training.signals import Interruption
 from dqn_cli.training.stopwatch import Stopwatch
@@ -43,12 +44,12 @@ class Interrupted(Exception):
 
 
 def train_alone(job: Job) -> dict[str, Any]:
-    """Makes one run and returns what its result.json says.
+    """Makes one run and returns what its result.json says, which also says how it ended.
 
-    Raises TrainingFailure if it fails and Interrupted after a signal; either way its result.json
-    says so.
+    Raises TrainingFailure if it fails, Interrupted after a signal, InUse if another process has it.
     """
-    (result,) = Session([job])()
+    with locked([job.folder]):
+        (result,) = Session([job])()
     if result["status"] == "failed":
         raise TrainingFailure(result["error"])
     return result

@@ -18,6 +18,7 @@ import pytest
 from dqn_cli.commands import groups
 from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
 from dqn_cli.training.journal import Job
+from dqn_cli.training.locks import LOCKED, locked
 from dqn_cli.training.settings import Settings
 from dqn_cli.training.signals import Interruption
 
@@ -298,3 +299,17 @@ def test_a_group_that_can_not_be_built_is_told_of_and_is_no_signal(
     assert train_groups([jobs], 1) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("jobs 0-1 failed: env=CartPole-v1: ")
+
+
+def test_a_group_that_another_process_trains_is_left_to_it(
+    settings_of: Compose, in_folder: Path, capsys: Lines
+) -> None:
+    jobs = trainable(settings_of(*SMALL), in_folder)
+    for each in jobs:
+        (each.folder / LOCKED).parent.mkdir()
+        (each.folder / LOCKED).touch()
+    with locked([jobs[1].folder]):
+        assert train_groups([jobs], 1) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"jobs 0-1: {jobs[1].folder} is being trained by another process")
+    assert not any((each.folder / "result.json").exists() for each in jobs)

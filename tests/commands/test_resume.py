@@ -19,6 +19,7 @@ from dqn_cli.commands.groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.journal import Job
+from dqn_cli.training.locks import locked
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.settings import Settings
 
@@ -50,6 +51,38 @@ def test_what_may_not_change_is_refused_by_name(
     line = capsys.readouterr().err.splitlines()[-1]
     assert word.split("=")[0] in line
     assert "can't change" in line
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_is_being_trained_is_left_alone(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    type_train("steps=150", "eval.episodes=1", "network.widths=[4]", "hydra.run.dir=run")
+    before = contents(in_folder)
+    with locked([Path("run")]):
+        assert type_train("resume=run", "steps=300") == 1
+    reason = "error: run is being trained by another process: wait until it ends, or stop it"
+    assert capsys.readouterr().err.splitlines()[-1] == reason
+    assert contents(in_folder) == before
+    assert type_train("resume=run", "steps=300") == 0
+
+
+def test_a_sweep_of_which_a_run_is_being_trained_is_left_alone(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    type_train(
+        "-m", "seed=0,1", "hydra/launcher=population", "hydra.sweep.dir=sweep",
+        "steps=150", "eval.episodes=1", "network.widths=[4]",
+    )  # fmt: skip
+    before, (second,) = contents(in_folder), Path("sweep").glob("1_*")
+    with locked([second]):
+        assert type_train("resume=sweep", "steps=300") == 1
+    assert f"error: {second} is being trained" in capsys.readouterr().err
+    assert contents(in_folder) == before
+    assert type_train("resume=sweep", "steps=300") == 0
 
 
 def test_a_damaged_checkpoint_is_refused(
