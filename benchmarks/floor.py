@@ -88,8 +88,7 @@ def update(
 
     def call() -> None:
         drawn = sampler.draw(lambda count: random.random((members, count)), done)
-        surprise = learner.update(drawn, noise, factors)
-        sampler.learned(*surprise)
+        learner.update(drawn, noise, factors)
 
     return call
 

@@ -3,7 +3,8 @@
 pip install cpprb && python benchmarks/replay.py [ROUNDS]
 
 One round samples 64 transitions with importance weights and updates their priorities, CALLS times
-on each side; rounds alternate. Both sides give whole batches: observations, actions, rewards.
+on each side; rounds alternate. All give whole batches: observations, actions, rewards. Ours are
+made twice, as machine code and without a compiler.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from functools import partial
 import cpprb
 import numpy as np
 import torch
+from torch import Tensor
 
+from dqn_cli.agent.agent import Surprise
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
-from dqn_cli.replay.samplers import MemoryDevice
+from dqn_cli.replay.samplers import Drawn, MemoryDevice, Sources
 from dqn_cli.replay.stream import Step, Stream
 from dqn_cli.replay.views import Look, transitions
+from dqn_cli.training.compiler import AheadOfTime, Compiler, uncompiled
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
 ALPHA, BETA = 0.6, 0.4
@@ -34,16 +38,17 @@ def main() -> None:
     for capacity in (10**4, 10**6):
         sampler = filled(capacity)
         megabytes = (sampler.stream.nbytes + sampler.nbytes) / 1e6
-        ours, theirs = our_round(sampler), their_round(capacity)
-        ours(), theirs()
-        times = np.array([(ours(), theirs()) for _ in range(rounds)]) * 1e6  # [rounds, 2], us
-        ratio = np.sort(times[:, 0] / times[:, 1])
-        mine, other = np.median(times, axis=0)
-        print(
-            f"{capacity:>9,} transitions: {megabytes:5.1f} MB; sample and update {BATCH}:"
-            f" ours {mine:.0f} us, cpprb {other:.0f} us,"
-            f" ratio {np.median(ratio):.2f} [{ratio[0]:.2f}, {ratio[-1]:.2f}]"
-        )
+        print(f"{capacity:,} transitions in {megabytes:.1f} MB; sample and update {BATCH}:")
+        kinds = (our_round(sampler, AheadOfTime()), our_round(sampler), their_round(capacity))
+        for kind in kinds:
+            kind()
+        times = np.array([[kind() for kind in kinds] for _ in range(rounds)]) * 1e6  # [rounds, 3]
+        for name, mine in zip(("compiled", "without a compiler"), times.T, strict=False):
+            ratio = np.sort(mine / times[:, 2])
+            print(
+                f"  {name}: {np.median(mine):.0f} us, cpprb {np.median(times[:, 2]):.0f} us,"
+                f" ratio {np.median(ratio):.2f} [{ratio[0]:.2f}, {ratio[-1]:.2f}]"
+            )
 
 
 def filled(capacity: int) -> PrioritisedSampler:
@@ -62,24 +67,33 @@ def filled(capacity: int) -> PrioritisedSampler:
     replay = Prioritised(capacity, BATCH, 1, device, ALPHA, BETA, 1.0, priority, 1e-6)
     view = partial(transitions, look=Look(1, ACTIONS, 0, False))
     sampler = PrioritisedSampler(replay, stream, view, GAMMA)
+    play = partial(sampled_and_learned, sampler, sampler.sources)
     for _ in range(2 * capacity // BATCH):
-        sampler.draw(lambda size: random.random((1, size)), [0.0])
-        errors = random.exponential(size=(1, BATCH))
-        sampler.learned(errors, errors)
+        drawn = sampler.draw(lambda size: random.random((1, size)), [0.0])
+        play(drawn, torch.from_numpy(random.exponential(size=(1, BATCH))))
     return sampler
 
 
-def our_round(sampler: PrioritisedSampler) -> Callable[[], float]:
+def sampled_and_learned(
+    sampler: PrioritisedSampler, sources: Sources, drawn: Drawn, error: Tensor
+) -> tuple[Tensor, ...]:
+    """The batch, whose priorities then are those of these errors."""
+    picked = sampler.pick(sources, drawn)
+    batch = sampler.batch(sources, picked)
+    sampler.learned(sources, picked, Surprise(error, error))
+    return tuple(batch)
+
+
+def our_round(sampler: PrioritisedSampler, compiler: Compiler = uncompiled) -> Callable[[], float]:
     """Seconds that one of our calls takes."""
     random = np.random.default_rng(1)
+    call = compiler(partial(sampled_and_learned, sampler), (sampler.sources,))
 
     def timed() -> float:
-        errors = random.exponential(size=(CALLS, 1, BATCH)).astype(np.float32)
+        errors = torch.from_numpy(random.exponential(size=(CALLS, 1, BATCH)).astype(np.float32))
         start = time.perf_counter()
         for error in errors:
-            drawn = sampler.draw(lambda size: random.random((1, size)), [0.0])
-            sampler.batch(sampler.sources, drawn)
-            sampler.learned(error, error)
+            call(sampler.draw(lambda size: random.random((1, size)), [0.0]), error)
         return (time.perf_counter() - start) / CALLS
 
     return timed

@@ -27,6 +27,27 @@ def cast(values: Values, dtype: Any) -> Values:
     return values.astype(dtype, copy=False)
 
 
+def first_above(sums: Values, rest: Values) -> Values:
+    """Which of rising `sums` [rows, few] is the first above `rest` [rows]; any where none is."""
+    if isinstance(sums, Tensor):
+        return (sums[:, :-1] <= rest[:, None]).sum(1)  # in machine code soonest
+    return (sums > rest[:, None]).argmax(1)
+
+
+def searched(sums: Values, rest: Values) -> Values:
+    """Which of rising `sums` [rows, many] is the first above each `rest` [rows, n]."""
+    if isinstance(sums, Tensor):
+        return torch.searchsorted(sums, rest, right=True)
+    return np.array([row.searchsorted(each, "right") for row, each in zip(sums, rest, strict=True)])
+
+
+def alike(values: Values, other: Values) -> Values:
+    """The values as what `other` is, an array or a tensor."""
+    if isinstance(other, Tensor):
+        return tensor(values)
+    return values.cpu().numpy() if isinstance(values, Tensor) else values
+
+
 def tensor(values: Values) -> Tensor:
     """The values as a tensor, on the same memory."""
     return values if isinstance(values, Tensor) else torch.from_numpy(values)

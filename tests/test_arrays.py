@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn_cli.arrays import Values, cast, library, tensor
+from dqn_cli.arrays import Values, alike, cast, first_above, library, searched, tensor
 
 NUMBERS = np.array([-1.5, 0.0, 2.5])
 KINDS = [
@@ -74,3 +74,26 @@ def test_an_array_as_a_tensor_is_on_the_same_memory(dtype: str) -> None:
 def test_a_tensor_as_a_tensor_is_itself() -> None:
     values = torch.zeros(3)
     assert tensor(values) is values
+
+
+SUMS = np.array([[0.0, 2.0, 2.0, 5.0], [1.0, 1.0, 4.0, 4.0]])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_the_first_above_is_found_in_each_row(kind: Any) -> None:
+    for rest, expected in (([0.0, 0.5], [1, 0]), ([2.0, 1.0], [3, 2]), ([4.9, 3.9], [3, 2])):
+        assert first_above(kind(SUMS), kind(rest)).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_several_are_searched_for_in_each_row(kind: Any) -> None:
+    rest = [[0.0, 1.9, 2.0], [0.5, 1.0, 3.9]]
+    assert searched(kind(SUMS), kind(rest)).tolist() == [[1, 1, 3], [0, 2, 2]]
+
+
+@in_both_kinds
+def test_values_become_what_others_are(values: Values, of: Any) -> None:
+    for others in (np.zeros(1), torch.zeros(1)):
+        found = alike(values, others)
+        assert type(found) is type(others)
+        assert found.tolist() == NUMBERS.tolist()

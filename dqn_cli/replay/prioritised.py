@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
-from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array, Values, tensor
+from dqn_cli.agent.agent import Surprise
+from dqn_cli.arrays import Array, Values, alike, cast, library
 from dqn_cli.ranges import NonNegative, Positive, Probability
-from dqn_cli.replay.samplers import Drawn, Replay, Sampler, Sources, Uniforms
-from dqn_cli.replay.stream import Indices, Stream
+from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources, Uniforms
+from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.sum_tree import SumTree
 from dqn_cli.replay.views import View
 
@@ -42,6 +43,15 @@ class Prioritised(Replay):
         return PrioritisedSampler(self, stream, view, gamma)
 
 
+class Priorities(NamedTuple):
+    """What the sampler remembers, in arrays that stay where they are."""
+
+    tree: SumTree
+    largest: Values  # [members], of all priorities seen, to the power of alpha
+    alpha: Values  # [members, 1]
+    eps: Values  # [members, 1]
+
+
 class PrioritisedSampler(Sampler[Prioritised]):
     """A sum tree over the stream's queues: leaf i belongs to what stands at i in a member's queues.
 
@@ -50,84 +60,89 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def __init__(self, replay: Prioritised, stream: Stream, view: View, gamma: Array) -> None:
         super().__init__(replay, stream, view, gamma)
-        self.tree = SumTree(stream.members, stream.envs * stream.capacity)
-        self._largest = np.ones(stream.members)  # of all priorities seen, to the power of alpha
+        column = (stream.members, 1)
+        self.memory = Priorities(
+            SumTree.empty(stream.members, stream.envs * stream.capacity),
+            np.ones(stream.members),
+            np.full(column, replay.alpha, float),
+            np.full(column, replay.eps, float),
+        )
         self._appends = -1  # to the stream, that the tree knows of
-        # Which stretch of each ring's queue it knows.
-        self._first = np.zeros_like(stream.first)
-        self._end = np.zeros_like(stream.first)
-        self._latest = np.zeros((stream.members, 0), np.int64)  # leaves, through all members
+        # Which stretch of each ring's queue it knows, [rings] each.
+        self._first, self._end = [0] * stream.first.size, [0] * stream.first.size
+
+    @property
+    def sources(self) -> Sources:
+        """The stream's memory, gamma, and the priorities."""
+        return Sources(self.stream.stored, self.gamma, self.memory)
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
-        """One leaf from each of `batch_size` equal shares of the total priority, and its weight."""
+        """A number in each of `batch_size` equal shares of the total, and beta, [members, 1]."""
         self.catch_up()
         size = self.replay.batch_size
-        self._latest = self.tree.find((np.arange(size) + uniforms(size)) / size)
-        priority = self.tree.leaves.take(self._latest)  # [members, batch]
-        share = np.array(progress)[:, None]  # [members, 1]
-        beta = self.replay.beta + (self.replay.beta_end - self.replay.beta) * share
+        share = (np.arange(size) + uniforms(size)) / size  # [members, batch]
+        over = np.array(progress)[:, None]  # [members, 1]
+        return share, self.replay.beta + (self.replay.beta_end - self.replay.beta) * over
+
+    def pick(self, sources: Sources, drawn: Drawn) -> Picked:
+        """The leaves that lie at these shares of the total priority."""
+        share, beta = drawn
+        tree, envs, capacity = sources.memory.tree, self.stream.envs, self.stream.capacity
+        leaf = tree.find(share)  # [members, batch]
+        priority = tree.leaves.take(leaf)
         # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
-        weight = (priority / priority.min(1, keepdims=True)) ** -beta
-        return self._latest, weight
+        weight = (priority / library(priority).amin(priority, 1)[:, None]) ** -beta
+        member, leaf = leaf // tree.size, leaf % tree.size
+        return Picked(member * envs + leaf // capacity, leaf % capacity, weight)
 
-    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
-        """The transitions that belong to the leaves."""
-        stored, gamma = sources
-        leaf, weight = drawn
-        member, leaf = leaf // self.tree.size, leaf % self.tree.size
-        env, place = leaf // self.stream.capacity, leaf % self.stream.capacity
-        ring = member * self.stream.envs + env
-        return self.view(stored, Indices(ring, stored.queue[ring, place]), weight, gamma)
-
-    def learned(self, loss: Values, td_error: Values) -> None:
-        """The latest batch's new priorities."""
-        error = tensor(loss if self.replay.priority is Priority.loss else td_error)
-        priority = (error.double().cpu().numpy() + self.replay.eps) ** self.replay.alpha
+    def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
+        """The batch's new priorities."""
+        tree, largest, alpha, eps = sources.memory
+        by_loss = self.replay.priority is Priority.loss
+        error = alike(surprise.loss if by_loss else surprise.td_error, largest)
+        priority = (cast(error, "float64") + eps) ** alpha  # [members, batch]
+        on = library(priority)
         # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
-        priority = np.where(np.isfinite(priority), priority, self._largest[:, None])
-        self._largest = np.maximum(self._largest, priority.max(1))
-        self.tree.set(self._latest.ravel(), priority.ravel())
+        priority = on.where(on.isfinite(priority), priority, largest[:, None])
+        largest[:] = on.maximum(largest, on.amax(priority, 1))
+        member, env = picked.ring // self.stream.envs, picked.ring % self.stream.envs
+        leaf = member * tree.size + env * self.stream.capacity + picked.place
+        tree.set(leaf.reshape(-1), priority.reshape(-1))  # both [members * batch]
 
     def catch_up(self) -> None:
         """What left the queues has priority 0, what is new the largest that was ever seen."""
-        stream = self.stream
+        stream, (tree, largest, _, _) = self.stream, self.memory
         if self._appends == stream.appends:
             return
         self._appends = stream.appends
-        end = stream.first + stream.count
-        gone = self._leaves(self._first, np.minimum(stream.first, self._end))
-        new = self._leaves(np.maximum(self._end, stream.first), end)
-        if gone.size:
-            self.tree.set(gone, np.zeros(gone.size))
-        if new.size:
-            self.tree.set(new, self._largest[new // self.tree.size])
-        self._first, self._end = stream.first.copy(), end
+        first, end = stream.first.tolist(), (stream.first + stream.count).tolist()
+        leaves, priorities = list[int](), list[float]()
+        # They are few: plain numbers are sooner done with than arrays.
+        for ring, known in enumerate(zip(self._first, self._end, strict=True)):
+            member, env = divmod(ring, stream.envs)
+            begin = member * tree.size + env * stream.capacity
+            gone = range(known[0], min(first[ring], known[1]))
+            new = range(max(known[1], first[ring]), end[ring])
+            leaves += [begin + place % stream.capacity for place in (*gone, *new)]
+            priorities += [0.0] * len(gone) + [float(largest[member])] * len(new)
+        tree.set(np.array(leaves, np.int64), np.array(priorities))
+        self._first, self._end = first, end
 
     @property
     def nbytes(self) -> int:
         """The tree's."""
-        return self.tree.nbytes
+        return self.memory.tree.nbytes
 
     def contents(self, member: int) -> dict[str, Array]:
         """Priorities, and how far the tree has caught up."""
-        rings = self.stream.rings_of(member)
-        known = {"first": self._first[rings], "end": self._end[rings]}
-        leaves, largest = self.tree.leaves[member], self._largest[member]
-        return {"leaves": leaves, "largest": np.array(largest)} | known
+        rings, (tree, largest, _, _) = self.stream.rings_of(member), self.memory
+        known = {"first": np.array(self._first[rings]), "end": np.array(self._end[rings])}
+        return {"leaves": tree.leaves[member], "largest": np.array(largest[member])} | known
 
     def load(self, contents: Mapping[str, Array], member: int) -> None:
         """Goes on from the `contents` of a member of a sampler of the same shape."""
-        rings, leaves = self.stream.rings_of(member), contents["leaves"]
-        self.tree.set(member * self.tree.size + np.arange(leaves.size), leaves)
-        self._first[rings], self._end[rings] = contents["first"], contents["end"]
-        self._largest[member] = contents["largest"]
-
-    def _leaves(self, start: Array, end: Array) -> Array:
-        """The leaves, counted through all members, of the places from start to end [rings]."""
-        lengths = np.maximum(end - start, 0)
-        ring = np.repeat(np.arange(lengths.size), lengths)
-        within = np.arange(ring.size) - np.repeat(lengths.cumsum() - lengths, lengths)
-        member, env = np.divmod(ring, self.stream.envs)
-        place = (start[ring] + within) % self.stream.capacity
-        leaf = env * self.stream.capacity + place
-        return np.asarray(member * self.tree.size + leaf)
+        rings, (tree, largest, _, _) = self.stream.rings_of(member), self.memory
+        leaves = contents["leaves"]
+        tree.set(member * tree.size + np.arange(leaves.size), leaves)
+        self._first[rings], self._end[rings] = contents["first"].tolist(), contents["end"].tolist()
+        largest[member] = contents["largest"]

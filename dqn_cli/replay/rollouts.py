@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,9 +86,14 @@ class RolloutSampler(Sampler[Rollout]):
         at = torch.from_numpy(chosen)
         return tuple(each[member, at] for each in self._batch)
 
-    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
+    def pick(self, sources: Sources, drawn: Drawn) -> Any:
         """What was drawn is the batch."""
         return Batch(*drawn)
+
+    def batch(self, sources: Sources, picked: Any) -> Batch | Sequences:
+        """What was picked."""
+        batch: Batch = picked
+        return batch
 
     def contents(self, member: int) -> dict[str, Array]:
         """How far it has trained; a checkpoint never falls between two updates of one training."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import Count
-from dqn_cli.replay.stream import Stored, Stream, locate
+from dqn_cli.replay.stream import Indices, Stored, Stream, nth_oldest
 from dqn_cli.replay.views import View
 
 # What a batch is drawn by, each [members, ...].
@@ -33,6 +34,15 @@ class Sources(NamedTuple):
 
     stored: Stored
     gamma: Values  # [members]
+    memory: Any = ()  # what a sampler remembers of its own, as nested tuples of arrays
+
+
+class Picked(NamedTuple):
+    """Sampled transitions, [members, batch]: where they stand, and their importance weights."""
+
+    ring: Values
+    place: Values  # in the ring's queue
+    weight: Values
 
 
 @dataclass
@@ -63,8 +73,8 @@ Kind = TypeVar("Kind", bound=Replay, covariant=True)
 class Sampler(Generic[Kind]):
     """Draws batches, and learns how surprising they were.
 
-    `draw` decides by chance, outside the update; `batch` is a pure function of what it gave, and
-    part of the update.
+    `draw` takes what chance decides, outside the update. All else is part of it, and a function of
+    its arguments alone: what was picked, the batch of that, and what is learned of it.
     """
 
     def __init__(self, replay: Kind, stream: Stream, view: View, gamma: Array) -> None:
@@ -78,16 +88,22 @@ class Sampler(Generic[Kind]):
         """What the next batch is made of; `progress` is how much of each member's run is over."""
         raise NotImplementedError
 
-    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
-        """The batch of what was drawn from the sources; all are arrays, or all are tensors."""
+    def pick(self, sources: Sources, drawn: Drawn) -> Picked:
+        """What was drawn from the sources; all are arrays, or all are tensors."""
         raise NotImplementedError
 
-    def learned(self, loss: Values, td_error: Values) -> None:
-        """What the update found of each sample of the latest batch, [members, batch]."""
+    def batch(self, sources: Sources, picked: Picked) -> Batch | Sequences:
+        """The batch of what was picked."""
+        stored, gamma, _ = sources
+        ring, place, weight = picked
+        return self.view(stored, Indices(ring, stored.queue[ring, place]), weight, gamma)
+
+    def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
+        """What the update found of each sample, [members, batch]; changes the sources' memory."""
 
     @property
     def sources(self) -> Sources:
-        """What every batch is made from: the stream's memory and gamma, always the same."""
+        """What every batch is made from, in memory that stays where it is."""
         return Sources(self.stream.stored, self.gamma)
 
     @property
@@ -119,10 +135,9 @@ class UniformSampler(Sampler[Uniform]):
         """A number in [0, 1) for each transition, [members, batch]."""
         return (uniforms(self.replay.batch_size),)
 
-    def batch(self, sources: Sources, drawn: Drawn) -> Batch | Sequences:
-        """The transitions that the numbers pick."""
-        stored, gamma = sources
-        (uniform,) = drawn
+    def pick(self, sources: Sources, drawn: Drawn) -> Picked:
+        """The transitions that the numbers fall on, of all rings."""
+        stored, (uniform,) = sources.stored, drawn
         members, envs = self.stream.members, self.stream.envs
         sizes = stored.size.reshape(members, envs)
         # Machine code calls a library for running sums.
@@ -130,5 +145,6 @@ class UniformSampler(Sampler[Uniform]):
         nth = cast(uniform * ends[:, -1:], "int64")
         env = (nth[..., None] >= ends[:, None]).sum(-1)  # [members, batch]
         member = library(uniform).arange(members)[:, None]
-        indices = locate(stored, member * envs + env, nth - (ends - sizes)[member, env])
-        return self.view(stored, indices, library(uniform).ones_like(uniform), gamma)
+        ring = member * envs + env
+        place = nth_oldest(stored, ring, nth - (ends - sizes)[member, env])
+        return Picked(ring, place, library(uniform).ones_like(uniform))

@@ -63,10 +63,9 @@ class Indices(NamedTuple):
     slot: Values
 
 
-def locate(stored: Stored, ring: Values, nth: Values) -> Indices:
-    """The `nth` oldest transition of each ring; both [members, batch]."""
-    place = (stored.first[ring] + nth) % stored.queue.shape[1]
-    return Indices(ring, stored.queue[ring, place])
+def nth_oldest(stored: Stored, ring: Values, nth: Values) -> Values:
+    """The place of each ring's `nth` oldest transition in its queue; all [members, batch]."""
+    return (stored.first[ring] + nth) % stored.queue.shape[1]
 
 
 class Stream:

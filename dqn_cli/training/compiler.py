@@ -1,9 +1,8 @@
 """Functions on tensors, compiled ahead of time; nothing else knows about compilers.
 
 A function is traced once, when it is first called, and made into machine code by Inductor. The code
-is kept in the user's cache folder under the hash of its graph, so the next run of the same
-structure loads it in milliseconds, and a changed line of mathematics never meets stale code. What
-no run has loaded for long is removed.
+is kept in the user's cache folder under the hash of its graph, so the next run of its structure
+loads it at once, and a changed line of mathematics never meets stale code. What none loads goes.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ class Compiler(Protocol):
 
     def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
         """The function of what changes."""
-        ...
 
 
 def uncompiled(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
@@ -98,17 +96,15 @@ class _Compiled:
         self._inputs = _flat(fixed)
         assert all(each.is_contiguous() for each in self._inputs), "machine code needs plain memory"
         self._first = len(self._inputs)  # of those that change
-        self._memory: list[Array | None] | None = None  # of each of those, where it is the input's
+        self._memory: list[Array | None] | None = None  # what arrays among those are copied into
         self._run: Runner | None = None
 
     def __call__(self, *changing: Any) -> Any:
         values = _leaves(changing)
         if self._memory is None:
             self._memory = [_copied(value) for value in values]
-            places = zip(values, self._memory, strict=True)
-            self._inputs += [
-                tensor(value if own is None else own).contiguous() for value, own in places
-            ]
+            given = [v if own is None else own for v, own in zip(values, self._memory, strict=True)]
+            self._inputs += [each.contiguous() for each in _flat(given)]
             self._run = self._compiler.package(self._on_flat(changing), self._inputs)
         if self._run is None or not self._takes(values, self._memory):
             return self._function(*self._fixed, *changing)
@@ -116,17 +112,16 @@ class _Compiled:
 
     def _takes(self, values: list[Values], memory: list[Array | None]) -> bool:
         """Makes values the inputs; false if they are of other types than the first ones."""
-        for place, (value, own) in enumerate(zip(values, memory, strict=True)):
-            of = self._first + place
+        for nth, (value, own) in enumerate(zip(values, memory, strict=True)):
             if own is not None and isinstance(value, np.ndarray):
                 if value.dtype != own.dtype or value.shape != own.shape:
                     return False
                 own[...] = value
-            elif value is not self._inputs[of]:
-                before, now = self._inputs[of], tensor(value).contiguous()
+            elif value is not (before := self._inputs[self._first + nth]):
+                now = tensor(value).contiguous()
                 if now.dtype != before.dtype or now.shape != before.shape:
                     return False
-                self._inputs[of], memory[place] = now, None
+                self._inputs[self._first + nth], memory[nth] = now, None
         return True
 
     def _on_flat(self, changing: tuple[Any, ...]) -> Callable[..., Any]:
@@ -183,10 +178,7 @@ def _loaded(package: Path) -> Runner:
 
 @contextmanager
 def _temporary_folder() -> Iterator[None]:
-    """Whatever is unpacked inside is removed again.
-
-    Loaded code needs its file no more, and a run that is killed leaves nothing behind.
-    """
+    """Removes what is unpacked inside, which loaded code needs no more and a killed run leaves."""
     before = os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["TMPDIR"] = folder
@@ -227,7 +219,7 @@ def cache_folder() -> Path:
 
 
 def _copied(value: Values) -> Array | None:
-    """A copy of a small array: numbers are copied in a tenth of the time that a tensor takes."""
+    """A copy of a small array: to copy its numbers takes a tenth of the time of a new tensor."""
     small = isinstance(value, np.ndarray) and value.nbytes <= SMALL
     return np.array(value, order="C") if small else None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler
 from dqn_cli.training.compiler import Compiler, uncompiled
 from dqn_cli.training.draws import Numbers, no_numbers, numbers_for, rows_of
-from dqn_cli.training.population import LearnerState, Metrics, Population
+from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
 from dqn_cli.training.randomness import Randomness
 
 AT_ONCE = 2_000_000  # numbers: what a network makes of more does not stay in a processor's cache
@@ -57,11 +56,10 @@ class Learner:
         self.metrics = exact.new_zeros(members, len(Metrics._fields))
         # Batches are made by machine code, but of whole frames by NumPy: it copies a row at once.
         whole = self._model.network.is_large
-        inside, outside = (None, sampler) if whole else (sampler, None)
-        self._gather = partial(outside.batch, outside.sources) if outside else None
+        self._outside = sampler if whole else None
+        inside = None if whole else sampler
         self._sources = inside.sources if inside else ()
-        batch_of = inside.batch if inside else lambda sources, batch: batch
-        self._population = Population(agents, batch_of, dtype, device)
+        self._population = Population(agents, inside or ReadyMade(), dtype, device)
         scalars = self._population.scalars
         fixed = (self.state.step, self.state.target, self.metrics, scalars, self._sources)
         self._update = compiler(self._population.update, fixed)
@@ -83,12 +81,16 @@ class Learner:
 
         The surprise is that of each sample, [members, batch].
         """
-        if self._gather:
-            drawn = self._gather(drawn)
+        if self._outside:
+            picked = self._outside.pick(self._outside.sources, drawn)
+            drawn = self._outside.batch(self._outside.sources, picked)
         numbers = self._numbers(drawn, noise)
         if factors != self._factors:
             self._factors, self._factor = factors, self._factor.new_tensor(factors)
-        return Surprise(*self._update(drawn, numbers, self._factor))
+        surprise = Surprise(*self._update(drawn, numbers, self._factor))
+        if self._outside:
+            self._outside.learned(self._outside.sources, picked, surprise)
+        return surprise
 
     def blend_target(self, taus: Sequence[float]) -> None:
         """Moves each member's target parameters this share of the way to the online ones."""
@@ -169,6 +171,7 @@ class Learner:
             return self._no_numbers
         shape = drawn[0].shape
         if shape not in self._rows:
-            batch = self._population.batch_of(self._sources, drawn)
+            batches = self._population.batches
+            batch = batches.batch(self._sources, batches.pick(self._sources, drawn))
             self._rows[shape] = rows_of(self._model, batch)
         return numbers_for(self._model, self._rows[shape], noise, self._like)

@@ -121,8 +121,7 @@ def learn(settings: Sequence[Settings], run: Run, updates: int, done: Sequence[f
     factors = [settings[0].optimizer.schedule.factor(share) for share in done]
     for _ in range(updates):
         drawn = run.sampler.draw(run.replay.uniform, done)
-        surprise = run.learner.update(drawn, run.noise, factors)
-        run.sampler.learned(*surprise)
+        run.learner.update(drawn, run.noise, factors)
         before = run.clocks
         run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
         blend_targets(settings, run, before)

@@ -6,7 +6,7 @@ Everything has a leading axis [members]; what is computed for one member stands 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +20,34 @@ from dqn_cli.replay.samplers import Drawn, Sources
 from dqn_cli.training.draws import Numbers, draws_of
 from dqn_cli.training.members import per_member
 
-# A batch [members, batch] of what was drawn from the sources.
-BatchOf = Callable[[Any, Drawn], Batch | Sequences]
+
+class Batches(Protocol):
+    """What an update takes its batches from; a sampler, or what makes them."""
+
+    def pick(self, sources: Any, drawn: Drawn) -> Any:
+        """Which samples were drawn."""
+
+    def batch(self, sources: Any, picked: Any) -> Batch | Sequences:
+        """The batch of those, [members, batch]."""
+
+    def learned(self, sources: Any, picked: Any, surprise: Surprise) -> None:
+        """What the update found of each of them."""
+
+
+class ReadyMade:
+    """Batches that come as they are."""
+
+    def pick(self, sources: Any, drawn: Drawn) -> Drawn:
+        """What is given."""
+        return drawn
+
+    def batch(self, sources: Any, picked: Any) -> Batch | Sequences:
+        """What is given."""
+        batch: Batch | Sequences = picked
+        return batch
+
+    def learned(self, sources: Any, picked: Any, surprise: Surprise) -> None:
+        """Whoever made them learns of it elsewhere."""
 
 
 class LearnerState(NamedTuple):
@@ -61,9 +87,9 @@ class Population:
     """Functions of the members' parameters and scalars; only `update` changes what it is given."""
 
     def __init__(
-        self, agents: Sequence[Agent], batch_of: BatchOf, dtype: torch.dtype, device: torch.device
+        self, agents: Sequence[Agent], batches: Batches, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.batch_of, self._dtype, self._device = batch_of, dtype, device
+        self.batches, self._dtype, self._device = batches, dtype, device
         self._agent = agents[0]
         self._keys = tuple(self._agent.scalars)
         values = [[agent.scalars[key] for agent in agents] for key in self._keys]
@@ -84,10 +110,11 @@ class Population:
         """One gradient step, in place; `factors` [members] multiply the learning rates.
 
         What it sees is added to `metrics` [members, len(Metrics)], and each sample's surprise, of
-        [members, batch], given back.
+        [members, batch], told to where batches come from and given back.
         """
         functions = self._with(scalars)
-        batch = self._placed(self.batch_of(sources, drawn))
+        picked = self.batches.pick(sources, drawn)
+        batch = self._placed(self.batches.batch(sources, picked))
         parameters = before.parameters.detach().requires_grad_()
         draws = draws_of(numbers)
         loss, estimates, surprise = functions.loss(parameters, target, batch, draws)
@@ -100,6 +127,7 @@ class Population:
                 own.copy_(moment)
             before.corrections.copy_(after.corrections)
             metrics.add_(torch.stack([*estimates, norm], 1))  # [members, len(Metrics)]
+            self.batches.learned(sources, picked, Surprise(*surprise))
         return Surprise(*surprise)
 
     @torch.no_grad()

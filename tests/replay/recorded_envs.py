@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, repeat
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 
+from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
-from dqn_cli.replay.samplers import Drawn, Replay, Sampler
-from dqn_cli.replay.stream import Indices, Step, Stored, Stream, locate
+from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources
+from dqn_cli.replay.stream import Indices, Step, Stored, Stream, nth_oldest
 from dqn_cli.replay.views import Look, View, observations, sequences, transitions
 
 ACTIONS, STATE, FRAME = 3, 2, 2
@@ -228,7 +231,7 @@ def append(
 
 
 def every_transition(stream: Stream) -> tuple[Array, Array]:
-    """Ring and oldness of all that `locate` can be asked for, [members, envs * capacity] each."""
+    """Ring and oldness of all that can be asked for, [members, envs * capacity] each."""
     ring = np.arange(stream.members * stream.envs).repeat(stream.capacity)
     ring = ring.reshape(stream.members, -1)
     return ring, np.arange(ring.size).reshape(ring.shape) % stream.capacity
@@ -253,19 +256,19 @@ def as_tensors(values: Input) -> Input:
 
 def in_both_kinds(make: Callable[..., Kind], *inputs: Any) -> Kind:
     """What is made of arrays, which is the same as what is made of tensors."""
-    batch = make(*inputs)
-    assert same(batch, make(*as_tensors(inputs)))
+    batch, other = make(*inputs), make(*as_tensors(inputs))
+    # Powers of weights are rounded in two ways.
+    np.testing.assert_allclose(batch.weight, other.weight, rtol=1e-12)
+    assert same(batch, other._replace(weight=batch.weight))
     return batch
 
 
 def located(stream: Stream, ring: Array, nth: Array) -> Indices:
     """What arrays locate, which is the same as what tensors do."""
-    found = locate(stream.stored, ring, nth)
-    others = locate(*as_tensors((stream.stored, ring, nth)))
-    for one, other in zip(found, others, strict=True):
-        assert one.dtype == other.numpy().dtype
-        np.testing.assert_array_equal(one, other.numpy(), strict=True)
-    return found
+    place = nth_oldest(stream.stored, ring, nth)
+    other = nth_oldest(*as_tensors((stream.stored, ring, nth)))
+    np.testing.assert_array_equal(place, other.numpy(), strict=True)
+    return Indices(ring, stream.queue[ring, place])
 
 
 def newest_of(stream: Stream, count: int) -> Array:
@@ -322,7 +325,39 @@ def sequences_of(
 
 
 def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
-    return in_both_kinds(sampler.batch, sampler.sources, drawn)
+    return in_both_kinds(partial(made, sampler), sampler.sources, drawn)
+
+
+def made(sampler: Sampler[Replay], sources: Sources, drawn: Drawn) -> Batch | Sequences:
+    return sampler.batch(sources, sampler.pick(sources, drawn))
+
+
+_drawn = WeakKeyDictionary[Sampler[Replay], Drawn]()
+
+
+def learn(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
+    """Tells a sampler what an update found of the batch that was drawn last.
+
+    What it remembers of tensors is what it remembers of arrays.
+    """
+    surprise, picked = Surprise(torch.from_numpy(loss), torch.from_numpy(td_error)), latest(sampler)
+    copied = as_tensors(deepcopy(sampler.sources))
+    sampler.learned(sampler.sources, picked, surprise)
+    sampler.learned(copied, as_tensors(picked), surprise)
+    for one, other in zip(*map(leaves_of, (sampler.sources.memory, copied.memory)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def latest(sampler: Sampler[Replay]) -> Picked:
+    """What was drawn last."""
+    return sampler.pick(sampler.sources, _drawn[sampler])
+
+
+def leaves_of(values: Any) -> list[Values]:
+    """All arrays of nested tuples."""
+    if not isinstance(values, tuple):
+        return [values]
+    return [leaf for value in values for leaf in leaves_of(value)]
 
 
 Kept = list[tuple[dict[str, Values], dict[str, Array]]]
@@ -359,7 +394,8 @@ def drawn_by(
     sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
 ) -> Batch | Sequences:
     """What an update makes of the sampler's next draw."""
-    return batch_of(sampler, sampler.draw(uniforms, [progress] * sampler.stream.members))
+    drawn = _drawn[sampler] = sampler.draw(uniforms, [progress] * sampler.stream.members)
+    return batch_of(sampler, drawn)
 
 
 def sampled(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from recorded_envs import (
     FRAME,
     IN_TENSORS,
@@ -15,6 +16,8 @@ from recorded_envs import (
     empty_stream,
     go_on_from,
     kept_of,
+    latest,
+    learn,
     numbers,
     recorded_envs,
     same,
@@ -25,6 +28,7 @@ from recorded_envs import (
     transitions_view,
 )
 
+from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
@@ -121,7 +125,7 @@ def live(
             weight = (priority.min(1, keepdims=True) / priority) ** beta
             np.testing.assert_allclose(batch.weight.numpy(), weight, rtol=1e-9)
             loss, td_error = (random.exponential(size=(members, 8)) for _ in range(2))
-            sampler.learned(loss, td_error)
+            learn(sampler, loss, td_error)
             reference.learned(batch, td_error)
 
 
@@ -137,10 +141,12 @@ def test_priorities_follow_transitions_through_their_lives(seed: int) -> None:
 def with_priority(sampler: PrioritisedSampler) -> set[tuple[int, int]]:
     """Ring and slot of what each leaf with a priority stands for."""
     stream = sampler.stream
-    leaf = sampler.tree.leaves[:, : stream.envs * stream.capacity].reshape(-1, stream.capacity)
+    leaf = sampler.memory.tree.leaves[:, : stream.envs * stream.capacity].reshape(
+        -1, stream.capacity
+    )
     rings, places = leaf.nonzero()
     slots = stream.queue[rings, places]
-    assert sampler.tree.leaves.astype(bool).sum() == rings.size
+    assert sampler.memory.tree.leaves.astype(bool).sum() == rings.size
     return set(zip(rings.tolist(), slots.tolist(), strict=True))
 
 
@@ -208,7 +214,7 @@ def learned_of_three(**changes: Any) -> PrioritisedSampler:
     """TD errors of 0, 1 and 3 for the three, and losses of 7, 3 and 0."""
     sampler = sampler_of(stream_of_three(), 3, **changes)
     assert sampled(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
-    sampler.learned(np.array([[7.0, 3.0, 0.0]]), np.array([[0.0, 1.0, 3.0]]))
+    learn(sampler, np.array([[7.0, 3.0, 0.0]]), np.array([[0.0, 1.0, 3.0]]))
     return sampler
 
 
@@ -252,45 +258,45 @@ def test_beta_goes_from_its_first_to_its_last_value(progress: float, expected: f
 def test_priorities_by_hand(changes: dict[str, Any], priorities: list[float]) -> None:
     sampler = learned_of_three(**changes)
     total = sum(priorities)
-    found = sampler.tree.leaves[0, :6]
+    found = sampler.memory.tree.leaves[0, :6]
     assert found.tolist() == pytest.approx([*priorities, 0, 0, 0])
     # The share of the line at which each of them ends.
     ends = np.cumsum(priorities) / total
     shares = np.array([each + side for each in ends[:2] for side in (-1e-6, 1e-6)])
-    assert sampler.tree.find(shares[None]).tolist() == [[0, 1, 1, 2]]
+    assert sampler.memory.tree.find(shares[None]).tolist() == [[0, 1, 1, 2]]
 
 
 def test_a_transition_without_error_is_drawn_because_of_eps() -> None:
     sampler = sampler_of(stream_of_three(), 3, eps=0.01, alpha=1.0)
     sampled(sampler, middles())
-    sampler.learned(np.zeros((1, 3)), np.zeros((1, 3)))
+    learn(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
     assert sampled(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
 
 
 def test_new_transitions_get_the_largest_priority_that_was_ever_seen() -> None:
     sampler = learned_of_three()
-    assert sampler.tree.leaves[0, :3].tolist() == [1, 2, 4]
+    assert sampler.memory.tree.leaves[0, :3].tolist() == [1, 2, 4]
     append(sampler.stream, 4)
     sampled(sampler, middles())
-    assert sampler.tree.leaves[0, :4].tolist() == [1, 2, 4, 4]
+    assert sampler.memory.tree.leaves[0, :4].tolist() == [1, 2, 4, 4]
     for _ in range(5):  # even once there is none left that large
         sampled(sampler, middles())
-        sampler.learned(np.zeros((1, 3)), np.zeros((1, 3)))
-    assert sampler.tree.leaves.max() < 4
+        learn(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
+    assert sampler.memory.tree.leaves.max() < 4
     append(sampler.stream, 5)
     sampled(sampler, middles())
-    assert sampler.tree.leaves[0, 4] == 4
+    assert sampler.memory.tree.leaves[0, 4] == 4
 
 
 def test_before_anything_is_learned_all_have_priority_one() -> None:
     sampler = sampler_of(stream_of_three(), 3, eps=1e-6, alpha=0.6)
     assert sampled(sampler, middles()).weight.tolist() == [[1, 1, 1]]
-    assert sampler.tree.leaves[0, :3].tolist() == [1, 1, 1]
+    assert sampler.memory.tree.leaves[0, :3].tolist() == [1, 1, 1]
     # A smaller error than that does not make new ones smaller.
-    sampler.learned(np.zeros((1, 3)), np.full((1, 3), 0.1))
+    learn(sampler, np.zeros((1, 3)), np.full((1, 3), 0.1))
     append(sampler.stream, 4)
     sampler.catch_up()
-    assert sampler.tree.leaves[0, 3] == 1
+    assert sampler.memory.tree.leaves[0, 3] == 1
 
 
 def test_each_member_has_a_largest_priority_of_its_own() -> None:
@@ -298,10 +304,10 @@ def test_each_member_has_a_largest_priority_of_its_own() -> None:
     append(stream, 1)
     sampler = sampler_of(stream, 1)
     sampled(sampler, middles(2))
-    sampler.learned(np.zeros((2, 1)), np.array([[8.0], [2.0]]))
+    learn(sampler, np.zeros((2, 1)), np.array([[8.0], [2.0]]))
     append(stream, 2)
     sampler.catch_up()
-    assert sampler.tree.leaves[:, :2].tolist() == [[9, 9], [3, 3]]
+    assert sampler.memory.tree.leaves[:, :2].tolist() == [[9, 9], [3, 3]]
 
 
 @pytest.mark.parametrize("count", [4, 5, 9, 10, 11, 123])
@@ -313,7 +319,7 @@ def test_many_appends_at_once_leave_only_what_is_still_there(count: int) -> None
             append(stream, to)
         batch = sampled(sampler, middles())
         stored = min(int(stream.count[0]), 5)
-        assert sampler.tree.total.tolist() == [2 * stored]
+        assert sampler.memory.tree.total.tolist() == [2 * stored]
         assert set(batch.obs.ravel().tolist()) <= set(range(count + 1))
     assert sorted(sampled(sampler, middles()).obs[0, :5, 0].tolist()) == sorted(
         stream.obs[0, stream.queue[0] % stream.slots, 0].tolist()
@@ -326,8 +332,8 @@ def test_what_left_the_buffer_is_never_drawn_however_surprising_it_was() -> None
         append(stream, to)
     sampler = sampler_of(stream, 3)
     sampled(sampler, middles())
-    sampler.learned(np.zeros((1, 3)), np.array([[1e12, 0.0, 0.0]]))
-    sampler._largest[:] = 1  # or what comes would be as likely as what left
+    learn(sampler, np.zeros((1, 3)), np.array([[1e12, 0.0, 0.0]]))
+    sampler.memory.largest[:] = 1  # or what comes would be as likely as what left
     append(stream, 4)
     random = np.random.default_rng(0)
     drawn = [sampled(sampler, numbers(random, 1)).obs.ravel().tolist() for _ in range(200)]
@@ -340,8 +346,8 @@ def test_the_ends_of_episodes_leave_room_for_fewer_and_none_of_those_gone_is_dra
     for to in range(1, 40):
         append(stream, to, terminated=to % 2 == 0)
         sampler.catch_up()
-        assert sampler.tree.total.tolist() == stream.sizes.sum(1).tolist()
-        assert (sampler.tree.leaves > 0).sum() == stream.count[0]
+        assert sampler.memory.tree.total.tolist() == stream.sizes.sum(1).tolist()
+        assert (sampler.memory.tree.leaves > 0).sum() == stream.count[0]
 
 
 def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None:
@@ -349,11 +355,11 @@ def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None
     append(stream, 1)
     sampler = sampler_of(stream, 3)
     assert sampled(sampler, middles()).obs.tolist() == [[[0], [0], [0]]]
-    sampler.learned(np.zeros((1, 3)), np.array([[5.0, 9.0, 2.0]]))
-    assert sampler.tree.total.tolist() == [3]  # 2 + eps
+    learn(sampler, np.zeros((1, 3)), np.array([[5.0, 9.0, 2.0]]))
+    assert sampler.memory.tree.total.tolist() == [3]  # 2 + eps
     append(stream, 2)
     sampler.catch_up()
-    assert sampler.tree.leaves[0, 1] == 10  # the largest is that of them all
+    assert sampler.memory.tree.leaves[0, 1] == 10  # the largest is that of them all
 
 
 @pytest.mark.parametrize("error", [np.nan, np.inf])
@@ -361,13 +367,13 @@ def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> 
     # The run fails with words of its own when its parameters are looked at.
     sampler = sampler_of(stream_of_three(), 3)
     sampled(sampler, middles())
-    sampler.learned(np.zeros((1, 3)), np.array([[0.0, 3.0, 1.0]]))
+    learn(sampler, np.zeros((1, 3)), np.array([[0.0, 3.0, 1.0]]))
     sampled(sampler, lambda size: np.full((1, size), 0.1))
-    sampler.learned(np.zeros((1, 3)), np.array([[0.0, error, 1.0]]))
-    assert np.isfinite(sampler.tree.leaves).all()
+    learn(sampler, np.zeros((1, 3)), np.array([[0.0, error, 1.0]]))
+    assert np.isfinite(sampler.memory.tree.leaves).all()
     append(sampler.stream, 4)
     sampler.catch_up()
-    assert sampler.tree.leaves.max() == sampler.tree.leaves[0, 3] == 4  # 3 + eps
+    assert sampler.memory.tree.leaves.max() == sampler.memory.tree.leaves[0, 3] == 4  # 3 + eps
 
 
 @pytest.mark.parametrize(("frames", "device"), [(0, "cpu"), (4, "cpu"), (4, IN_TENSORS)])
@@ -393,8 +399,8 @@ def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
         )
         assert same(first, second)
         error = np.random.default_rng(count).exponential(size=(members, 8))
-        sampler.learned(error, error)
-        other.learned(error, error)
+        learn(sampler, error, error)
+        learn(other, error, error)
 
 
 def test_members_and_environments_draw_from_their_own_rings() -> None:
@@ -420,18 +426,17 @@ def test_sequences_are_drawn_where_their_window_is_complete(end_chance: float) -
         places = [{(env.ring, p) for env in row for p in env.reachable(stream)} for row in envs]
         for member, row in enumerate(batch.obs[:, :, 0].tolist()):
             assert {(int(ring), int(count) - 1) for ring, count in row} <= places[member]
-        priority = sampler.tree.leaves.take(sampler._latest)
-        weight = priority.min(1, keepdims=True) / priority  # of each sequence
+        weight = latest(sampler).weight  # of each sequence
         counts = (batch.weight > 0).numpy()
         scale = counts[0].size / counts.sum((1, 2))
         expected = weight[..., None] * counts * scale[:, None, None]
         np.testing.assert_allclose(batch.weight.numpy(), expected, rtol=1e-9)
-        sampler.learned(*random.exponential(size=(2, 2, 6)))
+        learn(sampler, *random.exponential(size=(2, 2, 6)))
 
 
 def test_memory_is_that_of_the_tree() -> None:
     sampler = sampler_of(empty_stream(2, 3, 300), 8)
-    assert sampler.nbytes == sampler.tree.nbytes == 2 * 300 * 8
+    assert sampler.nbytes == sampler.memory.tree.nbytes == 2 * 300 * 8
 
 
 def column(*values: float) -> Array:
@@ -446,12 +451,14 @@ def test_numbers_may_differ_between_members() -> None:
     numbers = {"alpha": (1.0, 0.5), "beta": (0.0, 0.4), "beta_end": (1.0, 0.8), "eps": (1.0, 4.0)}
     together = sampler_of(stream, 3, **{name: column(*pair) for name, pair in numbers.items()})
     errors, tenths = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 12.0]]), np.full((2, 3), 0.1)
-    drawn = [together.draw(lambda size: tenths, [0.25, 0.75])[1]]
-    together.learned(0 * errors, errors)
-    drawn.append(together.draw(lambda size: tenths, [0.25, 0.75])[1])
+    drawn = together.draw(lambda size: tenths, [0.25, 0.75])
+    before = together.pick(together.sources, drawn)
+    errors_of = Surprise(torch.from_numpy(0 * errors), torch.from_numpy(errors))
+    together.learned(together.sources, before, errors_of)
+    after = together.pick(together.sources, drawn)
     # (0 + 1)^1, (1 + 1)^1, (3 + 1)^1; (0 + 4)^0.5, (5 + 4)^0.5, (12 + 4)^0.5
-    assert together.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]
-    assert drawn[0].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert together.memory.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]
+    assert before.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
     # beta is 0 + 1 / 4 for one and 0.4 + 0.4 * 3 / 4 for the other
     expected = [np.array([1, 1 / 2, 1 / 4]) ** 0.25, np.array([1, 2 / 3, 1 / 2]) ** 0.7]
-    np.testing.assert_allclose(drawn[1], expected, rtol=1e-12)
+    np.testing.assert_allclose(after.weight, expected, rtol=1e-12)

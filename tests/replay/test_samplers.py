@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from recorded_envs import (
     frames_of,
     go_on_from,
     kept_of,
+    learn,
+    leaves_of,
+    made,
     numbers,
     recorded_envs,
     same,
@@ -145,7 +149,7 @@ def test_uniform_sampling_remembers_nothing_and_learns_nothing() -> None:
     for surprise in (1.0, 1e6):
         sampler.begin(lambda obs: obs)
         batch = sampled(sampler, numbers(np.random.default_rng(2), 2), surprise / 1e6)
-        sampler.learned(np.full((2, 32), surprise), np.full((2, 32), surprise))
+        learn(sampler, np.full((2, 32), surprise), np.full((2, 32), surprise))
         batches.append(batch)
     assert same(*batches)
     assert sampler.contents(0) == sampler.contents(1) == {}
@@ -181,7 +185,7 @@ def test_a_kind_must_say_what_draws() -> None:
     with pytest.raises(NotImplementedError):
         sampler.draw(numbers(np.random.default_rng(0), 2), [0, 0])
     with pytest.raises(NotImplementedError):
-        sampler.batch(sampler.sources, ())
+        sampler.pick(sampler.sources, ())
 
 
 PRIORITISED = Prioritised(30, 5, 2, CPU, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
@@ -215,7 +219,7 @@ def go_on(envs: Envs, sampler: Sampler[Replay], steps: int) -> None:
     step_all(envs, sampler.stream, random, steps)
     sampler.begin(lambda obs: np.zeros((*obs.shape[:2], ACTIONS)))
     drawn_by(sampler, numbers(random, 2))
-    sampler.learned(*random.exponential(size=(2, 2, 5)))
+    learn(sampler, *random.exponential(size=(2, 2, 5)))
 
 
 def equal(one: Iterable[Values], other: Iterable[Values]) -> bool:
@@ -236,9 +240,8 @@ def test_a_batch_is_the_same_again_and_changes_nothing(
     sources = given(sampler.sources)
     before = copy.deepcopy((sources, drawn))
     kept = kept_of(sampler.stream, sampler)
-    assert same(sampler.batch(sources, drawn), sampler.batch(sources, drawn))
-    assert equal(sources.stored, before[0].stored)
-    assert equal([sources.gamma], [before[0].gamma])
+    assert same(made(sampler, sources, drawn), made(sampler, sources, drawn))
+    assert equal(leaves_of(sources), leaves_of(before[0]))
     assert equal(drawn, before[1])
     assert same_contents(kept_of(sampler.stream, sampler), kept)
 
@@ -250,12 +253,12 @@ def test_a_batch_depends_on_sources_and_draw_alone(
 ) -> None:
     envs, sampler = at_work(replay, view)
     drawn = given(sampler.draw(numbers(np.random.default_rng(0), 2), HALF))
-    batch = sampler.batch(given(sampler.sources), drawn)
+    batch = made(sampler, given(sampler.sources), drawn)
     sources, kept = copy.deepcopy((given(sampler.sources), batch))
     go_on(envs, sampler, 50)  # nothing of what was there is left
     assert same(batch, kept)
-    assert same(sampler.batch(sources, drawn), kept)
-    myopic = sampler.batch(sources._replace(gamma=sources.gamma * 0), drawn)
+    assert same(made(sampler, sources, drawn), kept)
+    myopic = made(sampler, sources._replace(gamma=sources.gamma * 0), drawn)
     assert not myopic.discount.any()
 
 
@@ -265,25 +268,27 @@ def test_a_recorded_batch_holds_for_later_draws(replay: Replay, view: View) -> N
     envs, sampler = at_work(replay, view)
     drawn = sampler.draw(numbers(np.random.default_rng(0), 2), HALF)
     sources = as_tensors(sampler.sources)
-    record = make_fx(lambda *inputs: sampler.batch(*inputs))(sources, as_tensors(drawn))
+    record = make_fx(partial(made, sampler))(sources, as_tensors(drawn))
     for steps in (1, 7, 50):
         go_on(envs, sampler, steps)
         drawn = sampler.draw(numbers(np.random.default_rng(steps), 2), HALF)
         batch = batch_of(sampler, drawn)
         assert isinstance(batch, Batch | Sequences)
-        assert same(record(sources, as_tensors(drawn)), batch)
+        assert same(record(sources, as_tensors(drawn)), made(sampler, sources, as_tensors(drawn)))
 
 
 @every_kind
 def test_sources_are_the_same_arrays_for_good(replay: Replay, view: View) -> None:
     envs, sampler = at_work(replay, view)
-    stored, gamma = sampler.sources
+    stored, gamma, memory = sampler.sources
     go_on(envs, sampler, 20)
     kept = kept_of(sampler.stream, sampler)
     go_on(envs, sampler, 20)
     go_on_from(kept, sampler.stream, sampler)
     assert all(now is then for now, then in zip(sampler.sources.stored, stored, strict=True))
     assert sampler.sources.gamma is gamma
+    own = zip(leaves_of(sampler.sources.memory), leaves_of(memory), strict=True)
+    assert all(now is then for now, then in own)
     assert np.array_equal(stored.obs, np.concatenate([each["obs"] for each, _ in kept]))
 
 
@@ -308,7 +313,8 @@ def test_batches_are_the_same_wherever_observations_are_kept(replay: Replay, vie
 def test_draws_have_members_in_front(replay: Replay, view: View) -> None:
     _, sampler = at_work(replay, view)
     drawn = sampler.draw(numbers(np.random.default_rng(0), 2), HALF)
-    assert {tuple(each.shape[:2]) for each in drawn} == {(2, 5)}
+    assert drawn[0].shape[:2] == (2, 5)
+    assert {each.shape[0] for each in drawn} == {2}
 
 
 def alone(sampler: Sampler[Replay], member: int) -> Sampler[Replay]:
@@ -347,5 +353,5 @@ def test_a_member_goes_on_alone_with_the_batches_it_had_among_others(
         own = drawn_by(mine, only(uniforms[1], member), 0.5)
         assert same(own, of_member(batch, member))
         surprise = np.random.default_rng(seed).exponential(size=(2, 2, 5))
-        together.learned(*surprise)
-        mine.learned(*surprise[:, [member]])
+        learn(together, *surprise)
+        learn(mine, *surprise[:, [member]])

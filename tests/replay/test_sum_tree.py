@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from recorded_envs import as_tensors
 
 from dqn_cli.replay.sum_tree import SumTree
 
@@ -14,20 +17,26 @@ SIZES = [1, 31, 32, 33, 1024, 1025, 5000, 40_000]  # one level up to 1024, two t
 
 def tree_of(priorities: Array) -> SumTree:
     """A tree with these priorities [members, leaves]."""
-    tree = SumTree(*priorities.shape)
+    tree = SumTree.empty(*priorities.shape)
     assign(tree, np.arange(priorities.size), priorities.ravel(), priorities.shape[1])
     return tree
 
 
 def assign(tree: SumTree, leaf: Array, value: Array, leaves: int) -> None:
-    """Sets leaves that are counted through all members, of `leaves` each."""
+    """Sets leaves that are counted through all members, of `leaves` each; tensors do the same."""
     member, own = np.divmod(leaf, leaves)
-    tree.set(member * tree.size + own, value)
+    leaf, copied = member * tree.size + own, as_tensors(deepcopy(tree))
+    copied.set(torch.from_numpy(leaf), torch.from_numpy(value))
+    tree.set(leaf, value)
+    for one, other in zip(tree.levels, copied.levels, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def find(tree: SumTree, share: Array) -> Array:
-    """The leaves found, counted within each member."""
-    return tree.find(share) - np.arange(len(share))[:, None] * tree.size
+    """The leaves found, counted within each member, in arrays as in tensors."""
+    found = tree.find(share)
+    assert (found == as_tensors(tree).find(torch.from_numpy(share)).numpy()).all()
+    return np.asarray(found - np.arange(len(share))[:, None] * tree.size)
 
 
 def whole_numbers(members: int, leaves: int) -> Array:
@@ -133,7 +142,7 @@ def test_a_priority_of_zero_is_never_found(leaves: int, spread: int) -> None:
 @pytest.mark.parametrize("leaves", [32, 2000, 40_000])
 def test_the_largest_share_finds_the_last_leaf_with_any_priority(leaves: int, draws: int) -> None:
     # Zeros stand before and behind them in their block; how a sum is rounded depends on `draws`.
-    random, tree = np.random.default_rng(draws), SumTree(1, leaves)
+    random, tree = np.random.default_rng(draws), SumTree.empty(1, leaves)
     begin = leaves // 64 * 32
     for _ in range(500):
         tree.set(np.arange(begin + 1, begin + 20), random.random(19))
@@ -150,7 +159,7 @@ def test_tiny_priorities_are_found_where_nothing_else_has_any(leaves: int) -> No
 @pytest.mark.parametrize("leaves", SIZES)
 def test_sums_after_many_updates_are_exactly_those_of_a_fresh_tree(leaves: int) -> None:
     random = np.random.default_rng(leaves)
-    tree, known = SumTree(2, leaves), np.zeros((2, leaves))
+    tree, known = SumTree.empty(2, leaves), np.zeros((2, leaves))
     for _ in range(500):
         leaf = random.integers(0, known.size, 20)
         value = 10 ** random.uniform(-6, 6, 20) * (random.random(20) < 0.8)
@@ -158,7 +167,7 @@ def test_sums_after_many_updates_are_exactly_those_of_a_fresh_tree(leaves: int) 
         known.ravel()[leaf] = value  # of equal ones the last
     fresh = tree_of(known)
     assert (tree.leaves[:, :leaves] == known).all()
-    for level, expected in zip(tree._levels, fresh._levels, strict=True):
+    for level, expected in zip(tree.levels, fresh.levels, strict=True):
         assert (level == expected).all()
     assert tree.total.tolist() == fresh.total.tolist()
     assert tree.total.tolist() == pytest.approx(known.sum(1).tolist(), rel=1e-12)
@@ -166,7 +175,7 @@ def test_sums_after_many_updates_are_exactly_those_of_a_fresh_tree(leaves: int) 
 
 @pytest.mark.parametrize("leaves", [40, 4000, 40_000])
 def test_of_equal_leaves_the_last_value_stays(leaves: int) -> None:
-    tree = SumTree(1, leaves)
+    tree = SumTree.empty(1, leaves)
     tree.set(np.array([3, 35, 3, 35, 3]), np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
     assert np.flatnonzero(tree.leaves).tolist() == [3, 35]
     assert tree.leaves[0, [3, 35]].tolist() == [16, 8]
@@ -177,7 +186,7 @@ def test_of_equal_leaves_the_last_value_stays(leaves: int) -> None:
 
 @pytest.mark.parametrize("leaves", [40, 4000, 40_000])
 def test_members_have_lines_of_their_own(leaves: int) -> None:
-    tree = SumTree(2, leaves)
+    tree = SumTree.empty(2, leaves)
     assert tree.size >= leaves
     assert tree.leaves.shape == (2, tree.size)
     tree.set(np.array([0, 32, tree.size + 5]), np.array([1.0, 3.0, 7.0]))
@@ -193,7 +202,7 @@ def test_all_priorities_may_be_taken_back(leaves: int) -> None:
     assert tree.total.tolist() == [leaves]
     tree.set(np.arange(leaves), np.zeros(leaves))
     assert tree.total.tolist() == [0]
-    assert not any(level.any() for level in tree._levels)
+    assert not any(level.any() for level in tree.levels)
 
 
 def test_shapes_follow_what_is_asked_and_memory_counts_every_level() -> None:

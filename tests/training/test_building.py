@@ -93,7 +93,7 @@ def batch_of(settings: Settings) -> Batch | Sequences:
         remember(run, action, run.envs.step(action))
     run.envs.close()
     drawn = run.sampler.draw(run.replay.uniform, [0.0])
-    return run.sampler.batch(run.sampler.sources, drawn)
+    return run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
 
 
 def test_batches_are_of_transitions(settings_of: Compose) -> None:
@@ -166,7 +166,7 @@ def test_a_network_of_images_gets_its_batches_ready_made(
         Learner(agents, each, torch.float32, torch.device("cpu"), sampler)
         for each, sampler in zip(weights, (run.sampler, None), strict=True)
     ]
-    batch = run.sampler.batch(run.sampler.sources, drawn)
+    batch = run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
     for learner, taken in zip(learners, (drawn, batch), strict=True):
         learner.update(taken, run.noise, [1.0])
     assert torch.equal(*(learner.state.moments for learner in learners))

@@ -12,6 +12,8 @@ import pytest
 import torch
 from conftest import PRESETS
 
+from dqn_cli.replay.prioritised import PrioritisedSampler
+from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.building import agent_for, build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, train
@@ -55,8 +57,12 @@ def fresh(settings: Settings, run: Run, device: str) -> Learner:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset: str) -> None:
-    # A tensor left behind on the CPU can't be computed with on the device that has no memory.
+def test_an_update_computes_on_its_own_device_alone(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    # A tensor left behind on the CPU can't be computed with on the device that has no memory, and
+    # priorities, which the CPU keeps, can't be read there.
+    monkeypatch.setattr(PrioritisedSampler, "learned", Sampler.learned)
     settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, ()))
     run = played(settings)
     learner = fresh(settings, run, "meta")
@@ -71,15 +77,15 @@ def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_gpu_learns_what_the_cpu_learns(settings_of: Compose, preset: str) -> None:
     settings = settings_of(f"agent={preset}", "dtype=float64", *SMALL, *OWN.get(preset, ()))
-    run = played(settings)
-    there, here = fresh(settings, run, "cuda"), fresh(settings, run, "cpu")
+    runs = [played(settings), played(settings)]
+    here, there = (
+        fresh(settings, run, device) for run, device in zip(runs, ("cpu", "cuda"), strict=True)
+    )
     for count in range(10):
-        drawn = run.sampler.draw(run.replay.uniform, [0.5])
-        states = [run.noise.state(0)]
-        one = here.update(drawn, run.noise, [1.0])
-        run.noise.load(states[0], 0)
-        other = there.update(drawn, run.noise, [1.0])
-        run.sampler.learned(*one)
+        one, other = (
+            learner.update(run.sampler.draw(run.replay.uniform, [0.5]), run.noise, [1.0])
+            for run, learner in zip(runs, (here, there), strict=True)
+        )
         torch.testing.assert_close(other.td_error.cpu(), one.td_error, msg=f"update {count}")
         for each in (here, there):
             each.blend_target([0.1])
@@ -106,6 +112,9 @@ def test_batches_are_the_same_whether_frames_are_kept_on_the_gpu(settings_of: Co
     here = played(settings_of(*PONG, "device=cpu"))
     there = played(replace(settings_of(*PONG, "replay.device=cuda"), device=Device.cpu))
     drawn = here.sampler.draw(here.replay.uniform, [0.5])
-    batches = [run.sampler.batch(run.sampler.sources, drawn) for run in (here, there)]
+    batches = [
+        run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
+        for run in (here, there)
+    ]
     for one, other in zip(*batches, strict=True):
         torch.testing.assert_close(other.cpu(), one, rtol=0, atol=0)

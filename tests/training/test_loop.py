@@ -429,6 +429,7 @@ class Watched(Sampler[Any]):
     def __init__(self, sampler: Sampler[Any]) -> None:
         super().__init__(sampler.replay, sampler.stream, sampler.view, np.asarray(sampler.gamma))
         self.sampler, self.notes = sampler, list[tuple[str, Any]]()
+        sampler.learned = self.learned  # type: ignore[method-assign]  # the learner asks it itself
 
     def begin(self, values: Any) -> None:
         seen, stored = self.stream.newest(1), self.stream.stored
@@ -440,9 +441,9 @@ class Watched(Sampler[Any]):
         self.notes.append(("draw", progress))
         return self.sampler.draw(uniforms, progress)
 
-    def learned(self, loss: Any, td_error: Any) -> None:
-        self.notes.append(("learned", (loss.shape, td_error.shape)))
-        self.sampler.learned(loss, td_error)
+    def learned(self, sources: Any, picked: Any, surprise: Any) -> None:
+        self.notes.append(("learned", tuple(each.shape for each in surprise)))
+        type(self.sampler).learned(self.sampler, sources, picked, surprise)
 
 
 @pytest.mark.parametrize("replay", ["uniform", "prioritised"])
@@ -473,7 +474,7 @@ def test_prioritised_replay_learns_priorities(settings_of: Compose) -> None:
     run = run_to_the_end(settings)
     assert isinstance(run.sampler, PrioritisedSampler)
     run.sampler.catch_up()
-    priorities = run.sampler.tree.leaves[0]
+    priorities = run.sampler.memory.tree.leaves[0]
     assert (priorities > 0).sum() == run.stream.sizes.item()
     assert len(np.unique(priorities[priorities > 0])) > 20
 

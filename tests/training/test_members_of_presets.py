@@ -61,9 +61,9 @@ def difference(members: Population, updates: int) -> float:
         batches = []
         for run in members.alone:
             drawn = run.sampler.draw(run.replay.uniform, [0.5])
-            batches.append(run.sampler.batch(run.sampler.sources, drawn))
-            surprise = run.learner.update(drawn, run.noise, [1 - count / 2000])
-            run.sampler.learned(*surprise)
+            sources = run.sampler.sources
+            batches.append(run.sampler.batch(sources, run.sampler.pick(sources, drawn)))
+            run.learner.update(drawn, run.noise, [1 - count / 2000])
             run.learner.blend_target([0.05])
         kind = Batch if isinstance(batches[0], Batch) else Sequences
         stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))

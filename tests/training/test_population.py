@@ -19,7 +19,7 @@ from dqn_cli.agent.parameters import initial
 from dqn_cli.agent.pixels import Nature
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.draws import Numbers, numbers_for
-from dqn_cli.training.population import LearnerState, Metrics, Population
+from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
 from dqn_cli.training.randomness import Purpose, Randomness
 
 DOUBLE = torch.float64
@@ -31,7 +31,7 @@ def agents(network: Mlp = MLP) -> list[Agent]:
 
 
 def population(network: Mlp = MLP) -> Population:
-    return Population(agents(network), lambda sources, drawn: drawn, DOUBLE, CPU)  # type: ignore[arg-type, return-value]
+    return Population(agents(network), ReadyMade(), DOUBLE, CPU)
 
 
 def state(network: Mlp = MLP) -> LearnerState:
@@ -82,7 +82,7 @@ def test_a_member_computes_the_same_whoever_is_beside_it() -> None:
     together = updated(population(NOISY), population(NOISY).scalars, NOISY)
     for member, agent in enumerate(agents(NOISY)):
         only = slice(member, member + 1)
-        alone = Population([agent], lambda sources, drawn: drawn, DOUBLE, CPU)  # type: ignore[arg-type, return-value]
+        alone = Population([agent], ReadyMade(), DOUBLE, CPU)
         after = LearnerState(*(each[only].clone() for each in state(NOISY)))
         batch = type(random_batch(0, 2))(*(each[only] for each in random_batch(0, 2)))
         mine = Numbers(*(each[only] for each in numbers(NOISY)))
@@ -144,7 +144,7 @@ def of_pictures(optimizers: Sequence[Optimizer]) -> tuple[Population, LearnerSta
     moments, zeros = optimizers[0].moments, torch.zeros(len(own), dtype=DOUBLE)
     corrections = zeros.new_zeros(len(own), moments)
     empty = zeros.new_zeros(len(own), moments, start.shape[1])
-    members = Population(own, lambda sources, drawn: drawn, DOUBLE, CPU)  # type: ignore[arg-type, return-value]
+    members = Population(own, ReadyMade(), DOUBLE, CPU)
     return members, LearnerState(start, start.clone(), empty, corrections)
 
 
