@@ -92,8 +92,10 @@ class PrioritisedSampler(Sampler[Prioritised]):
         priority = tree.leaves.take(leaf)
         # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
         weight = (priority / library(priority).amin(priority, 1)[:, None]) ** -beta
-        member, leaf = leaf // tree.size, leaf % tree.size
-        return Picked(member * envs + leaf // capacity, leaf % capacity, weight)
+        member = library(leaf).arange(len(leaf))[:, None]  # [members, 1]
+        leaf = leaf - member * tree.size
+        env = leaf // capacity
+        return Picked(member * envs + env, leaf - env * capacity, weight)
 
     def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
         """The batch's new priorities."""
@@ -105,8 +107,9 @@ class PrioritisedSampler(Sampler[Prioritised]):
         # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
         priority = on.where(on.isfinite(priority), priority, largest[:, None])
         largest[:] = on.maximum(largest, on.amax(priority, 1))
-        member, env = picked.ring // self.stream.envs, picked.ring % self.stream.envs
-        leaf = member * tree.size + env * self.stream.capacity + picked.place
+        unused = tree.size - self.stream.envs * self.stream.capacity  # leaves of each member
+        leaf = picked.ring * self.stream.capacity + picked.place
+        leaf = leaf + on.arange(len(leaf))[:, None] * unused  # [members, batch]
         tree.set(leaf.reshape(-1), priority.reshape(-1))  # both [members * batch]
 
     def catch_up(self) -> None:
