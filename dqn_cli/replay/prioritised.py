@@ -48,8 +48,10 @@ class Priorities(NamedTuple):
 
     tree: SumTree
     largest: Values  # [members], of all priorities seen, to the power of alpha
-    alpha: Values  # [members, 1]
-    eps: Values  # [members, 1]
+    alpha: Values  # [members, 1], as are those below
+    eps: Values
+    beta: Values
+    beta_end: Values
 
 
 class PrioritisedSampler(Sampler[Prioritised]):
@@ -60,12 +62,11 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def __init__(self, replay: Prioritised, stream: Stream, view: View, gamma: Array) -> None:
         super().__init__(replay, stream, view, gamma)
-        column = (stream.members, 1)
+        numbers = (replay.alpha, replay.eps, replay.beta, replay.beta_end)
         self.memory = Priorities(
             SumTree.empty(stream.members, stream.envs * stream.capacity),
             np.ones(stream.members),
-            np.full(column, replay.alpha, float),
-            np.full(column, replay.eps, float),
+            *(np.full((stream.members, 1), number, float) for number in numbers),
         )
         self._appends = -1  # to the stream, that the tree knows of
         # Which stretch of each ring's queue it knows, [rings] each.
@@ -77,29 +78,28 @@ class PrioritisedSampler(Sampler[Prioritised]):
         return Sources(self.stream.stored, self.gamma, self.memory)
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
-        """A number in each of `batch_size` equal shares of the total, and beta, [members, 1]."""
+        """A number in [0, 1) for each sample, [members, batch], and the progress, [members, 1]."""
         self.catch_up()
-        size = self.replay.batch_size
-        share = (np.arange(size) + uniforms(size)) / size  # [members, batch]
-        over = np.array(progress)[:, None]  # [members, 1]
-        return share, self.replay.beta + (self.replay.beta_end - self.replay.beta) * over
+        return uniforms(self.replay.batch_size), np.array(progress)[:, None]
 
     def pick(self, sources: Sources, drawn: Drawn) -> Picked:
-        """The leaves that lie at these shares of the total priority."""
-        share, beta = drawn
-        tree, envs, capacity = sources.memory.tree, self.stream.envs, self.stream.capacity
-        leaf = tree.find(share)  # [members, batch]
+        """One leaf from each of `batch_size` equal shares of the total priority, and its weight."""
+        (uniform, progress), memory = drawn, sources.memory
+        tree, envs, capacity = memory.tree, self.stream.envs, self.stream.capacity
+        on, size = library(uniform), uniform.shape[1]
+        leaf = tree.find((on.arange(size) + uniform) / size)  # [members, batch]
         priority = tree.leaves.take(leaf)
+        beta = memory.beta + (memory.beta_end - memory.beta) * progress
         # (N P(i))^-beta over its largest in the batch: N and the total priority cancel out.
-        weight = (priority / library(priority).amin(priority, 1)[:, None]) ** -beta
-        member = library(leaf).arange(len(leaf))[:, None]  # [members, 1]
+        weight = (priority / on.amin(priority, 1)[:, None]) ** -beta
+        member = on.arange(len(leaf))[:, None]  # [members, 1]
         leaf = leaf - member * tree.size
         env = leaf // capacity
         return Picked(member * envs + env, leaf - env * capacity, weight)
 
     def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
         """The batch's new priorities."""
-        tree, largest, alpha, eps = sources.memory
+        tree, largest, alpha, eps, *_ = sources.memory
         by_loss = self.replay.priority is Priority.loss
         error = alike(surprise.loss if by_loss else surprise.td_error, largest)
         priority = (cast(error, "float64") + eps) ** alpha  # [members, batch]
@@ -114,7 +114,7 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def catch_up(self) -> None:
         """What left the queues has priority 0, what is new the largest that was ever seen."""
-        stream, (tree, largest, _, _) = self.stream, self.memory
+        stream, (tree, largest, *_) = self.stream, self.memory
         if self._appends == stream.appends:
             return
         self._appends = stream.appends
@@ -138,13 +138,13 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def contents(self, member: int) -> dict[str, Array]:
         """Priorities, and how far the tree has caught up."""
-        rings, (tree, largest, _, _) = self.stream.rings_of(member), self.memory
+        rings, (tree, largest, *_) = self.stream.rings_of(member), self.memory
         known = {"first": np.array(self._first[rings]), "end": np.array(self._end[rings])}
         return {"leaves": tree.leaves[member], "largest": np.array(largest[member])} | known
 
     def load(self, contents: Mapping[str, Array], member: int) -> None:
         """Goes on from the `contents` of a member of a sampler of the same shape."""
-        rings, (tree, largest, _, _) = self.stream.rings_of(member), self.memory
+        rings, (tree, largest, *_) = self.stream.rings_of(member), self.memory
         leaves = contents["leaves"]
         tree.set(member * tree.size + np.arange(leaves.size), leaves)
         self._first[rings], self._end[rings] = contents["first"].tolist(), contents["end"].tolist()
