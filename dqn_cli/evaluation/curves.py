@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,8 @@ def read_curve(folder: Path, label: str) -> Curve:
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    # It would warn of what a resumed run replaces.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     for tag in TAGS:

@@ -54,12 +54,15 @@ def test_without_an_evaluation_returns_of_training_are_read(tmp_path: Path) -> N
     assert read_curve(tmp_path, "").returns.tolist() == [1, 3]
 
 
-def test_rows_of_a_resumed_run_replace_the_older_ones(tmp_path: Path) -> None:
+def test_rows_of_a_resumed_run_replace_the_older_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path, [(GREEDY, step, 1.0, 0) for step in (10, 20, 30)])
     write(tmp_path, [(GREEDY, step, 2.0, 5) for step in (20, 25, 40)], purge_step=20)
     found = read_curve(tmp_path, "")
     assert found.steps.tolist() == [10, 20, 25, 40]
     assert found.returns.tolist() == [1, 2, 2, 2]
+    assert not caplog.records  # nobody is told of what is as it should be
 
 
 @pytest.mark.parametrize("rows", [[], [("train/loss", 10, 1.0, 0.0)]])
