@@ -1,7 +1,8 @@
-"""Memory: what a replay buffer needs, found out before a run begins and not hours later."""
+"""Memory: what a replay buffer needs, known before a run begins, and a heap that stays small."""
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 
 CGROUP = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
 SPARE = 0.05  # of what is free, for everything else
+LARGE_BLOCK = 2**22  # bytes
+M_MMAP_THRESHOLD = -3  # its number in C
 
 
 def check_memory(capacity: int, needed: int, device: str = "cpu") -> None:
@@ -32,6 +35,17 @@ def free_bytes(device: str = "cpu") -> int:
         limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         free = min(free, limit - used + _reclaimable())
     return max(free, 0)
+
+
+def give_large_blocks_back() -> None:
+    """Makes memory that is freed in large blocks go back to the system at once.
+
+    glibc keeps blocks of up to 32 MB, but one that was cut to be aligned does not hold the next of
+    its size as soon as anything small lies beside it: updates of that size took gigabytes in a
+    quarter of an hour.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # C libraries that have no such choice
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _reclaimable() -> int:

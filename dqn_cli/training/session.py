@@ -1,6 +1,4 @@
-"""A session: runs of one structure from their first step to their results, or on from where
-they were interrupted. A single run is a session of one member.
-"""
+"""A session: runs of one structure, one or more, from their first or latest step to the end."""
 
 from __future__ import annotations
 
@@ -24,6 +22,7 @@ from dqn_cli.training.display import Display
 from dqn_cli.training.journal import Job, Journal
 from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import Tick, progress, train
+from dqn_cli.training.memory import give_large_blocks_back
 from dqn_cli.training.signals import Interruption
 from dqn_cli.training.stopwatch import Stopwatch
 from dqn_cli.training.tracking import FPS
@@ -67,6 +66,7 @@ class Session:
         structure = self._structure = self._settings[0]  # what all have in common is read here
         # Moments of units that died fade into numbers that processors are slow with.
         torch.set_flush_denormal(True)
+        give_large_blocks_back()
         self._stopwatch = Stopwatch()
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
         # A run that goes on computes as it did, though it may be longer now.
