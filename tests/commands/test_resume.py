@@ -74,8 +74,8 @@ def test_a_sweep_of_which_a_run_is_being_trained_is_left_alone(
     type_train: Typed, in_folder: Path, capsys: Lines
 ) -> None:
     type_train(
-        "-m", "seed=0,1", "hydra/launcher=population", "hydra.sweep.dir=sweep",
-        "steps=150", "eval.episodes=1", "network.widths=[4]",
+        "-m", "seed=0,1", "hydra/launcher=population", "hydra.launcher.processes=1",
+        "hydra.sweep.dir=sweep", "steps=150", "eval.episodes=1", "network.widths=[4]",
     )  # fmt: skip
     before, (second,) = contents(in_folder), Path("sweep").glob("1_*")
     with locked([second]):
