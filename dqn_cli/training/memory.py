@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,8 +12,7 @@ import torch
 
 CGROUP = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
 SPARE = 0.05  # of what is free, for everything else
-LARGE_BLOCK = 2**22  # bytes
-M_MMAP_THRESHOLD = -3  # its number in C
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # their numbers in C
 
 
 def check_memory(capacity: int, needed: int, device: str = "cpu") -> None:
@@ -37,15 +37,19 @@ def free_bytes(device: str = "cpu") -> int:
     return max(free, 0)
 
 
-def give_large_blocks_back() -> None:
-    """Makes memory that is freed in large blocks go back to the system at once.
+def keep_large_blocks() -> None:
+    """Makes each large block of memory serve again once it is freed; before the first tensor.
 
-    glibc keeps blocks of up to 32 MB, but one that was cut to be aligned does not hold the next of
-    its size as soon as anything small lies beside it: updates of that size took gigabytes in a
-    quarter of an hour.
+    glibc cuts a block to be aligned and hands the scraps to small ones, beside which no block of
+    that size finds room again: updates took gigabytes in a quarter of an hour. PyTorch leaves no
+    scraps where it aligns to whole pages, and asks for large ones, which are sooner reached.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with suppress(AttributeError, OSError, TypeError):  # C libraries that have no such choice
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        library = ctypes.CDLL(None)
+        # Or blocks go back to the system at once, and an update waits for its pages each time.
+        library.mallopt(M_MMAP_THRESHOLD, 2**25)
+        library.mallopt(M_TRIM_THRESHOLD, 2**28)
 
 
 def _reclaimable() -> int:

@@ -22,7 +22,7 @@ from dqn_cli.training.display import Display
 from dqn_cli.training.journal import Job, Journal
 from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import Tick, progress, train
-from dqn_cli.training.memory import give_large_blocks_back
+from dqn_cli.training.memory import keep_large_blocks
 from dqn_cli.training.signals import Interruption
 from dqn_cli.training.stopwatch import Stopwatch
 from dqn_cli.training.tracking import FPS
@@ -66,7 +66,7 @@ class Session:
         structure = self._structure = self._settings[0]  # what all have in common is read here
         # Moments of units that died fade into numbers that processors are slow with.
         torch.set_flush_denormal(True)
-        give_large_blocks_back()
+        keep_large_blocks()
         self._stopwatch = Stopwatch()
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
         # A run that goes on computes as it did, though it may be longer now.
