@@ -41,13 +41,6 @@ def searched(sums: Values, rest: Values) -> Values:
     return np.array([row.searchsorted(each, "right") for row, each in zip(sums, rest, strict=True)])
 
 
-def alike(values: Values, other: Values) -> Values:
-    """The values as what `other` is, an array or a tensor."""
-    if isinstance(other, Tensor):
-        return tensor(values)
-    return values.cpu().numpy() if isinstance(values, Tensor) else values
-
-
 def tensor(values: Values) -> Tensor:
     """The values as a tensor, on the same memory."""
     return values if isinstance(values, Tensor) else torch.from_numpy(values)

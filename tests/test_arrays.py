@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn_cli.arrays import Values, alike, cast, first_above, library, searched, tensor
+from dqn_cli.arrays import Values, cast, first_above, library, searched, tensor
 
 NUMBERS = np.array([-1.5, 0.0, 2.5])
 KINDS = [
@@ -89,11 +89,3 @@ def test_the_first_above_is_found_in_each_row(kind: Any) -> None:
 def test_several_are_searched_for_in_each_row(kind: Any) -> None:
     rest = [[0.0, 1.9, 2.0], [0.5, 1.0, 3.9]]
     assert searched(kind(SUMS), kind(rest)).tolist() == [[1, 1, 3], [0, 2, 2]]
-
-
-@in_both_kinds
-def test_values_become_what_others_are(values: Values, of: Any) -> None:
-    for others in (np.zeros(1), torch.zeros(1)):
-        found = alike(values, others)
-        assert type(found) is type(others)
-        assert found.tolist() == NUMBERS.tolist()

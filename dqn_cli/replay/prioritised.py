@@ -8,9 +8,10 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from dqn_cli.agent.agent import Surprise
-from dqn_cli.arrays import Array, Values, alike, cast, library
+from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import NonNegative, Positive, Probability
 from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Stream
@@ -57,7 +58,8 @@ class Priorities(NamedTuple):
 class PrioritisedSampler(Sampler[Prioritised]):
     """A sum tree over the stream's queues: leaf i belongs to what stands at i in a member's queues.
 
-    It catches up with the stream when it samples, so storing a transition costs nothing here.
+    It catches up with the stream and with a GPU when it samples, so storing a transition costs
+    nothing here, and nobody waits for an update.
     """
 
     def __init__(self, replay: Prioritised, stream: Stream, view: View, gamma: Array) -> None:
@@ -68,6 +70,7 @@ class PrioritisedSampler(Sampler[Prioritised]):
             np.ones(stream.members),
             *(np.full((stream.members, 1), number, float) for number in numbers),
         )
+        self._found = list[tuple[Picked, Tensor]]()  # by updates, that the tree does not know yet
         self._appends = -1  # to the stream, that the tree knows of
         # Which stretch of each ring's queue it knows, [rings] each.
         self._first, self._end = [0] * stream.first.size, [0] * stream.first.size
@@ -98,10 +101,21 @@ class PrioritisedSampler(Sampler[Prioritised]):
         return Picked(member * envs + env, leaf - env * capacity, weight)
 
     def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
-        """The batch's new priorities."""
-        tree, largest, alpha, eps, *_ = sources.memory
+        """The batch's new priorities, at once in machine code and else before the next batch."""
         by_loss = self.replay.priority is Priority.loss
-        error = alike(surprise.loss if by_loss else surprise.td_error, largest)
+        error = surprise.loss if by_loss else surprise.td_error
+        if library(error) is library(sources.memory.largest):
+            self._write(sources.memory, picked, error)
+        else:
+            self._found.append((picked, error))
+
+    def _write_found(self) -> None:
+        for picked, error in self._found:
+            self._write(self.memory, picked, error.cpu().numpy())
+        self._found.clear()
+
+    def _write(self, memory: Priorities, picked: Picked, error: Values) -> None:
+        tree, largest, alpha, eps, *_ = memory
         priority = (cast(error, "float64") + eps) ** alpha  # [members, batch]
         on = library(priority)
         # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
@@ -114,6 +128,7 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def catch_up(self) -> None:
         """What left the queues has priority 0, what is new the largest that was ever seen."""
+        self._write_found()
         stream, (tree, largest, *_) = self.stream, self.memory
         if self._appends == stream.appends:
             return
@@ -138,6 +153,7 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def contents(self, member: int) -> dict[str, Array]:
         """Priorities, and how far the tree has caught up."""
+        self._write_found()
         rings, (tree, largest, *_) = self.stream.rings_of(member), self.memory
         known = {"first": np.array(self._first[rings]), "end": np.array(self._end[rings])}
         return {"leaves": tree.leaves[member], "largest": np.array(largest[member])} | known

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 
 from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
@@ -340,10 +339,10 @@ def learn(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
 
     What it remembers of tensors is what it remembers of arrays.
     """
-    surprise, picked = Surprise(torch.from_numpy(loss), torch.from_numpy(td_error)), latest(sampler)
+    surprise, picked = Surprise(loss, td_error), latest(sampler)  # type: ignore[arg-type]
     copied = as_tensors(deepcopy(sampler.sources))
     sampler.learned(sampler.sources, picked, surprise)
-    sampler.learned(copied, as_tensors(picked), surprise)
+    sampler.learned(copied, as_tensors(picked), as_tensors(surprise))
     for one, other in zip(*map(leaves_of, (sampler.sources.memory, copied.memory)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 

@@ -18,9 +18,11 @@ from recorded_envs import (
     kept_of,
     latest,
     learn,
+    leaves_of,
     numbers,
     recorded_envs,
     same,
+    same_contents,
     sampled,
     sequences_view,
     step_all,
@@ -362,6 +364,27 @@ def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None
     assert sampler.memory.tree.leaves[0, 1] == 10  # the largest is that of them all
 
 
+@pytest.mark.parametrize("count", [1, 6, 40])
+def test_what_an_update_finds_elsewhere_is_read_when_the_next_batch_is_drawn(count: int) -> None:
+    # As if it had been written at once, though steps were stored since, some in the same places.
+    envs, changes = recorded_envs(0, 2, 2, end_chance=0.2), {"alpha": 0.6}
+    at_once, late = (sampler_of(stream_of(envs, 20, 2), 8, **changes) for _ in range(2))
+    random = np.random.default_rng(0)
+    for nth in range(20):
+        step_all(envs, at_once.stream, random, 6 if nth == 0 else count, late.stream)
+        batches = [
+            sampled(each, numbers(np.random.default_rng(nth), 2)) for each in (at_once, late)
+        ]
+        assert same(*batches)
+        errors = Surprise(*(torch.from_numpy(random.exponential(size=(2, 8))) for _ in range(2)))
+        before = [leaf.copy() for leaf in leaves_of(late.memory)]
+        at_once.learned(at_once.sources, latest(at_once), Surprise(*(x.numpy() for x in errors)))
+        late.learned(late.sources, latest(late), errors)
+        assert all(map(np.array_equal, before, leaves_of(late.memory)))
+        if nth % 3 == 0:  # a checkpoint has it all the same
+            assert same_contents(*(kept_of(each.stream, each) for each in (at_once, late)))
+
+
 @pytest.mark.parametrize("error", [np.nan, np.inf])
 def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> None:
     # The run fails with words of its own when its parameters are looked at.
@@ -455,6 +478,7 @@ def test_numbers_may_differ_between_members() -> None:
     before = together.pick(together.sources, drawn)
     errors_of = Surprise(torch.from_numpy(0 * errors), torch.from_numpy(errors))
     together.learned(together.sources, before, errors_of)
+    together.catch_up()
     after = together.pick(together.sources, drawn)
     # (0 + 1)^1, (1 + 1)^1, (3 + 1)^1; (0 + 4)^0.5, (5 + 4)^0.5, (12 + 4)^0.5
     assert together.memory.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]

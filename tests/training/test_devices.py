@@ -12,8 +12,6 @@ import pytest
 import torch
 from conftest import PRESETS
 
-from dqn_cli.replay.prioritised import PrioritisedSampler
-from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.building import agent_for, build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, train
@@ -57,12 +55,9 @@ def fresh(settings: Settings, run: Run, device: str) -> Learner:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_an_update_computes_on_its_own_device_alone(
-    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str
-) -> None:
+def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset: str) -> None:
     # A tensor left behind on the CPU can't be computed with on the device that has no memory, and
-    # priorities, which the CPU keeps, can't be read there.
-    monkeypatch.setattr(PrioritisedSampler, "learned", Sampler.learned)
+    # what is there can't be read, as nobody is to wait for what a GPU has not computed yet.
     settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, ()))
     run = played(settings)
     learner = fresh(settings, run, "meta")
