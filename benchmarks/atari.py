@@ -119,7 +119,8 @@ def parts_of(device: str, games: int, kind: str) -> tuple[float, float, float]:
     random = np.random.default_rng(0)
 
     def step(action: np.ndarray) -> None:
-        remember(run, action, run.envs.step(action))
+        run.action = action
+        remember(run, run.envs.step(action))
 
     def anything() -> None:
         step(random.integers(0, run.envs.spaces.actions, (1, games)))

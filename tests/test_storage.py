@@ -108,19 +108,19 @@ def test_what_torch_alone_saved_is_refused(tmp_path: Path) -> None:
 def test_a_newer_schema_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "last"
     path.write_bytes(with_header(b"whatever the future brings", SCHEMA + 1))
-    with pytest.raises(CheckpointError, match=r"newer.*version 4.*reads 3.*upgrade dqn-train"):
+    with pytest.raises(CheckpointError, match=r"newer.*version 5.*reads 4.*upgrade dqn-train"):
         load_checkpoint(path)
 
 
 def test_an_older_schema_says_that_the_format_changed(tmp_path: Path) -> None:
     path = tmp_path / "last"
     path.write_bytes(with_header(b"what was written before", SCHEMA - 1))
-    with pytest.raises(CheckpointError, match=r"an older.*version 2.*reads 3.*train again"):
+    with pytest.raises(CheckpointError, match=r"an older.*version 3.*reads 4.*train again"):
         load_checkpoint(path)
 
 
 def test_a_version_that_never_was_is_refused(saved: Path) -> None:
-    saved.write_bytes(saved.read_bytes().replace(b" 0003 ", b" 0000 ", 1))
+    saved.write_bytes(saved.read_bytes().replace(b" 0004 ", b" 0000 ", 1))
     with pytest.raises(CheckpointError):
         load_checkpoint(saved)
 

@@ -80,6 +80,7 @@ def _run(
         sampler=sampler,
         learner=learner,
         rule=merged([each.exploration for each in settings]),
+        action=np.zeros(envs.mask.shape[:2], np.int64),
         state=np.zeros((*envs.mask.shape[:2], agents[0].model.state_size), structure.dtype.name),
         exploration=Randomness(seeds, Purpose.exploration),
         replay=Randomness(seeds, Purpose.replay),

@@ -46,6 +46,7 @@ def run_data(
         "learner": {name: values[member].clone() for name, values in learner.items()},
         "stream": {name: tensor(values).cpu() for name, values in stream.items()},
         "sampler": {name: tensor(values) for name, values in sampler.items()},
+        "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
         "random": {name: getattr(run, name).state(member) for name in STREAMS},
         "places": [tuple(place) for place in run.envs.places[run.stream.rings_of(member)]],
@@ -78,6 +79,7 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: Tracker) ->
         sampler = {name: values.numpy() for name, values in data["sampler"].items()}
         run.stream.load(stream, member)
         run.sampler.load(sampler, member)
+    run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
     for name in STREAMS:
         getattr(run, name).load(data["random"][name], member)

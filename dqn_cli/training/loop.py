@@ -34,6 +34,7 @@ class Run:
     sampler: Sampler[Replay]
     learner: Learner
     rule: Exploration  # of all members; where their numbers differ it has arrays
+    action: Array  # [members, envs], chosen for the next step, once there is one
     state: Array  # [members, envs, state], what a recurrent network remembers of each episode
     exploration: Randomness
     replay: Randomness
@@ -51,7 +52,7 @@ class Tick(NamedTuple):
     now: list[Clock]
     step: Step
     ended: list[list[bool]]  # of each member's environments, whether an episode did
-    epsilon: Array  # [members, envs], or [members, 1] where all environments have the same
+    epsilon: Array  # now, [members, envs], or [members, 1] where all environments have the same
     updates: int  # that followed
     finished: list[bool]  # of each member
 
@@ -63,16 +64,19 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
     """
     structure = settings[0]  # what every member has in common is read here
     done = each(run, progress, settings, run.clocks)
+    if not run.clocks[0].steps:
+        run.action = act(structure, run, current_epsilon(settings, run))
     while min(done) < 1:
         before = run.clocks
-        epsilon = current_epsilon(settings, run)
-        action = act(structure, run, epsilon)
-        step = run.envs.step(action)
-        remember(run, action, step)
+        step = run.envs.step(run.action)
+        remember(run, step)
         ended = step.ended.tolist()
         run.clocks = advance(before, ended)
         if before[0].steps < structure.learning_starts:
             run.learning_began = run.clocks
+        # Chosen before learning, which a GPU does while the environments take their next step.
+        epsilon = current_epsilon(settings, run)
+        run.action = act(structure, run, epsilon)
         blend_targets(settings, run, before)
         updates = updates_due(structure, run, before[0])
         done = each(run, progress, settings, run.clocks)
@@ -103,11 +107,11 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
 
 
-def remember(run: Run, action: Array, step: Step) -> None:
-    """Stores what happened; a new episode begins with an empty memory."""
+def remember(run: Run, step: Step) -> None:
+    """Stores what the action led to; a new episode begins with an empty memory."""
     if run.state.size:
         run.state = np.where(step.ended[..., None], 0, run.state)
-    run.stream.append(action, step, run.state)
+    run.stream.append(run.action, step, run.state)
 
 
 def learn(settings: Sequence[Settings], run: Run, updates: int, done: Sequence[float]) -> None:

@@ -209,10 +209,10 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
         "exploration.duration=20", "replay.batch_size=2",
     )  # fmt: skip
     seen = [tick.epsilon.item() for tick in ticks(settings)]
-    assert seen[:10] == [1.0] * 10
-    assert seen[10] == pytest.approx(0.8)
-    assert seen[20] == pytest.approx(0.5)
-    assert seen[30:] == pytest.approx([0.2] * 10)
+    assert seen[:9] == [1.0] * 9  # after the first step, the second, ...
+    assert seen[9] == pytest.approx(0.8)
+    assert seen[19] == pytest.approx(0.5)
+    assert seen[29:] == pytest.approx([0.2] * 11)
 
 
 def test_a_run_is_as_far_as_its_steps_or_its_episodes_are(settings_of: Compose) -> None:
@@ -371,12 +371,17 @@ def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observa
     settings = settings_of(*words, *RECURRENT)
     _, run = build_run([settings])
     assert not run.state.any()
-    for tick in train([settings], run):
+    ticks = train([settings], run)
+    next(ticks)
+    before = run.state.astype(np.float32)
+    for tick in ticks:
         ended = tick.step.ended
-        assert not run.state[ended].any()
-        assert run.state[~ended].any(-1).all()
-        newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots]
-        np.testing.assert_array_equal(newest[None], run.state.astype(np.float32))
+        newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots][None]
+        assert not newest[ended].any()
+        np.testing.assert_array_equal(newest[~ended], before[~ended])
+        # The next action is chosen already, with what is remembered then.
+        before = run.state.astype(np.float32)
+        assert before.any(-1).all()
     run.envs.close()
     assert tick.now[0].episodes > 5
 
@@ -489,6 +494,37 @@ def test_rollouts_are_learned_from_when_they_are_full(settings_of: Compose) -> N
     assert trained == [(32, 4), (64, 4), (96, 4), (128, 4)]
 
 
+def test_the_next_action_is_chosen_before_learning_which_environments_need_not_wait_for(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(
+        "steps=30", "learning_starts=10", "train_every=2", "updates_per_train=1",
+        "replay.batch_size=4", "network.widths=[4]", "exploration=constant", "exploration.start=0",
+    )  # fmt: skip
+    _, run = build_run([settings])
+    order = list[str]()
+
+    def noted(name: str, of: Any, method: str) -> None:
+        does = getattr(of, method)
+
+        def noting(*words: Any) -> Any:
+            order.append(name)
+            return does(*words)
+
+        monkeypatch.setattr(of, method, noting)
+
+    noted("step", run.envs, "step")
+    noted("act", run.learner, "act")
+    noted("learn", run.learner, "update")
+    for tick in train([settings], run):
+        if tick.now[0].steps == 14:
+            order.clear()
+        if tick.now[0].steps == 18:
+            break
+    run.envs.close()
+    assert order == ["step", "act", "step", "act", "learn"] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "moves"),
     [
@@ -506,8 +542,8 @@ def test_acting_draws_noise_where_layers_are_noisy_alone(
     _, run = build_run([settings])
     before = run.noise.state(0)
     for tick in train([settings], run):
-        # Random actions ask no network.
-        assert (run.noise.state(0) != before) is (moves and tick.now[0].steps > 15)
+        # Random actions ask no network; the one after this step is chosen already.
+        assert (run.noise.state(0) != before) is (moves and tick.now[0].steps >= 15)
     run.envs.close()
 
 
@@ -517,9 +553,9 @@ def test_epsilon_is_told_of_each_environment(settings_of: Compose) -> None:
         "steps=30", "learning_starts=15", "network.widths=[4]", "replay.batch_size=4",
     )  # fmt: skip
     seen = [tick.epsilon.tolist() for tick in ticks(settings)]
-    assert seen[:5] == [[[1.0]]] * 5
-    assert len(seen[5:]) == 5
-    for (epsilon,) in seen[5:]:
+    assert seen[:4] == [[[1.0]]] * 4
+    assert len(seen[4:]) == 6
+    for (epsilon,) in seen[4:]:
         assert epsilon == pytest.approx([0.5, 0.5**1.5, 0.5**2])
 
 

@@ -44,8 +44,8 @@ def population(settings_of: Callable[..., Settings], preset: str, dtype: str) ->
         (agent,), run = build_run([mine])
         agents.append(agent_for(mine, agent.spaces))
         for _ in range(80):
-            action = act(mine, run, np.ones((1, 1)))
-            remember(run, action, run.envs.step(action))
+            run.action = act(mine, run, np.ones((1, 1)))
+            remember(run, run.envs.step(run.action))
         run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise))
         run.envs.close()
         members.append(run)
