@@ -33,6 +33,7 @@ def in_line() -> dict[Any, Callable[..., Any]]:
 def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
     """The traced graph in the form that machine code is made of; it computes the same."""
     turn_products(graph)
+    free_views(graph)
     spread_once(graph)
     graph.recompile()
     return graph
@@ -51,6 +52,13 @@ def turn_products(graph: fx.GraphModule) -> None:
             other = graph.graph.create_node("call_function", product.target, (y, x))
         other.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(other)  # Inductor leaves out what nobody uses
+
+
+def free_views(graph: fx.GraphModule) -> None:
+    """Lets each view copy where what it looks at lies in another order than when it was traced."""
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
 
 
 def spread_once(graph: fx.GraphModule) -> None:
@@ -91,8 +99,11 @@ def _product(x: Tensor, y: Tensor) -> Any:
 
 
 def _transposed_product(node: fx.Node) -> fx.Node | None:
-    """The matrix product that this node transposes, if nothing else uses it."""
-    if node.target not in TRANSPOSITIONS:
+    """The matrix product that this node transposes, if nothing else uses it.
+
+    None if it is transposed back: a gradient then comes in the right order as it is.
+    """
+    if node.target not in TRANSPOSITIONS or any(x.target in TRANSPOSITIONS for x in node.users):
         return None
     (source,) = node.all_input_nodes
     while source.target in VIEWS and len(source.users) == 1:

@@ -599,6 +599,34 @@ def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, p
     assert difference(plain, learned(settings, AheadOfTime(no_warning), UPDATES)) < 1e-9
 
 
+ALL = [pytest.param(preset, marks=pytest.mark.slow) for preset in PRESETS if preset != "rainbow"]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("preset", ["rainbow", *ALL])
+def test_an_update_of_the_shipped_size_can_be_compiled(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str, members: int
+) -> None:
+    # Small products are computed in line and large ones are not, so that graphs differ.
+    exported, said = list[Any](), list[str]()
+
+    def stop(program: Any, **options: Any) -> None:
+        exported.append(program)
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", stop)
+    settings = settings_of(f"agent={preset}", *without_twice(*OWN.get(preset, EACH_STEP)))
+    several = [changed(settings, f"seed={seed}") for seed in range(members)]
+    _, run = build_run(several, None, AheadOfTime(said.append))
+    for tick in train(several, run):
+        if tick.updates:
+            break
+    run.envs.close()
+    assert exported
+    assert all("far enough" in line for line in said if "warning" in line)
+
+
 PICTURES = (
     "env=pictures:Pictures-v0", "env.preprocess.stack=2", "seed=2", "network.widths=[8]",
     "replay.batch_size=4", "replay.capacity=60", *EACH_STEP, "steps=50", "learning_starts=30",

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.training.compiler import AheadOfTime, cache_folder
-from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, rewritten
+from dqn_cli.training.rewrites import ONCE, SPREAD, TINY, in_line, rewritten, turn_products
 
 DOUBLE = torch.float64
 
@@ -100,7 +100,35 @@ def test_other_products_are_left_as_they_are(function: Any) -> None:
     inputs = normal(50, 60), normal(60, 40)
     graph = traced(function, *inputs)
     before = graph.code
-    assert rewritten(graph).code == before
+    turn_products(graph)
+    graph.recompile()
+    assert graph.code == before
+
+
+def noisy_gradient(weight: Tensor, scale: Tensor, noise: Tensor, x: Tensor) -> Tensor:
+    """Of weights [outputs, inputs] and of the scales of their noise, used transposed, as a row."""
+    weight, scale = (each.detach().requires_grad_() for each in (weight, scale))
+    loss = (x @ (weight.T + scale.T * noise)).sin().sum()
+    return torch.cat([each.view(-1) for each in torch.autograd.grad(loss, (weight, scale))])
+
+
+def test_a_gradient_that_comes_as_it_is_stored_is_left_alone_and_can_be_exported() -> None:
+    inputs = normal(50, 200), normal(50, 200), normal(200, 50), normal(7, 200)
+    graph = traced(noisy_gradient, *inputs)
+    before = products(graph)
+    assert products(rewritten(graph)) == before == [(7, 50), (50, 200)]
+    exported = torch.export.export(graph, inputs).module()
+    torch.testing.assert_close(exported(*inputs), noisy_gradient(*inputs))
+
+
+def test_what_is_looked_at_may_lie_in_another_order_than_when_it_was_traced() -> None:
+    def scaled_row(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        return ((x @ y).T * scale).T.view(-1)
+
+    inputs = normal(50, 7), normal(7, 200), normal(200, 50)
+    graph = traced(scaled_row, *inputs)
+    exported = torch.export.export(rewritten(graph), inputs).module()
+    torch.testing.assert_close(exported(*inputs), scaled_row(*inputs))
 
 
 def scaled(x: Tensor, scale: Tensor) -> Tensor:
