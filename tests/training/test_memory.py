@@ -126,6 +126,12 @@ def test_what_the_kernel_gives_back_when_asked_is_free(cgroup: Path) -> None:
     assert free_bytes() == 4 * GIGABYTE
 
 
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a run in this process asked for, another process inherits nothing of it."""
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+
+
 BLOCKS = """
 import psutil, resource, torch
 from dqn_cli.training.memory import keep_large_blocks
@@ -147,7 +153,7 @@ print(*(now - then for now, then in zip(taken(), before)))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_large_blocks_that_are_freed_serve_again() -> None:
+def test_large_blocks_that_are_freed_serve_again(unasked: None) -> None:
     # Or dozens of them stay, though each is freed before the next is asked for; or each comes anew
     # from the system, in thousands of pages.
     command = [sys.executable, "-c", BLOCKS]
@@ -170,7 +176,7 @@ finally:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_a_run_asks_for_it_before_its_first_tensor(in_folder: Path) -> None:
+def test_a_run_asks_for_it_before_its_first_tensor(in_folder: Path, unasked: None) -> None:
     words = ["steps=20", "network.widths=[4]", "eval.episodes=1", "hydra.run.dir=run"]
     command = [sys.executable, "-c", A_RUN, *words]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
