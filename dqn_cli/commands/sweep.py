@@ -1,10 +1,11 @@
-"""The end of a sweep: one table of all its jobs, best first, and the same as sweep.csv."""
+"""The end of a sweep: a table of all its jobs, the same as sweep.csv, and one over its seeds."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from dqn_cli.evaluation.report import figure
+from dqn_cli.evaluation.report import figure, interval
+from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_atomically
 
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
@@ -28,6 +30,8 @@ def report_sweep(folder: Path) -> None:
     _write(rows, overridden, folder / "sweep.csv")
     varied = [key for key in overridden if len({row.get(key) for row in rows}) > 1]
     _print(rows, varied or overridden)
+    if "seed" in varied:
+        _print_over_seeds(rows, [key for key in varied if key != "seed"])
     print(f"also in {folder / 'sweep.csv'}", flush=True)
 
 
@@ -54,14 +58,37 @@ def _print(rows: list[dict[str, Any]], swept: list[str]) -> None:
         table.add_column(heading, justify="right" if heading in ("score", "seconds") else "left")
     for row in rows:
         known = row["score"] is not None
-        bounds = [figure(row[name]) for name in ("score_ci_low", "score_ci_high") if known]
         table.add_row(
             str(row["job"]),
             *(str(row.get(key, "-")) for key in swept),
             figure(row["score"]) if known else "-",
-            rf"\[{', '.join(bounds)}]" if known else "-",
+            interval([row["score_ci_low"], row["score_ci_high"]]) if known else "-",
             row["status"],
             f"{row['seconds']:.0f}" if row["seconds"] is not None else "-",
+        )
+    Console().print(table)
+
+
+def _print_over_seeds(rows: list[dict[str, Any]], chosen: list[str]) -> None:
+    """What several seeds of one choice came to together, best first."""
+    choices: dict[tuple[str, ...], list[float | None]] = defaultdict(list)
+    for row in rows:
+        choices[tuple(str(row.get(key, "-")) for key in chosen)].append(row["score"])
+    known = {choice: [x for x in all_ if x is not None] for choice, all_ in choices.items()}
+    several = {choice: summarize(scores) for choice, scores in known.items() if len(scores) > 1}
+    if not several:
+        return
+    table = Table(caption="iqm: mean of the middle half, with its 95 % interval")
+    for heading in (*chosen, "seeds", "iqm", "interval", "worst"):
+        table.add_column(heading, justify="right" if heading in ("iqm", "worst") else "left")
+    for choice, found in sorted(several.items(), key=lambda item: -item[1].iqm):
+        ended, tried = len(known[choice]), len(choices[choice])
+        table.add_row(
+            *choice,
+            str(tried) if ended == tried else f"{ended} of {tried}",
+            figure(found.iqm),
+            interval(found.iqm_ci95),
+            figure(found.min),
         )
     Console().print(table)
 

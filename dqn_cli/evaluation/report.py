@@ -36,6 +36,11 @@ def figure(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def interval(bounds: Sequence[float]) -> str:
+    """Both bounds, for a cell of a table: rich takes a plain bracket for markup."""
+    return rf"\[{', '.join(map(figure, bounds))}]"
+
+
 def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
     """One row for each report; the checkpoints are named above, where there is room for a path."""
     # Cut figures are worse than wrapped lines: the table may be wider than the terminal.
@@ -45,11 +50,10 @@ def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for number, report in enumerate(reports, start=1):
         console.print(f"{number}: {report['checkpoint']} ({report['env']})", markup=False)
-        low, high = report["iqm_ci95"]
         table.add_row(
             str(number),
             *(figure(report[name]) for name in ("mean", "std", "iqm")),
-            rf"\[{figure(low)}, {figure(high)}]",
+            interval(report["iqm_ci95"]),
             *(figure(report[name]) for name in ("min", "max")),
             f"{sum(report['lengths']) / len(report['lengths']):.1f}",
             str(report["episodes"]),

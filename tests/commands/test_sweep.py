@@ -41,6 +41,37 @@ def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(
     assert "steps" not in shown.split("score")[0]  # what all jobs share sets none apart
 
 
+def test_choices_are_compared_over_their_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {"dqn": [1.0, 2.0, 3.0, 30.0], "double": [20.0, 30.0, 40.0, None]}
+    for update, means in scores.items():
+        for seed, mean in enumerate(means):
+            overrides = [f"update={update}", f"seed={seed}", "steps=5"]
+            job(tmp_path, len(list(tmp_path.iterdir())), overrides, mean)
+    report_sweep(tmp_path)
+    over_seeds = capsys.readouterr().out.split("score: ")[1].splitlines()
+    double, dqn = (line.split("│")[1:] for line in over_seeds if line.startswith("│"))
+    assert [cell.strip() for cell in double] == [
+        "double",
+        "3 of 4",
+        "30.0",
+        "[20.0, 40.0]",
+        "20.0",
+        "",
+    ]
+    assert [cell.strip() for cell in dqn[:3]] == ["dqn", "4", "2.50"]
+
+
+def test_one_seed_of_each_choice_is_not_compared_over_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path, 0, ["update=dqn", "seed=0"], 10.0)
+    job(tmp_path, 1, ["update=double", "seed=1"], 20.0)
+    report_sweep(tmp_path)
+    assert "iqm" not in capsys.readouterr().out
+
+
 def test_a_sweep_without_jobs_says_nothing(tmp_path: Path) -> None:
     report_sweep(tmp_path)
     assert not (tmp_path / "sweep.csv").exists()
