@@ -42,7 +42,10 @@ def interval(bounds: Sequence[float]) -> str:
 
 
 def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
-    """One row for each report; the checkpoints are named above, where there is room for a path."""
+    """One row for each report, and what those of one environment come to together.
+
+    The checkpoints are named above, where there is room for a path.
+    """
     # Cut figures are worse than wrapped lines: the table may be wider than the terminal.
     console = Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
     table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
@@ -59,3 +62,9 @@ def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
             str(report["episodes"]),
         )
     console.print(table)
+    if len(reports) > 1 and len({report["env"] for report in reports}) == 1:
+        together = summarize([report["mean"] for report in reports])
+        console.print(
+            f"together: iqm of their means {figure(together.iqm)} {interval(together.iqm_ci95)},"
+            f" worst {figure(together.min)}"
+        )

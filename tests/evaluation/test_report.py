@@ -46,6 +46,17 @@ def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str])
     assert rows[-2][-4:] == ["1.00", "9.00", "2.5", "4"]
 
 
+def test_reports_of_one_environment_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    several = [report(mean, mean) for mean in (1, 2, 3, 50)]
+    print_table(several)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("together: iqm of their means 2.50 [1.00, 50.0]")
+    assert last.endswith(", worst 1.00")
+    for alone in (several[:1], [several[0], several[1] | {"env": "CartPole-v1"}]):
+        print_table(alone)
+        assert "together" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])
 def test_no_figure_is_cut_short_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worst: float
