@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# What the processor can do; nothing is said by releases of PyTorch that do not know.
+PROCESSOR: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -22,7 +24,7 @@ def _large(processor: Mapping[str, Any]) -> float:
     return 2**22 if is_amd and processor.get("avx512_f") else math.inf
 
 
-LARGE = _large(torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {})
+LARGE = _large(PROCESSOR)
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from dqn_cli.agent.clock import crossings
-from dqn_cli.agent.networks import Mlp
 from dqn_cli.envs.building import EnvironmentFailure
 from dqn_cli.replay.views import observations
 from dqn_cli.training import checkpoints
+from dqn_cli.training.advice import advice
 from dqn_cli.training.building import build_run, can_compile, thread_count, worth_compiling
 from dqn_cli.training.compiler import AheadOfTime, uncompiled
 from dqn_cli.training.display import Display
@@ -237,13 +237,6 @@ class Session:
             f" {whose}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
             f" {disk:,.1f} MB in {folder}"
         )
-        if len(run.envs.spaces.observation_shape) > 2 and type(structure.network) is Mlp:
-            display.say(
-                f"warning: observations are images {list(run.envs.spaces.observation_shape)}, and"
-                " network=mlp sees no neighbourhood in them: network=nature or minatar does"
-            )
-        if structure.learning_starts >= structure.steps:
-            display.say(
-                f"warning: nothing will be learned: learning_starts={structure.learning_starts}"
-                f" is not below steps={structure.steps}"
-            )
+        device = run.learner.state.parameters.device.type
+        for line in advice(structure, run.envs.spaces.observation_shape, device):
+            display.say(line)
