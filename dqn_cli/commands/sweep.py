@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +70,25 @@ def _print(rows: list[dict[str, Any]], swept: list[str]) -> None:
 
 
 def _print_over_seeds(rows: list[dict[str, Any]], chosen: list[str]) -> None:
-    """What several seeds of one choice came to together, best first."""
-    choices: dict[tuple[str, ...], list[float | None]] = defaultdict(list)
+    """What several seeds of one choice came to together, best first, once they are finished."""
+    scores: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    tried: Counter[tuple[str, ...]] = Counter()
     for row in rows:
-        choices[tuple(str(row.get(key, "-")) for key in chosen)].append(row["score"])
-    known = {choice: [x for x in all_ if x is not None] for choice, all_ in choices.items()}
-    several = {choice: summarize(scores) for choice, scores in known.items() if len(scores) > 1}
+        choice = tuple(str(row.get(key, "-")) for key in chosen)
+        tried[choice] += 1
+        if row["status"] == "finished" and row["score"] is not None:
+            scores[choice].append(row["score"])
+    several = {choice: summarize(found) for choice, found in scores.items() if len(found) > 1}
     if not several:
         return
     table = Table(caption="iqm: mean of the middle half, with its 95 % interval")
     for heading in (*chosen, "seeds", "iqm", "interval", "worst"):
         table.add_column(heading, justify="right" if heading in ("iqm", "worst") else "left")
     for choice, found in sorted(several.items(), key=lambda item: -item[1].iqm):
-        ended, tried = len(known[choice]), len(choices[choice])
+        ended, begun = len(scores[choice]), tried[choice]
         table.add_row(
             *choice,
-            str(tried) if ended == tried else f"{ended} of {tried}",
+            str(ended) if ended == begun else f"{ended} of {begun}",
             figure(found.iqm),
             interval(found.iqm_ci95),
             figure(found.min),

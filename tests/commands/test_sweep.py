@@ -9,14 +9,20 @@ import pytest
 from dqn_cli.commands.sweep import report_sweep
 
 
-def job(sweep: Path, number: int, overrides: list[str], mean: float | None) -> None:
+def job(
+    sweep: Path,
+    number: int,
+    overrides: list[str],
+    mean: float | None,
+    status: str = "finished",
+) -> None:
     folder = sweep / f"{number}_job"
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {o}\n" for o in overrides))
     (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{job: {{num: {number}}}}}\n")
     if mean is not None:
         best = {"mean": mean, "mean_ci95": [mean - 1, mean + 1]}
-        result = {"status": "finished", "seconds": {"total": 2.0}, "best": best}
+        result = {"status": status, "seconds": {"total": 2.0}, "best": best}
         (folder / "result.json").write_text(json.dumps(result))
 
 
@@ -49,12 +55,13 @@ def test_choices_are_compared_over_their_seeds(
         for seed, mean in enumerate(means):
             overrides = [f"update={update}", f"seed={seed}", "steps=5"]
             job(tmp_path, len(list(tmp_path.iterdir())), overrides, mean)
+    job(tmp_path, 8, ["update=double", "seed=4", "steps=5"], -1.0, "interrupted")
     report_sweep(tmp_path)
     over_seeds = capsys.readouterr().out.split("score: ")[1].splitlines()
     double, dqn = (line.split("│")[1:] for line in over_seeds if line.startswith("│"))
     assert [cell.strip() for cell in double] == [
         "double",
-        "3 of 4",
+        "3 of 5",
         "30.0",
         "[20.0, 40.0]",
         "20.0",
