@@ -131,6 +131,10 @@ TOLERANCE = {
 
 NOISIEST = ("per", "munchausen_iqn", "drqn")
 
+# Each operator, head and way of sampling by itself; what is composed of these takes longer.
+PARTS = ("dqn", "double", "per", "n_step", "noisy", "c51", "qr", "iqn", "munchausen", "pqn")
+COMPOSED = [pytest.param(name, marks=pytest.mark.slow) for name in OPERATORS if name not in PARTS]
+
 
 @pytest.fixture(autouse=True)
 def known_mdp() -> Iterator[None]:
@@ -155,7 +159,7 @@ def learned(settings: Settings, seeds: int) -> Array:
     return q.mean(0).detach().numpy().astype(float)
 
 
-@pytest.mark.parametrize("preset", OPERATORS)
+@pytest.mark.parametrize("preset", [*PARTS, *COMPOSED])
 def test_a_preset_converges_to_the_fixed_point_of_its_operator(
     settings_of: Callable[..., Settings], preset: str
 ) -> None:

@@ -162,6 +162,8 @@ def test_after_t_steps_adams_corrections_are_one_less_the_power_of_each_beta(ada
     betas = [adam.beta1, adam.beta2]
     one = torch.ones(1, dtype=torch.float64)
     for count, after in enumerate(steps(adam, one, wavy, repeat(1.0, 10_000)), 1):
+        if count > 100 and count % 100:
+            continue
         # 1 - exp(t log(beta)), which loses no digits where the power is close to 1
         expected = [-math.expm1(count * math.log(beta)) if beta else 1.0 for beta in betas]
         assert after.corrections.tolist() == pytest.approx(expected, rel=1e-12, abs=0)

@@ -21,9 +21,17 @@ PROTOCOLS = sorted(path.stem for path in (config_folder() / "protocol").glob("*.
 PONG = "env=ALE/Pong-v5"
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_protocol_goes_with_every_agent_on_a_game(
+# Every preset with the usual protocol, and every protocol with presets as unlike as can be.
+TOGETHER = [("nature", preset) for preset in PRESETS] + [
+    (protocol, preset)
+    for protocol in PROTOCOLS
+    for preset in ("dqn", "pqn", "drqn", "btr")
+    if protocol != "nature"
+]
+
+
+@pytest.mark.parametrize(("protocol", "preset"), TOGETHER)
+def test_protocols_and_agents_go_together_on_a_game(
     settings_of: Compose, protocol: str, preset: str
 ) -> None:
     pytest.importorskip("ale_py")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -14,6 +15,7 @@ from dqn_cli.agent.exploration import Constant
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.config import registry
 from dqn_cli.config.paths import config_folder
+from dqn_cli.config.stored import stored_settings
 from dqn_cli.training.settings import Settings, plain
 
 Compose = Callable[..., Settings]
@@ -34,7 +36,9 @@ def test_there_are_choices() -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_file_is_a_valid_choice(settings_of: Compose, choice: str) -> None:
+def test_every_file_is_a_valid_choice_that_comes_back_as_it_was(
+    settings_of: Compose, choice: str
+) -> None:
     group, _, name = choice.partition("=")
     settings = settings_of(choice, *NEEDED.get(choice, ()))
     if group == "env":
@@ -43,6 +47,11 @@ def test_every_file_is_a_valid_choice(settings_of: Compose, choice: str) -> None
         location = registry.SCHEMAS[f"{group}/base_{name}"]
         part = settings.env.preprocess if group == "protocol" else getattr(settings, group)
         assert type(part).__name__ == location.partition(":")[2]
+    data = plain(settings)
+    assert json.loads(json.dumps(data)) == data
+    again = stored_settings(data)
+    assert again == settings
+    assert plain(again) == data
 
 
 @pytest.mark.parametrize("schema", [name for name in registry.SCHEMAS if "/" in name])

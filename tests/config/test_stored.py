@@ -1,32 +1,16 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import NEEDED
 
 from dqn_cli.config.errors import explain
-from dqn_cli.config.paths import config_folder
 from dqn_cli.config.stored import CHANGEABLE, stored_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.training.settings import Device, Settings, plain
 
 Compose = Callable[..., Settings]
-
-FILES = sorted(config_folder().glob("*/*.yaml"))
-CHOICES = [f"{file.parent.name}={file.stem}".replace("exper", "+exper") for file in FILES]
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_comes_back_as_it_was(settings_of: Compose, choice: str) -> None:
-    settings = settings_of(choice, *NEEDED.get(choice, ()))
-    data = plain(settings)
-    assert json.loads(json.dumps(data)) == data
-    again = stored_settings(data)
-    assert again == settings
-    assert plain(again) == data
 
 
 @pytest.mark.parametrize(
