@@ -70,24 +70,16 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
 
 def runs_at(path: Path) -> list[Found]:
     """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
-    from omegaconf import OmegaConf
-
+    from dqn_cli.config import notes
     from dqn_cli.config.validation import ConfigError
 
     if not path.is_dir():
         raise ConfigError(f"no run at {path}")
-    folders = [path] if (path / ".hydra").is_dir() else sorted(path.glob("*/"))
-    runs = [folder for folder in folders if (folder / ".hydra" / "config.yaml").is_file()]
+    folders = [path] if notes.is_run(path) else sorted(path.glob("*/"))
+    runs = [folder for folder in folders if notes.is_run(folder)]
     if not runs:
         raise ConfigError(f"no run in {path}")
-    found = []
-    for folder in runs:
-        overrides = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-        assert isinstance(overrides, list)
-        pairs = (str(override).lstrip("+").partition("=") for override in overrides)
-        env = str(OmegaConf.load(folder / ".hydra" / "config.yaml").env.id)
-        found.append(Found(folder, env, {key: value for key, _, value in pairs}))
-    return found
+    return [Found(run, notes.env_id(run), notes.chosen(run)) for run in runs]
 
 
 def varied_keys(runs: Sequence[Found]) -> list[str]:

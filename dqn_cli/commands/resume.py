@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Linear
 from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
 from dqn_cli.commands.job import closing_words
 from dqn_cli.commands.sweep import report_sweep
+from dqn_cli.config import notes
 from dqn_cli.config.stored import stored_settings
 from dqn_cli.policies import check_imported
 from dqn_cli.training.checkpoints import FOLDER, load_last
@@ -104,10 +103,8 @@ def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[st
     before = stored_settings(data["settings"])
     settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
     check_imported(settings, modules)
-    typed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    assert isinstance(typed, list)
-    number = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.job.num")
-    return Job(settings, folder, [*map(str, typed), *overrides], number or 0, resumes=True)
+    words = [*notes.typed(folder), *overrides]
+    return Job(settings, folder, words, notes.job_number(folder), resumes=True)
 
 
 def with_schedule_of(before: Settings, now: Settings) -> Settings:

@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from dqn_cli.config import notes
 from dqn_cli.evaluation.report import figure, interval
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_atomically
@@ -22,7 +22,7 @@ COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", 
 
 def report_sweep(folder: Path) -> None:
     """Prints the table and writes the file, whatever became of the jobs."""
-    rows = [_row(job, folder) for job in folder.iterdir() if (job / ".hydra").is_dir()]
+    rows = [_row(job, folder) for job in folder.iterdir() if notes.is_run(job)]
     if not rows:
         return
     rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0), row["job"]))
@@ -36,12 +36,8 @@ def report_sweep(folder: Path) -> None:
 
 
 def _row(job: Path, folder: Path) -> dict[str, Any]:
-    overrides = OmegaConf.to_container(OmegaConf.load(job / ".hydra" / "overrides.yaml"))
-    assert isinstance(overrides, list)
-    pairs = (str(override).partition("=") for override in overrides)
-    row: dict[str, Any] = {key.lstrip("+"): value for key, _, value in pairs}
-    number = OmegaConf.load(job / ".hydra" / "hydra.yaml").hydra.job.num
-    row |= dict.fromkeys(COLUMNS) | {"job": number, "folder": job.name, "status": "failed"}
+    row: dict[str, Any] = {**notes.chosen(job), **dict.fromkeys(COLUMNS)}
+    row |= {"job": notes.job_number(job), "folder": job.name, "status": "failed"}
     result_file = job / "result.json"
     if result_file.is_file():
         result = json.loads(result_file.read_text())

@@ -14,10 +14,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dqn_cli.config.notes import is_run
 from dqn_cli.config.validation import ConfigError, settings_from
 
 LONGEST_NAME = 120
-RUN_FILE = ".hydra"  # a folder that holds one holds a run, finished or not
 
 
 def register_resolvers() -> None:
@@ -85,7 +85,7 @@ def claim(folder: Path, typed: bool) -> Path:
     """
     try:
         if typed:
-            if (folder / RUN_FILE).exists() or (folder / "multirun.yaml").exists():
+            if is_run(folder) or (folder / "multirun.yaml").exists():
                 raise ConfigError(
                     f"{folder} holds a run already: choose another folder,"
                     f" or go on with it by resume={folder}"
