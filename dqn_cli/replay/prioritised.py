@@ -116,7 +116,8 @@ class PrioritisedSampler(Sampler[Prioritised]):
 
     def _write(self, memory: Priorities, picked: Picked, error: Values) -> None:
         tree, largest, alpha, eps, *_ = memory
-        priority = (cast(error, "float64") + eps) ** alpha  # [members, batch]
+        # Rounding leaves the loss of a distribution that fits a little below 0.
+        priority = (cast(error, "float64").clip(0) + eps) ** alpha  # [members, batch]
         on = library(priority)
         # A run whose loss explodes is ended in words elsewhere; the tree stays whole until then.
         priority = on.where(on.isfinite(priority), priority, largest[:, None])

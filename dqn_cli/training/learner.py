@@ -108,9 +108,10 @@ class Learner:
             (own if member is None else own[member]).copy_(other)
 
     def reset(self, weights: Iterable[np.random.Generator], spared: Sequence[bool]) -> None:
-        """Draws the network's last layers anew and forgets their moments (Nikishin et al. 2022).
+        """Draws the last layers anew and starts the optimiser anew (Nikishin et al. 2022).
 
-        Members that are `spared` keep theirs.
+        All moments are forgotten, since one correction of their bias is for all parameters. Members
+        that are `spared` keep theirs.
         """
         last = torch.cat(
             [
@@ -118,13 +119,15 @@ class Learner:
                 for name, parameter in self._model.layout.items()
             ]
         ).to(self._like.device)  # [size]
-        last = last & ~torch.tensor(spared, device=self._like.device)[:, None]  # [members, size]
+        kept = torch.tensor(spared, device=self._like.device)[:, None]  # [members, 1]
+        last = last & ~kept  # [members, size]
         fresh, state = self._drawn(weights), self.state
         self.load(
             state._replace(
                 parameters=torch.where(last, fresh, state.parameters),
                 target=torch.where(last, fresh, state.target),
-                moments=state.moments * ~last[:, None],
+                moments=state.moments * kept[..., None],
+                corrections=state.corrections * kept,
             )
         )
 

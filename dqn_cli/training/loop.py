@@ -159,11 +159,13 @@ def in_step(settings: Sequence[Settings]) -> bool:
 
 def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     """How many updates this step calls for; none until learning starts and a batch is there."""
-    steps, stream = run.clocks[0].steps, run.stream
-    trainings = crossings(before.steps, steps, settings.train_every)
-    # By the steps stored and not by what can be sampled, which depends on where episodes end.
-    stored = (stream.appends - stream.window + 1) * stream.envs
-    if steps <= settings.learning_starts or stored < settings.replay.batch_size:
+    stream = run.stream
+    trainings = crossings(before.steps, run.clocks[0].steps, settings.train_every)
+    # By what was stored and not by the run's steps: one that goes on without its replay fills it
+    # first. Nor by what can be sampled, which depends on where episodes end.
+    collected = stream.appends * stream.envs
+    stored = collected - (stream.window - 1) * stream.envs
+    if collected <= settings.learning_starts or stored < settings.replay.batch_size:
         return 0
     return trainings * settings.updates_per_train
 

@@ -385,6 +385,14 @@ def test_what_an_update_finds_elsewhere_is_read_when_the_next_batch_is_drawn(cou
             assert same_contents(*(kept_of(each.stream, each) for each in (at_once, late)))
 
 
+def test_a_loss_below_0_is_rounding_and_counts_as_0() -> None:
+    sampler = sampler_of(stream_of_three(), 3, alpha=0.5, eps=1e-6, priority=Priority.loss)
+    sampled(sampler, middles())
+    learn(sampler, np.array([[-4e-6, 0.0, 1e-3]]), np.zeros((1, 3)))
+    leaves = sampler.memory.tree.leaves[0, :3]
+    assert leaves == pytest.approx([1e-3, 1e-3, (1e-3 + 1e-6) ** 0.5])
+
+
 @pytest.mark.parametrize("error", [np.nan, np.inf])
 def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> None:
     # The run fails with words of its own when its parameters are looked at.

@@ -192,6 +192,17 @@ def test_without_replay_a_run_goes_on_with_an_empty_buffer(
     assert torch.isfinite(run.learner.state.parameters).all()
 
 
+def test_without_replay_learning_waits_until_as_much_is_there_as_at_first(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    settings = settings_of(*SMALL, "learning_starts=60", "steps=400", "checkpoint.replay=false")
+    half = advanced(settings, 100)
+    run = resumed([settings], [through_a_file(tmp_path, data_of(half))]).run
+    began = [tick.now[0].steps for tick in train([settings], run) if tick.updates]
+    run.envs.close()
+    assert 160 < began[0] <= 160 + settings.train_every
+
+
 def test_a_recurrent_runs_memory_is_in_its_checkpoint(settings_of: Compose, tmp_path: Path) -> None:
     settings = settings_of("agent=drqn", *RECURRENT, *SMALL)
     training = advanced(settings, 100)

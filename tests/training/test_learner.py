@@ -475,7 +475,7 @@ def named(learning: Learner, vector: Tensor) -> dict[str, Tensor]:
     ],
     ids=["mlp", "rainbow", "iqn", "gru"],
 )
-def test_a_reset_changes_the_streams_alone(
+def test_a_reset_changes_the_streams_alone_and_the_optimiser_starts_anew(
     network: Network, head: Head, last: str | tuple[str, ...]
 ) -> None:
     learning = one(3, network, head=head)
@@ -493,13 +493,10 @@ def test_a_reset_changes_the_streams_alone(
         old, new = (named(learning, getattr(state, which)[0]) for state in (before, after))
         for name, tensor in new.items():
             assert torch.equal(tensor, (expected if name.startswith(last) else old)[name]), name
-    assert before.moments.abs().sum() > 0
-    for old_moment, new_moment in zip(before.moments[0], after.moments[0], strict=True):
-        old, new = named(learning, old_moment), named(learning, new_moment)
-        for name, tensor in new.items():
-            kept = torch.zeros_like(tensor) if name.startswith(last) else old[name]
-            assert torch.equal(tensor, kept), name
-    assert torch.equal(after.corrections, before.corrections)
+    # Zero moments with the correction of old ones would make the first steps many times too long.
+    for old, new in ((before.moments, after.moments), (before.corrections, after.corrections)):
+        assert old.abs().sum() > 0
+        assert not new.any()
 
 
 def test_each_reset_draws_anew_and_each_member_its_own() -> None:
@@ -586,7 +583,8 @@ def test_spectral_directions_become_singular_vectors_while_learning() -> None:
 
 
 def test_all_that_changes_the_state_changes_it_in_place() -> None:
-    learning = one()
+    learning, other = one(), one(7)
+    updated(other, 3)
     kept, state = tuple(learning.state), learning.state
     places = [tensor.data_ptr() for tensor in kept]
     for change, changed in (
@@ -594,9 +592,9 @@ def test_all_that_changes_the_state_changes_it_in_place() -> None:
         (lambda: learning.blend_target([0.5]), {"target"}),
         (
             lambda: learning.reset(Randomness([0], Purpose.resets), [False]),
-            {"parameters", "target", "moments"},
+            {"parameters", "target", "moments", "corrections"},
         ),
-        (lambda: learning.load(one(7).state), set(LearnerState._fields)),
+        (lambda: learning.load(other.state), set(LearnerState._fields)),
     ):
         before = copied(state)
         change()
