@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from dqn_cli.evaluation.policy import GreedyPolicy
 from dqn_cli.evaluation.report import SCHEMA, report_of
 from dqn_cli.evaluation.rollout import play
 from dqn_cli.evaluation.video import film
-from dqn_cli.storage import CheckpointError, load_checkpoint, sha256, write_json
+from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
 from dqn_cli.training.building import thread_count
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.provenance import versions
@@ -79,7 +80,11 @@ class Policy:
         self._fresh = True
 
     def __call__(self, observation: Any, action_mask: Any = None) -> int | NDArray[np.int64]:
-        """The best legal action, as the environment takes it."""
+        """The best legal action, as the environment takes it.
+
+        `action_mask` [actions] says what is legal. ValueError if the observation has another shape
+        than those that it was trained on.
+        """
         spaces = self._policy.model.spaces
         obs = np.asarray(observation, np.float32)
         if spaces.one_hot and obs.ndim == 0:
@@ -87,7 +92,10 @@ class Policy:
         mask = np.ones((1, spaces.actions), bool)
         if action_mask is not None:
             mask = np.asarray(action_mask, bool).reshape(mask.shape)
-        row = obs.reshape(1, *spaces.observation_shape)
+        shape = spaces.observation_shape
+        if obs.size != math.prod(shape) or (obs.ndim == len(shape) and obs.shape != shape):
+            raise ValueError(f"the observation has shape {obs.shape}; this policy takes {shape}")
+        row = obs.reshape(1, *shape)  # [1, *shape]
         index = self._policy(row, mask, np.array([self._fresh]))[0]
         self._fresh = False
         return spaces.action(int(index))
@@ -100,7 +108,7 @@ def load_policy(path: str | Path) -> Policy:
 
 
 def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[str, Any]:
-    """Plays fresh episodes greedily and writes evaluation.json beside the checkpoint.
+    """Plays fresh episodes greedily and says what came of them, as evaluation.json has it.
 
     The environment is the checkpoint's own; one of a `module:Id` is only made if `modules` names
     that module, since a file must not choose what code runs.
@@ -135,12 +143,18 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
         "versions": versions(),
     } | report_of(played)
     report["human_normalised"] = human_normalised(settings.env.id, report["mean"])
-    write_json(path.with_name("evaluation.json"), report)
     return report
 
 
+def report_path(checkpoint: Path) -> Path:
+    """Where its evaluation is written: evaluation.json is of the one that a run's folder means."""
+    is_best = checkpoint.name == "best" or not checkpoint.with_name("best").is_file()
+    meant = is_best and checkpoint.name in ("best", "last")
+    return checkpoint.with_name(f"evaluation{'' if meant else f'_{checkpoint.name}'}.json")
+
+
 def record(path: Path, seed: int) -> Path:
-    """Films the first of the episodes that `judge` plays, beside the checkpoint."""
+    """Films the first of the episodes that `judge` plays (of native games: one like it)."""
     settings, policy = open_policy(path)
     seed_of = episode_seeds(seed, PURPOSE, 0)
     return film(policy, settings.env, seed_of, settings.eval.max_episode_steps, path.parent)

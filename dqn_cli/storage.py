@@ -52,7 +52,8 @@ def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(data), file)
         except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(f"could not write {path}: {_first_line(error)}") from error
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise OSError(f"could not write {path}: {_first_line(reason)}") from error
         header = _header(_checksum(file))
         file.seek(0)
         file.write(header)

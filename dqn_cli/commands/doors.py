@@ -78,7 +78,8 @@ def import_all(modules: Sequence[str]) -> None:
     for module in modules:
         try:
             import_module(module)
-        except ImportError as error:
-            raise ImportError(f"import={module}: {error}") from error
+        except Exception as error:  # whatever its own code raises
+            name = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            raise ImportError(f"import={module}: {name}{error}") from error
         if module not in imported:
             imported.append(module)

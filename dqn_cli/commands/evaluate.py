@@ -75,7 +75,10 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
 
 
 def checkpoints_named(text: str) -> list[Path]:
-    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`."""
+    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`.
+
+    What a pattern meets beside them, such as a job that failed before its first, is left out.
+    """
     from dqn_cli.policies import checkpoint_at
     from dqn_cli.storage import CheckpointError
 
@@ -85,12 +88,24 @@ def checkpoints_named(text: str) -> list[Path]:
     names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
     found: list[Path] = []
     for name in names:
-        matches = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207
-        # A pattern over a sweep also meets its table: only what can be a checkpoint is meant.
-        matches = [m for m in matches if m == name or Path(m).is_dir() or _is_checkpoint(Path(m))]
-        if not matches:
+        if not glob.has_magic(name):
+            found.append(checkpoint_at(Path(name)))
+            continue
+        matches = [Path(match) for match in sorted(glob.glob(name))]  # noqa: PTH207
+        meant = [path for path in matches if path.is_dir() or _is_checkpoint(path)]
+        if not meant:
             raise CheckpointError(f"nothing matches {name}")
-        found += [checkpoint_at(Path(match)) for match in matches]
+        missing: list[str] = []
+        before = len(found)
+        for path in meant:
+            try:
+                found.append(checkpoint_at(path))
+            except CheckpointError as error:
+                missing.append(str(error))
+        if len(found) == before:
+            raise CheckpointError(missing[0])
+        for reason in missing:
+            print(f"left out: {reason}", file=sys.stderr)
     return found
 
 
@@ -99,12 +114,15 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
-    """Plays, prints one table and writes evaluation.json beside each checkpoint."""
+    """Plays, prints one table and writes each evaluation beside its checkpoint."""
     from dqn_cli.evaluation.report import print_table
-    from dqn_cli.policies import judge, record
+    from dqn_cli.policies import judge, record, report_path
+    from dqn_cli.storage import write_json
 
     reports = [judge(path, request.episodes, request.seed, modules) for path in paths]
-    print_table(reports)
+    print_table(reports)  # first, for whoever can't write where the checkpoints are
+    for path, report in zip(paths, reports, strict=True):
+        write_json(report_path(path), report)
     if request.video:
         for path in paths:
             print(f"film: {record(path, request.seed)}")

@@ -51,21 +51,37 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
 
 
 def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
-    """Draws every run found at the paths; ConfigError or ValueError says what is missing."""
-    from dqn_cli.config.validation import ConfigError
+    """Draws every run found at the paths; ConfigError or ValueError says what is missing.
+
+    Of several runs those that have nothing to draw, such as failed ones, are left out.
+    """
+    from dqn_cli.config.validation import ConfigError, near
     from dqn_cli.evaluation.curves import bands, draw, label_of, read_curve
 
     if x not in ("steps", "seconds"):
         raise ConfigError(f"x={x} is not valid: it must be steps or seconds")
+    if not paths:
+        raise ConfigError("name what to draw: the folder of a run or of a sweep")
     found = [run for path in paths for run in runs_at(path)]
-    envs = sorted({run.env for run in found})
+    keys = {"env"}.union(*(run.overrides for run in found))
+    if by and by not in keys:
+        raise ConfigError(f"by={by}: no run was started with it{near(by, sorted(keys))}")
     varied = [by] if by else varied_keys(found)
-    curves = [
-        read_curve(run.folder, label_of({"env": run.env} | run.overrides, varied) or run.env)
-        for run in found
-    ]
-    draw(bands(curves, x), x, ", ".join(envs), out)
-    print(f"{len(found)} runs drawn in {out}")
+    curves, envs, missing = [], set(), []
+    for run in found:
+        label = label_of({"env": run.env} | run.overrides, varied) or run.env
+        try:
+            curves.append(read_curve(run.folder, label))
+            envs.add(run.env)
+        except ValueError as error:
+            missing.append(error)
+    if not curves:
+        raise missing[0]
+    for reason in missing:
+        print(f"left out: {reason}", file=sys.stderr)
+    y = "greedy return" if all(curve.greedy for curve in curves) else "return, some while training"
+    draw(bands(curves, x), x, y, ", ".join(sorted(envs)), out)
+    print(f"{len(curves)} runs drawn in {out}")
 
 
 def runs_at(path: Path) -> list[Found]:

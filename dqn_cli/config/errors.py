@@ -7,6 +7,7 @@ import re
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn_cli.config.paths import config_folder
 from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.config.validation import near, unknown_key
 from dqn_cli.envs.building import EnvironmentFailure
@@ -70,6 +71,8 @@ def _composition(error: Exception) -> str:
 def _unknown(key: str, details: str) -> str:
     if key.startswith("env.kwargs."):
         return f"unknown key {key}: what gymnasium.make is to get is added with +{key}=..."
+    if (config_folder() / key).is_dir():  # a group that is not among the defaults
+        return f"unknown key {key}: what is added wants a plus, as in +{key}=NAME"
     part = re.search(r"object_type=(\w+)", details)
     if part is None or not is_part(part[1]):
         return f"unknown key {key}"

@@ -14,6 +14,7 @@ from dqn_cli.evaluation.statistics import bootstrap_interval
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
 POINTS = 200
+HALF_A_LINE = 45  # letters
 
 
 class Curve(NamedTuple):
@@ -21,8 +22,9 @@ class Curve(NamedTuple):
 
     label: str
     steps: Array
-    seconds: Array
+    seconds: Array  # trained; what passed before a run was gone on with does not count
     returns: Array
+    greedy: bool
 
 
 class Band(NamedTuple):
@@ -45,20 +47,25 @@ def read_curve(folder: Path, label: str) -> Curve:
 
     # It would warn of what a resumed run replaces.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
+    files = [
+        EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+        for file in sorted(folder.glob("events.*"))
+    ]
     for tag in TAGS:
-        if tag in events.Tags()["scalars"]:
-            # A resumed run writes a second file; its rows replace those of the same steps.
-            rows = {event.step: event for event in events.Scalars(tag)}
-            ordered = [rows[step] for step in sorted(rows)]
-            times = np.array([event.wall_time for event in ordered])
-            return Curve(
-                label,
-                np.array([event.step for event in ordered], float),
-                times - events.FirstEventTimestamp(),
-                np.array([event.value for event in ordered]),
-            )
+        rows: dict[float, tuple[float, float]] = {}  # seconds and return at each step
+        for events in files:
+            if tag not in events.Tags()["scalars"]:
+                continue
+            written = events.Scalars(tag)
+            # A resumed run writes another file, and goes on from its checkpoint.
+            rows = {step: row for step, row in rows.items() if step < written[0].step}
+            before = max((seconds for seconds, _ in rows.values()), default=0.0)
+            began = events.FirstEventTimestamp() - before
+            rows |= {event.step: (event.wall_time - began, event.value) for event in written}
+        if rows:
+            steps = np.array(sorted(rows), float)
+            seconds, returns = np.array([rows[step] for step in steps]).T  # each [rows]
+            return Curve(label, steps, seconds, returns, tag == TAGS[0])
     raise ValueError(f"{folder} has no returns to draw yet: no evaluation and no finished episode")
 
 
@@ -70,8 +77,8 @@ def bands(curves: Sequence[Curve], x: str) -> list[Band]:
     return [_band(label, group, x) for label, group in grouped.items()]
 
 
-def draw(found: Sequence[Band], x: str, title: str, out: Path) -> None:
-    """Writes the chart as a picture."""
+def draw(found: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
+    """Writes the chart as a picture; `y` is what its returns are of."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -83,11 +90,13 @@ def draw(found: Sequence[Band], x: str, title: str, out: Path) -> None:
         (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{runs}")
         if band.runs > 1:
             axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, lw=0)
-    axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel="greedy return")
+    axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel=y)
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
+    is_long = any(len(band.label) > HALF_A_LINE for band in found)
+    shape = {"ncols": 1, "fontsize": "small"} if is_long else {"ncols": 2}
+    figure.legend(loc="outside lower center", frameon=False, **shape)
     figure.savefig(out, dpi=150)
     plt.close(figure)
 

@@ -11,6 +11,7 @@ from gymnasium.wrappers import RecordVideo
 
 from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, make
 from dqn_cli.envs.seeding import SeededEpisodes, SeedOf
+from dqn_cli.envs.serial import legal
 from dqn_cli.evaluation.rollout import Policy
 
 
@@ -29,7 +30,7 @@ def film(
     recorded = SeededEpisodes(recorder, seed_of)
     obs, info = recorded.reset()
     for step in range(max_episode_steps):
-        mask = np.asarray(info.get("action_mask", np.ones(spaces.actions)), bool)
+        mask = legal(info, spaces.actions, config.id)
         action = policy(np.asarray(obs, np.float32)[None], mask[None], np.array([step == 0]))[0]
         obs, _, terminated, truncated, info = recorded.step(int(action))
         if terminated or truncated:

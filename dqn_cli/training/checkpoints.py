@@ -62,6 +62,8 @@ def load_last(folder: Path) -> dict[str, Any]:
     last = folder / FOLDER / "last"
     if not last.is_file():
         reason = "holds no checkpoints/last yet" if folder.is_dir() else "does not exist"
+        if folder.is_file():
+            reason = "is a file; name the run's folder"
         raise CheckpointError(f"can't resume: {folder} {reason}")
     return load_checkpoint(last)
 

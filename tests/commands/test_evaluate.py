@@ -62,7 +62,38 @@ def test_threads_are_those_of_the_run(run: Path, type_eval: Typed) -> None:
 def test_a_list_and_a_pattern_name_several(run: Path, type_eval: Typed) -> None:
     paths = "run/checkpoints/best,run/checkpoints/last"
     assert type_eval(f"checkpoint=[{paths}]", "episodes=2") == 0
-    assert type_eval("checkpoint=ru*", "episodes=2") == 0
+    assert type_eval("checkpoint=ru*", "episodes=3") == 0
+    # Each has a report of its own, and the run's own name means the best.
+    for name, meant, episodes in (("", "best", 3), ("_last", "last", 2)):
+        found = json.loads((run / "checkpoints" / f"evaluation{name}.json").read_text())
+        assert found["checkpoint"].endswith(f"checkpoints/{meant}")
+        assert found["episodes"] == episodes
+
+
+def test_what_a_pattern_meets_without_a_checkpoint_is_left_out(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.with_name("run_that_failed").mkdir()
+    assert type_eval("checkpoint=run*", "episodes=2") == 0
+    assert capsys.readouterr().err.startswith("left out: run_that_failed holds no checkpoint")
+    assert type_eval("checkpoint=run_*", "episodes=2") == 1
+    assert "holds no checkpoint yet" in last_line(capsys)
+
+
+def test_figures_are_shown_though_they_can_not_be_written(
+    run: Path,
+    type_eval: Typed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path, data: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("dqn_cli.storage.write_json", full)
+    assert type_eval("checkpoint=run", "episodes=2") == 1
+    said = capsys.readouterr()
+    assert "iqm" in said.out
+    assert "Read-only" in said.err.splitlines()[-1]
 
 
 def test_a_path_may_have_spaces_and_equals(run: Path, type_eval: Typed) -> None:

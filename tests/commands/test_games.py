@@ -234,6 +234,9 @@ def test_what_is_no_game_has_no_human_to_be_compared_with(
 def test_a_loaded_policy_takes_what_the_wrappers_give(game: str) -> None:
     policy = dqn_cli.load_policy("run")
     assert policy(np.zeros((4, 40, 40), np.uint8)) in range(4)
+    for other in ((40, 40, 4), (210, 160, 3)):
+        with pytest.raises(ValueError, match=re.escape(f"shape {other}; this policy takes (4, 40")):
+            policy(np.zeros(other, np.uint8))
 
 
 def test_a_checkpoint_of_other_pictures_is_refused(

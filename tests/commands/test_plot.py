@@ -28,13 +28,34 @@ def test_lines_are_told_apart_by_what_differs_but_the_seed(sweep: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [(["nowhere"], "no run at nowhere"), (["sweep", "x=hours"], "x=hours")]
+    ("words", "told"),
+    [
+        (["nowhere"], "no run at nowhere"),
+        (["sweep", "x=hours"], "x=hours"),
+        (["sweep", "by=updat"], "by=updat: no run was started with it; did you mean update?"),
+        (["by=update"], "name what to draw"),
+    ],
 )
 def test_bad_input_is_one_line(
     sweep: Path, type_plot: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
     assert type_plot(*words) == 1
     assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_has_nothing_to_draw_is_left_out_unless_nothing_is_left(
+    type_train: Typed, type_plot: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ("steps=60", "network.widths=[4]", "eval.episodes=1")
+    assert type_train("-m", "env=CartPole-v1,Pendulum-v1", *short, "hydra.sweep.dir=sweep") == 1
+    capsys.readouterr()
+    assert type_plot("sweep") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("1 runs drawn")
+    assert said.err.startswith("left out: ")
+    assert "Pendulum" in said.err
+    assert type_plot(*map(str, (in_folder / "sweep").glob("1_*"))) == 1
+    assert "no returns to draw yet" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_path_with_an_equals_sign_is_a_path(in_folder: Path) -> None:

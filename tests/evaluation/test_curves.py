@@ -26,7 +26,7 @@ def write(folder: Path, rows: Sequence[Row], purge_step: int | None = None) -> N
 
 def curve(label: str, returns: Sequence[float], steps: Sequence[float] | None = None) -> Curve:
     x = np.arange(len(returns), dtype=float) * 100 if steps is None else np.array(steps, float)
-    return Curve(label, x, x / 10, np.array(returns, float))
+    return Curve(label, x, x / 10, np.array(returns, float), greedy=True)
 
 
 def test_a_curve_is_read_back(tmp_path: Path) -> None:
@@ -35,6 +35,7 @@ def test_a_curve_is_read_back(tmp_path: Path) -> None:
     assert found.label == "mine"
     assert found.steps.tolist() == [100, 200, 500]
     assert found.returns.tolist() == [25, 50, 125]
+    assert found.greedy
     assert np.diff(found.seconds).tolist() == pytest.approx([10, 30], abs=1e-3)
     assert found.seconds[0] == pytest.approx(10, abs=2)
 
@@ -51,7 +52,9 @@ def test_greedy_returns_are_preferred_to_those_of_training(tmp_path: Path) -> No
 
 def test_without_an_evaluation_returns_of_training_are_read(tmp_path: Path) -> None:
     write(tmp_path, [(TRAINED, 10, 1.0, 0), ("train/loss", 10, 9.0, 0), (TRAINED, 30, 3.0, 2)])
-    assert read_curve(tmp_path, "").returns.tolist() == [1, 3]
+    found = read_curve(tmp_path, "")
+    assert found.returns.tolist() == [1, 3]
+    assert not found.greedy
 
 
 def test_rows_of_a_resumed_run_replace_the_older_ones(
@@ -63,6 +66,33 @@ def test_rows_of_a_resumed_run_replace_the_older_ones(
     assert found.steps.tolist() == [10, 20, 25, 40]
     assert found.returns.tolist() == [1, 2, 2, 2]
     assert not caplog.records  # nobody is told of what is as it should be
+
+
+def test_what_passed_before_a_run_was_gone_on_with_is_no_time_of_training(tmp_path: Path) -> None:
+    write(tmp_path, [(GREEDY, 10 * n, 1.0, 60 * n) for n in (1, 2, 3)])
+    time.sleep(1.1)  # files are named by the second
+    write(tmp_path, [(GREEDY, 30, 1.0, 70), (GREEDY, 40, 1.0, 130)])
+    found = read_curve(tmp_path, "")
+    assert found.steps.tolist() == [10, 20, 30, 40]
+    # The second session began behind step 20, whose time it goes on from.
+    assert found.seconds.tolist() == pytest.approx([60, 120, 190, 250], abs=1.5)
+
+
+def test_long_labels_stand_below_each_other_and_not_cut(tmp_path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    labels = [f"agent={name}, optimizer.lr=0.0003, replay.n_step=3, head.atoms=51" for name in "ab"]
+    kept = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plt, "close", kept.append)
+        found = bands([curve(label, [0, 1]) for label in labels], "steps")
+        draw(found, "steps", "return", "LineWorld-v0", tmp_path / "plot.png")
+    (figure,) = kept
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("rows", [[], [("train/loss", 10, 1.0, 0.0)]])
@@ -125,7 +155,7 @@ def test_seconds_are_another_axis() -> None:
 def test_a_chart_is_a_picture(tmp_path: Path, x: str) -> None:
     curves = [curve("a", [0, 1]), curve("a", [1, 2]), curve("b", [3], [50])]
     out = tmp_path / "plot.png"
-    draw(bands(curves, x), x, "LineWorld-v0", out)
+    draw(bands(curves, x), x, "greedy return", "LineWorld-v0", out)
     data = out.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(data[16:20], "big") == 1200
