@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 
 from dqn_cli import __version__
@@ -58,6 +59,13 @@ def answered(arguments: Sequence[str], help_text: str) -> bool:
 def unknown_flag(arguments: Sequence[str]) -> str | None:
     """The first argument that looks like a flag; dqn-eval and dqn-plot have none."""
     return next((argument for argument in arguments if argument.startswith("-")), None)
+
+
+def next_command(command: str, word: str, env_ids: Iterable[str]) -> str:
+    """What to type next, fit for a shell, with the modules that no checkpoint imports by itself."""
+    of_envs = (env_id.rpartition(":")[0] for env_id in env_ids)
+    modules = dict.fromkeys(filter(None, [*imported, *of_envs]))
+    return shlex.join([command, word, *(f"import={module}" for module in modules)])
 
 
 def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -39,6 +39,7 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
   network      mlp dueling minatar gru lstm            .widths .layer_norm .spectral_norm .dueling
                                                        .noisy .sigma | .channels | .units .length
                nature impala                           .channels .bfloat16 | .scale .pool
+                                                       .burn_in (of gru and lstm)
                table                                   .bins .low .high
   head         scalar c51 qr iqn                       .atoms .v_min .v_max .cosines
   update       dqn double munchausen                   .loss=huber|squared .max_grad_norm
@@ -46,10 +47,13 @@ Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
   target       hard rare soft none                     .every .unit | .tau
   exploration  constant linear exponential multiplicative piecewise ladder boltzmann noisy
                                                        .start .end .duration .decay .unit
-                                                       | .spread | .temperature
+                                                       | .spread | .temperature | .points
   replay       uniform prioritised rollout             .capacity .batch_size .n_step .device
-                                                       | .alpha .beta .priority | .trace_decay
+                                                       | .alpha .beta .beta_end .priority .eps
+                                                       | .trace_decay
   optimizer    adam adamw radam rmsprop sgd            .lr .schedule=constant|linear .eps
+                                                       .beta1 .beta2 | .weight_decay
+                                                       | .decay .momentum .centered
   +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
                tabular no_replay no_target_network pqn_minatar
                for Atari: nature_dqn rainbow_atari data_efficient_rainbow iqn_atari pqn_atari
@@ -73,7 +77,8 @@ dqn-eval judges trained agents: greedily, without learning, on fresh episodes.
   dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [import=[my_package]]
 
 PATH is a run's folder (its best checkpoint, else its last), a checkpoint, a list [A,B], or a
-pattern with * for several. It prints a table and writes evaluation.json beside each checkpoint.
+pattern with * for several. It prints a table and writes evaluation.json beside each
+checkpoint (evaluation_last.json for a last that is not the best).
 video=true also writes a film of the first episode (pip install 'dqn-train[video]').
 
   dqn-eval checkpoint=outputs/RUN

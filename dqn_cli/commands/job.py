@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dqn_cli.commands.doors import import_all
+from dqn_cli.commands.doors import import_all, next_command
 from dqn_cli.config.errors import explain
 from dqn_cli.config.folders import Refused
 from dqn_cli.config.validation import settings_from
@@ -32,7 +33,9 @@ def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
     try:
         result = train_alone(Job(settings_from(config), shown(folder), overrides))
     except Interrupted as interrupted:
-        print(interrupted, flush=True)
+        print(how_to_go_on(shown(folder), [config.env.id]), flush=True)
+        if in_sweep:
+            print("jobs behind it did not begin: start those by another sweep", flush=True)
         sys.exit(interrupted.exit_code)
     except Exception as error:
         if in_sweep:
@@ -61,6 +64,13 @@ def closing_words(result: dict[str, Any], folder: Path) -> str:
                 f"{name}: mean return {mean} [{low}, {high}] over"
                 f" {summary['episodes']} greedy episodes at step {summary['step']:,}"
             )
-    lines.append(f"look at it:  tensorboard --logdir {folder}")
-    lines.append(f"judge it:    dqn-eval checkpoint={folder}")
+    judge = next_command("dqn-eval", f"checkpoint={folder}", [result["env"]])
+    lines.append(f"look at it:  {shlex.join(['tensorboard', '--logdir', str(folder)])}")
+    lines.append(f"draw it:     {shlex.join(['dqn-plot', str(folder)])}")
+    lines.append(f"judge it:    {judge}")
     return "\n".join(lines)
+
+
+def how_to_go_on(folder: Path, env_ids: Iterable[str]) -> str:
+    """What to type after a signal, to go on with what is in a folder."""
+    return f"interrupted; go on with: {next_command('dqn-train', f'resume={folder}', env_ids)}"

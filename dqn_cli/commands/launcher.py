@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.groups import announce, available_processes, train_groups
-from dqn_cli.commands.job import shown
+from dqn_cli.commands.job import how_to_go_on, shown
 from dqn_cli.config.errors import explain
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.checkpoints import FOLDER
@@ -57,8 +57,10 @@ def launch(
     if exit_code:
         for job in jobs:
             if not (job.folder / RESULT).exists() and not (job.folder / FOLDER).exists():
-                shutil.rmtree(job.folder)  # it never began
-        print(f"interrupted; go on with: dqn-train resume={shown(Path(config.hydra.sweep.dir))}")
+                shutil.rmtree(job.folder)
+                print(f"job {job.number} did not begin: start it by another sweep")
+        envs = [job.settings.env.id for job in jobs]
+        print(how_to_go_on(shown(Path(config.hydra.sweep.dir)), envs))
         sys.exit(exit_code)
     return planned
 

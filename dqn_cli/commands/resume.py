@@ -11,7 +11,7 @@ from typing import Any
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Linear
 from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
-from dqn_cli.commands.job import closing_words
+from dqn_cli.commands.job import closing_words, how_to_go_on
 from dqn_cli.commands.sweep import report_sweep
 from dqn_cli.config import notes
 from dqn_cli.config.stored import stored_settings
@@ -40,7 +40,7 @@ def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> in
     try:
         result = train_alone(job)
     except Interrupted as interrupted:
-        print(interrupted)
+        print(how_to_go_on(folder, [job.settings.env.id]))
         return interrupted.exit_code
     print(closing_words(result, folder))
     return 0
@@ -79,7 +79,7 @@ def _resume_sweep(
     finally:
         report_sweep(folder)
     if exit_code:
-        print(f"interrupted; go on with: dqn-train resume={folder}")
+        print(how_to_go_on(folder, [job.settings.env.id for group in in_order for job in group]))
         return exit_code
     jobs = [job for group in in_order for job in group]
     failed = [job for job in jobs if _status(job.folder) != "finished"]

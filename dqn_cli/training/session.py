@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -37,8 +36,8 @@ class TrainingFailure(Exception):
 class Interrupted(Exception):
     """A signal ended the session, and checkpoints are written."""
 
-    def __init__(self, exit_code: int, folder: Path) -> None:
-        super().__init__(f"interrupted; go on with: dqn-train resume={folder}")
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("interrupted")
         self.exit_code = exit_code
 
 
@@ -115,8 +114,7 @@ class Session:
         finally:
             self.run.envs.close()
         if interruption:
-            folder = self.journals[0].folder
-            raise Interrupted(interruption.exit_code, folder.parent if self._title else folder)
+            raise Interrupted(interruption.exit_code)
         return [journal.result for journal in self.journals if journal.result]
 
     @property

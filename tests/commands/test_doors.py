@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from dqn_cli import __version__
-from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports, unknown_flag
+from dqn_cli.commands.doors import (
+    answered,
+    exit_code_of,
+    import_all,
+    next_command,
+    split_imports,
+    unknown_flag,
+)
 
 
 def fail(error: BaseException) -> int:
@@ -58,3 +65,24 @@ def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> No
 def test_flags_are_found() -> None:
     assert unknown_flag(["a=b", "--fast"]) == "--fast"
     assert unknown_flag(["a=-1"]) is None
+
+
+@pytest.mark.parametrize(
+    ("modules", "env_ids", "expected"),
+    [
+        ([], ["CartPole-v1"], "dqn-eval checkpoint=run"),
+        ([], ["mine:Env-v0", "CartPole-v1"], "dqn-eval checkpoint=run import=mine"),
+        (["nets"], ["mine:Env-v0"], "dqn-eval checkpoint=run import=nets import=mine"),
+        (["mine"], ["mine:Env-v0", "mine:Env-v0"], "dqn-eval checkpoint=run import=mine"),
+    ],
+)
+def test_what_to_type_next_names_the_users_modules(
+    monkeypatch: pytest.MonkeyPatch, modules: list[str], env_ids: list[str], expected: str
+) -> None:
+    monkeypatch.setattr("dqn_cli.commands.doors.imported", modules)
+    assert next_command("dqn-eval", "checkpoint=run", env_ids) == expected
+
+
+def test_what_to_type_next_is_fit_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dqn_cli.commands.doors.imported", [])
+    assert next_command("dqn-eval", "checkpoint=a run", []) == "dqn-eval 'checkpoint=a run'"

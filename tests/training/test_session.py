@@ -444,7 +444,7 @@ def test_members_that_were_interrupted_go_on_together_to_the_same_bits(
     Session(whole, "jobs")()
     session = Session(halves, "jobs")
     before_step(session, 77, interrupt)
-    with pytest.raises(Interrupted, match=f"resume={tmp_path / 'halves'}$") as caught:
+    with pytest.raises(Interrupted) as caught:
         session()
     assert caught.value.exit_code == 143
     for job in halves:
