@@ -80,7 +80,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                     f"{path} was written by {age} dqn-train (checkpoint version {version}, this one"
                     f" reads {SCHEMA}): {advice}"
                 )
-            file.seek(0)
             if _checksum(file) != match[2].decode():
                 raise CheckpointError(f"{path} is damaged: its checksum does not match")
             file.seek(_HEADER_SIZE)

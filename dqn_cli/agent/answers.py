@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.recurrent import Recurrent
+from dqn_cli.agent.updates import LazyValues
 
 # Kapturowski et al. 2019, section 2.3: a sequence's priority is mostly that of its worst step.
 WORST_STEP_SHARE = 0.9
@@ -22,8 +22,8 @@ class Answers(NamedTuple):
     z: Tensor  # online network, where actions were taken
     taus: Tensor  # [batch, samples], the quantile levels of that z
     next_z: Tensor  # target network, where they led to
-    next_q: Callable[[], Tensor]  # online network, where they led to
-    target_q: Callable[[], Tensor]  # target network, where they were taken
+    next_q: LazyValues  # online network, where they led to
+    target_q: LazyValues  # target network, where they were taken
 
 
 def of_batch(

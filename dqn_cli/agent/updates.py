@@ -12,7 +12,7 @@ from torch import Tensor
 from dqn_cli.agent.heads import Loss
 from dqn_cli.ranges import NonPositive, Positive, Probability
 
-Values = Callable[[], Tensor]  # action values [batch, actions], computed only if called
+LazyValues = Callable[[], Tensor]  # action values [batch, actions], computed only if called
 
 
 class Bootstrap(NamedTuple):
@@ -35,11 +35,11 @@ class Update:
     loss: Loss
     max_grad_norm: Positive | None
 
-    def bootstrap(self, target_q: Tensor, online_q: Values, mask: Tensor) -> Bootstrap:
+    def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
         """From both networks' values of the next observations, and what is legal there."""
         raise NotImplementedError
 
-    def bonus(self, target_q: Values, mask: Tensor, action: Tensor) -> Tensor | None:
+    def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
         """What is added to the reward [batch], from the target's values at obs."""
         return None
 
@@ -48,7 +48,7 @@ class Update:
 class Dqn(Update):
     """The target network selects and evaluates (Mnih et al. 2015)."""
 
-    def bootstrap(self, target_q: Tensor, online_q: Values, mask: Tensor) -> Bootstrap:
+    def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
         """Greedy on the target network."""
         return Bootstrap(greedy(target_q, mask), None)
 
@@ -57,7 +57,7 @@ class Dqn(Update):
 class Double(Update):
     """The online network selects, the target network evaluates (van Hasselt et al. 2016, eq. 4)."""
 
-    def bootstrap(self, target_q: Tensor, online_q: Values, mask: Tensor) -> Bootstrap:
+    def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
         """Greedy on the online network."""
         return Bootstrap(greedy(online_q(), mask), None)
 
@@ -73,13 +73,13 @@ class Munchausen(Update):
     temperature: Positive
     clip: NonPositive
 
-    def bootstrap(self, target_q: Tensor, online_q: Values, mask: Tensor) -> Bootstrap:
+    def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
         """Softmax of the target's values, each shifted by -temperature log pi."""
         scaled_log_policy = self._scaled_log_policy(target_q, mask)
         policy = (scaled_log_policy / self.temperature).exp() * mask
         return Bootstrap(policy, -scaled_log_policy.masked_fill(~mask, 0))
 
-    def bonus(self, target_q: Values, mask: Tensor, action: Tensor) -> Tensor | None:
+    def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
         """Alpha times the clipped temperature log pi of the action taken."""
         scaled_log_policy = self._scaled_log_policy(target_q(), mask)
         taken = scaled_log_policy.gather(1, action[:, None]).squeeze(1)  # [batch]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.grouping import grouped
 from dqn_cli.training.journal import Job
-from dqn_cli.training.result import RESULT
+from dqn_cli.training.result import read_result
 from dqn_cli.training.session import TrainingFailure
 
 
@@ -56,7 +55,7 @@ def launch(
         _take_result(each, job)
     if exit_code:
         for job in jobs:
-            if not (job.folder / RESULT).exists() and not (job.folder / FOLDER).exists():
+            if not read_result(job.folder) and not (job.folder / FOLDER).exists():
                 shutil.rmtree(job.folder)
                 print(f"job {job.number} did not begin: start it by another sweep")
         envs = [job.settings.env.id for job in jobs]
@@ -94,8 +93,7 @@ def _planned(
 
 def _take_result(planned: JobReturn, job: Job) -> None:
     """Makes what a job's result.json says Hydra's own result: its best mean, or its error."""
-    file = job.folder / RESULT
-    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    result = read_result(job.folder) or {}
     if result.get("status") == "finished":
         planned.return_value = result["best"] and result["best"]["mean"]
     else:

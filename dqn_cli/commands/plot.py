@@ -95,7 +95,7 @@ def runs_at(path: Path) -> list[Found]:
     runs = [folder for folder in folders if notes.is_run(folder)]
     if not runs:
         raise ConfigError(f"no run in {path}")
-    return [Found(run, notes.env_id(run), notes.chosen(run)) for run in runs]
+    return [Found(run, notes.env_id(run), notes.by_key(notes.typed(run))) for run in runs]
 
 
 def varied_keys(runs: Sequence[Found]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from dqn_cli.training.grouping import structure
 from dqn_cli.training.journal import Job
 from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import finished
-from dqn_cli.training.result import RESULT
+from dqn_cli.training.result import read_result
 from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.settings import Settings
 
@@ -94,8 +93,8 @@ def _is_over(job: Job, clock: Clock) -> bool:
 
 
 def _status(run: Path) -> str | None:
-    result = run / RESULT
-    return json.loads(result.read_text())["status"] if result.is_file() else None
+    result = read_result(run)
+    return result["status"] if result else None
 
 
 def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[str]) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from dqn_cli.config import notes
 from dqn_cli.evaluation.report import figure, interval
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_atomically
+from dqn_cli.training.result import read_result
 
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
 
 
 def report_sweep(folder: Path) -> None:
     """Prints the table and writes the file, whatever became of the jobs."""
-    rows = [_row(job, folder) for job in folder.iterdir() if notes.is_run(job)]
+    rows = [_row(job) for job in folder.iterdir() if notes.is_run(job)]
     if not rows:
         return
     rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0), row["job"]))
@@ -35,12 +35,13 @@ def report_sweep(folder: Path) -> None:
     print(f"also in {folder / 'sweep.csv'}", flush=True)
 
 
-def _row(job: Path, folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {**notes.chosen(job), **dict.fromkeys(COLUMNS)}
+def _row(job: Path) -> dict[str, Any]:
+    result = read_result(job)
+    # A run that was gone on with for longer says so; its folder says how it was started.
+    words = result["overrides"] if result else notes.typed(job)
+    row: dict[str, Any] = {**notes.by_key(words), **dict.fromkeys(COLUMNS)}
     row |= {"job": notes.job_number(job), "folder": job.name, "status": "failed"}
-    result_file = job / "result.json"
-    if result_file.is_file():
-        result = json.loads(result_file.read_text())
+    if result:
         row |= {"status": result["status"], "seconds": round(result["seconds"]["total"], 3)}
         if best := result["best"]:
             low, high = best["mean_ci95"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,9 +20,9 @@ def typed(run: Path) -> list[str]:
     return [str(word) for word in _noted(run, "overrides")]
 
 
-def chosen(run: Path) -> dict[str, str]:
-    """The same by key, without the signs that Hydra wants before keys that are new."""
-    pairs = (word.lstrip("+").partition("=") for word in typed(run))
+def by_key(overrides: Iterable[str]) -> dict[str, str]:
+    """Values by key, without the signs that Hydra wants before keys that are new."""
+    pairs = (word.lstrip("+").partition("=") for word in overrides)
     return {key: value for key, _, value in pairs}
 
 

@@ -64,7 +64,7 @@ class Games:
         except (KeyError, gymnasium.error.Error) as error:
             raise EnvironmentFailure(f"env={config.id} is no game of ALE: {error}") from error
         self.observation_space = self._vector.single_observation_space
-        self._life_loss = protocol.life_loss
+        self._life_counts = protocol.loss_of_life
         self._seed_ofs = seed_ofs
         self._seeds = [place.episode for place in places]  # numbers of the latest ones
         self._replay = [place.actions for place in places]
@@ -93,7 +93,7 @@ class Games:
         """What the games answer, each array with a leading axis of games."""
         obs, reward, terminated, truncated, info = self._vector.step(np.array(actions))
         ended = terminated | truncated
-        lost = (info["lives"] < self._lives) & ~ended & self._life_loss
+        lost = (info["lives"] < self._lives) & ~ended & self._life_counts
         self._obs, self._lives = obs, info["lives"]
         self._since += 1
         final_obs = obs

@@ -36,11 +36,6 @@ class Preprocess:
         return int(self.stack) if self.stack > 1 else 0
 
     @property
-    def life_loss(self) -> bool:
-        """Whether a lost life ends what the learner looks ahead to, though the game goes on."""
-        return False
-
-    @property
     def arguments(self) -> dict[str, Any]:
         """What gymnasium.make gets."""
         return {}
@@ -96,11 +91,6 @@ class Atari(Images):
     max_frames: Count
 
     @property
-    def life_loss(self) -> bool:
-        """As chosen."""
-        return self.loss_of_life
-
-    @property
     def arguments(self) -> dict[str, Any]:
         """Frames one by one: skipping them is part of the preprocessing."""
         return {
@@ -121,7 +111,7 @@ class Atari(Images):
             screen_size=self.size,
             grayscale_obs=self.grayscale,
         )
-        return _LivesCounted(env) if self.life_loss else env
+        return _LivesCounted(env) if self.loss_of_life else env
 
 
 class _FiresFirst(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,12 @@ from dqn_cli.training.tracking import Tracker
 
 RESULT = "result.json"
 SCHEMA = 1
+
+
+def read_result(run: Path) -> dict[str, Any] | None:
+    """What the file of a run says, or None if it has none yet."""
+    file = run / RESULT
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
 def result_of(

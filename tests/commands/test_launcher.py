@@ -171,6 +171,7 @@ def done(job: Job, status: str, mean: float | None = None) -> None:
     bounds = {"mean": mean, "mean_ci95": [mean, mean]}
     result = {"status": status, "error": f"{job.number} broke", "seconds": {"total": 1.0}}
     result["best"] = None if mean is None else bounds
+    result["overrides"] = list(job.overrides)
     (job.folder / "result.json").write_text(json.dumps(result))
 
 

@@ -15,7 +15,9 @@ def job(
     overrides: list[str],
     mean: float | None,
     status: str = "finished",
+    later: tuple[str, ...] = (),
 ) -> None:
+    """As it was started, and gone on with by what was typed `later`."""
     folder = sweep / f"{number}_job"
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {o}\n" for o in overrides))
@@ -23,7 +25,15 @@ def job(
     if mean is not None:
         best = {"mean": mean, "mean_ci95": [mean - 1, mean + 1]}
         result = {"status": status, "seconds": {"total": 2.0}, "best": best}
+        result["overrides"] = [*overrides, *later]
         (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_what_was_typed_later_wins(tmp_path: Path) -> None:
+    job(tmp_path, 0, ["steps=5", "seed=0"], 10.0, later=("steps=9",))
+    report_sweep(tmp_path)
+    (row,) = csv.DictReader((tmp_path / "sweep.csv").open())
+    assert (row["steps"], row["seed"]) == ("9", "0")
 
 
 def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(

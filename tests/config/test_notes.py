@@ -12,7 +12,7 @@ def test_what_a_run_was_started_with_is_read_again(type_train: Callable[..., int
     run = Path("run")
     assert notes.is_run(run)
     assert notes.typed(run) == ["eval.episodes=1", *words]
-    assert notes.chosen(run) == {
+    assert notes.by_key(notes.typed(run)) == {
         "eval.episodes": "1",
         "steps": "20",
         "env.kwargs.sutton_barto_reward": "true",
