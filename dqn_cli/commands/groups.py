@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
 from dqn_cli.commands.doors import import_all, imported
@@ -76,6 +76,7 @@ def _started(group: Sequence[Job]) -> BaseProcess:
     process = multiprocessing.get_context("spawn").Process(
         target=_work, args=(list(group), list(imported))
     )
+    resource_tracker.ensure_running()  # where the first process starts it, it undoes the mask
     with _born_deaf():
         process.start()
     return process

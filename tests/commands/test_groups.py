@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,22 @@ def test_a_group_that_another_process_trains_is_left_to_it(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"jobs 0-1: {jobs[1].folder} is being trained by another process")
     assert not any((each.folder / "result.json").exists() for each in jobs)
+
+
+def tells_what_it_is_deaf_to(group: Sequence[Any], modules: Sequence[str]) -> None:
+    """What a process does here in place of training."""
+    deaf = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    Path(group[0]).write_text(" ".join(sorted(signal.Signals(each).name for each in deaf)))
+
+
+def test_each_process_is_deaf_to_ctrl_c_the_first_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "_work", tells_what_it_is_deaf_to)
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # the first one starts it
+    for number in range(2):
+        file = tmp_path / str(number)
+        process = groups._started([file])  # type: ignore[list-item]
+        process.join(60)
+        assert file.read_text() == "SIGINT"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -234,7 +234,9 @@ def test_an_interrupted_sweep_keeps_what_began(
     assert type_sweep("seed=0,1,2") == 143
     assert sorted(path.name[0] for path in Path("sweep").glob("?_*")) == ["0", "1"]
     assert (folder_of(1) / "checkpoints" / "last").read_text() == "hours of work"
-    assert "go on with: dqn-train resume=sweep" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "job 2 did not begin" in said
+    assert "go on with: dqn-train resume=sweep" in said
 
 
 def test_other_applications_neither_load_nor_use_it(in_folder: Path) -> None:
