@@ -8,11 +8,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from dqn_cli.config import notes
-from dqn_cli.evaluation.report import figure, interval
+from dqn_cli.evaluation.report import figure, interval, wide_console
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_atomically
 from dqn_cli.training.result import read_result
@@ -63,7 +62,7 @@ def _print(rows: list[dict[str, Any]], swept: list[str]) -> None:
             row["status"],
             f"{row['seconds']:.0f}" if row["seconds"] is not None else "-",
         )
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _print_over_seeds(rows: list[dict[str, Any]], chosen: list[str]) -> None:
@@ -90,7 +89,7 @@ def _print_over_seeds(rows: list[dict[str, Any]], chosen: list[str]) -> None:
             interval(found.iqm_ci95),
             figure(found.min),
         )
-    Console().print(table)
+    wide_console().print(table)
 
 
 def _write(rows: list[dict[str, Any]], overridden: list[str], path: Path) -> None:

@@ -41,13 +41,17 @@ def interval(bounds: Sequence[float]) -> str:
     return rf"\[{', '.join(map(figure, bounds))}]"
 
 
+def wide_console() -> Console:
+    """Where tables go: cut figures are worse than wrapped lines, so it may exceed the terminal."""
+    return Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
+
+
 def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
     """One row for each report, and what those of one environment come to together.
 
     The checkpoints are named above, where there is room for a path.
     """
-    # Cut figures are worse than wrapped lines: the table may be wider than the terminal.
-    console = Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
+    console = wide_console()
     table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
     for heading in ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes"):
         table.add_column(heading, justify="right", no_wrap=True)
