@@ -75,12 +75,8 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
 
 
 def checkpoints_named(text: str) -> list[Path]:
-    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`.
-
-    What a pattern meets beside them, such as a job that failed before its first, is left out.
-    """
+    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`."""
     from dqn_cli.policies import checkpoint_at
-    from dqn_cli.storage import CheckpointError
 
     if Path(text).exists():
         return [checkpoint_at(Path(text))]
@@ -88,24 +84,28 @@ def checkpoints_named(text: str) -> list[Path]:
     names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
     found: list[Path] = []
     for name in names:
-        if not glob.has_magic(name):
-            found.append(checkpoint_at(Path(name)))
+        found += _matching(name) if glob.has_magic(name) else [checkpoint_at(Path(name))]
+    return found
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Without what else is met, such as a sweep's table or a job that failed before its first."""
+    from dqn_cli.policies import checkpoint_at
+    from dqn_cli.storage import CheckpointError
+
+    found: list[Path] = []
+    missing: list[CheckpointError] = []
+    for path in map(Path, sorted(glob.glob(pattern))):  # noqa: PTH207
+        if not path.is_dir() and not _is_checkpoint(path):
             continue
-        matches = [Path(match) for match in sorted(glob.glob(name))]  # noqa: PTH207
-        meant = [path for path in matches if path.is_dir() or _is_checkpoint(path)]
-        if not meant:
-            raise CheckpointError(f"nothing matches {name}")
-        missing: list[str] = []
-        before = len(found)
-        for path in meant:
-            try:
-                found.append(checkpoint_at(path))
-            except CheckpointError as error:
-                missing.append(str(error))
-        if len(found) == before:
-            raise CheckpointError(missing[0])
-        for reason in missing:
-            print(f"left out: {reason}", file=sys.stderr)
+        try:
+            found.append(checkpoint_at(path))
+        except CheckpointError as error:
+            missing.append(error)
+    if not found:
+        raise missing[0] if missing else CheckpointError(f"nothing matches {pattern}")
+    for reason in missing:
+        print(f"left out: {reason}", file=sys.stderr)
     return found
 
 
