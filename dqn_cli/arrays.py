@@ -21,7 +21,7 @@ def library(values: Values) -> Any:
 
 
 def cast(values: Values, dtype: Any) -> Values:
-    """The values in a type that has the same name in NumPy and torch, or in that of others."""
+    """The values as `dtype`: a name that NumPy and torch share, or the dtype of other values."""
     if isinstance(values, Tensor):
         return values.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     return values.astype(dtype, copy=False)

@@ -81,7 +81,10 @@ class Mlp(Network):
         return name.startswith(STREAMS)
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
-        """Torso, head, one stream (`advantage`) or two; ValueError if nothing is normalised."""
+        """Torso, head, and a stream (`advantage`) or two.
+
+        ValueError if spectral norm finds no layer.
+        """
         layout, features = self.torso_layout(spaces)
         layout |= head.embedding(features)
         outputs = {"advantage": spaces.actions * head.outputs}

@@ -32,7 +32,10 @@ class Table(Network):
     high: list[Real] | None
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
-        """One table of zeros, [cells, actions * outputs]; ValueError if it would be huge."""
+        """One table of zeros, [cells, actions * outputs].
+
+        ValueError if it would be huge, or if its bounds are infinite or of another number.
+        """
         self._bounds(spaces)
         cells = self._cells(spaces)
         columns = spaces.actions * head.outputs

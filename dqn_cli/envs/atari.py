@@ -69,7 +69,7 @@ class Games:
         self._seeds = [place.episode for place in places]  # numbers of the latest ones
         self._replay = [place.actions for place in places]
         self._since = np.array([len(actions) for actions in self._replay])  # steps
-        self._due: Array = np.zeros(len(seed_ofs), bool)  # which got a new seed in the latest step
+        self._due: Array = np.zeros(len(seed_ofs), bool)  # got a new seed when it last ended
 
     def reset(self, actions: int, dtype: np.dtype[Any]) -> tuple[Array, Array, bool]:
         """First observations and masks, once each game has been brought to its place."""

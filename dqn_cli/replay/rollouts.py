@@ -19,7 +19,7 @@ from dqn_cli.replay.views import View
 
 @dataclass
 class Rollout(Replay):
-    """The transitions since the last training, in shuffled minibatches (PQN, Gallici et al. 2025).
+    """The transitions since the last training, in shuffled minibatches (PQN, Gallici et al. 2024).
 
     Each is compared with its lambda return, computed once when the training begins; the rest of
     the buffer is not used again.
@@ -112,7 +112,7 @@ def lambda_returns(
     `trace_decay` is one number, or one for each member, [members, 1].
 
     G_t = r_t + discount_t ((1 - lambda) v_t+1 + lambda G_t+1), with G = v after the last step and
-    where an episode ended (Peng & Williams 1996; Gallici et al. 2025, algorithm 1).
+    where an episode ended (Peng & Williams 1996; Gallici et al. 2024, algorithm 1).
     """
     returns = np.zeros(reward.shape)
     following = next_value[..., -1]

@@ -136,7 +136,7 @@ def _memory(
         replay = replace(replay, batch_size=max(replay.batch_size // length, 1))
     device = torch_device(Device[replay.device.name]).type
     kept = (envs.obs, envs.mask, envs.masked, agent.model.state_size, window, spaces.frames, device)
-    # By a stream of few slots: a large one that can't be is not to be tried.
+    # Measured on a stream of one transition: to allocate the real one may be what fails.
     least = Stream(1, *kept)
     slots = least.slots + replay.capacity // least.envs
     check_memory(replay.capacity, least.nbytes * slots // least.slots, device)

@@ -145,12 +145,12 @@ class Learner:
         """Action values [members, n, actions] of observations [members, n, *shape]."""
         # Not by what was compiled for acting, which takes as many observations as there are envs.
         parameters, scalars = self.state.parameters, self._population.scalars
-        draw, values = self._acting_noise(noise), []
+        drawn, values = self._acting_noise(noise), []
         rows = max(AT_ONCE // math.prod(obs.shape[2:]), 1)
         for first in range(0, obs.shape[1], rows):
             part = obs[:, first : first + rows]
-            none = np.zeros((*part.shape[:2], self._model.state_size), np.float32)
-            values.append(self._population.act(parameters, scalars, part, none, draw)[0].cpu())
+            state = np.zeros((*part.shape[:2], self._model.state_size), np.float32)
+            values.append(self._population.act(parameters, scalars, part, state, drawn)[0].cpu())
         return torch.cat(values, 1).numpy()
 
     def dormant(self, obs: Array) -> Array:
