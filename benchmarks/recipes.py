@@ -5,7 +5,6 @@ python benchmarks/recipes.py outputs/SWEEP [outputs/SWEEP ...]
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dqn_cli.commands.plot import Found, runs_at, varied_keys
 from dqn_cli.evaluation.curves import label_of
 from dqn_cli.evaluation.report import figure
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
+from dqn_cli.training.result import read_result
 
 LAST_EPISODES = "rollout/ep_rew_mean"
 
@@ -32,12 +32,12 @@ def main() -> None:
 
 
 def is_finished(run: Found) -> bool:
-    result = run.folder / "result.json"
-    return result.is_file() and json.loads(result.read_text())["status"] == "finished"
+    result = read_result(run.folder)
+    return result is not None and result["status"] == "finished"
 
 
 def row(name: str, runs: list[Found]) -> str:
-    results = [json.loads((run.folder / "result.json").read_text()) for run in runs]
+    results = [result for run in runs if (result := read_result(run.folder))]
     best = [result["best"]["mean"] for result in results]
     final = [result["final"]["mean"] for result in results]
     rolling = [last_rolling_return(run.folder) for run in runs]
