@@ -19,6 +19,7 @@ from dqn_cli.storage import write_json
 from dqn_cli.training.grouping import spans
 from dqn_cli.training.journal import Job
 from dqn_cli.training.locks import InUse, locked
+from dqn_cli.training.plans import save_plans
 from dqn_cli.training.result import RESULT, result_of_none
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.signals import Interruption
@@ -54,6 +55,8 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
 
     Returns the exit code of a signal that ended them, after checkpoints were written, or 0.
     """
+    for group in groups:
+        save_plans(group)
     if len(groups) == 1:
         return _train(groups[0])
     waiting, running = list(groups), list[BaseProcess]()

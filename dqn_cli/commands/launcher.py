@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
+from dqn_cli.commands.groups import announce, available_processes, train_groups
 from dqn_cli.commands.job import how_to_go_on, shown
 from dqn_cli.config.errors import explain
 from dqn_cli.config.validation import ConfigError, settings_from
-from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.grouping import grouped
 from dqn_cli.training.journal import Job
 from dqn_cli.training.result import read_result
@@ -54,10 +52,6 @@ def launch(
     for each, job in zip(begun, jobs, strict=True):
         _take_result(each, job)
     if exit_code:
-        for job in (unbegun := [job for job in jobs if not _has_begun(job.folder)]):
-            shutil.rmtree(job.folder)
-        if unbegun:
-            print(f"{title_of(unbegun)} did not begin: start what is missing by another sweep")
         envs = [job.settings.env.id for job in jobs]
         print(how_to_go_on(shown(Path(config.hydra.sweep.dir)), envs))
         sys.exit(exit_code)
@@ -89,10 +83,6 @@ def _planned(
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
     return run_job(plan, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-
-
-def _has_begun(run: Path) -> bool:
-    return read_result(run) is not None or (run / FOLDER).exists()
 
 
 def _take_result(planned: JobReturn, job: Job) -> None:

@@ -15,22 +15,25 @@ from dqn_cli.commands.sweep import report_sweep
 from dqn_cli.config import notes
 from dqn_cli.config.stored import stored_settings
 from dqn_cli.policies import check_imported
-from dqn_cli.training.checkpoints import FOLDER, load_last
 from dqn_cli.training.grouping import structure
 from dqn_cli.training.journal import Job
 from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import finished
+from dqn_cli.training.plans import has_saved, is_known, load_stand
 from dqn_cli.training.result import read_result
 from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.settings import Settings
 
 
 def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> int:
-    """Continues from checkpoints/last; a run that is finished says so."""
-    runs = [last.parents[1] for last in sorted(folder.glob(f"*/{FOLDER}/last"))]
-    if runs and not (folder / FOLDER).exists():
+    """Continues from checkpoints/last, or begins what was stopped before there was one.
+
+    A run that is finished says so.
+    """
+    runs = [run for run in sorted(folder.glob("*/")) if is_known(run)]
+    if runs and not is_known(folder):
         return _resume_sweep(folder, runs, overrides, modules)
-    data = load_last(folder)
+    data = load_stand(folder)
     job = _job(folder, data, overrides, modules)
     clock = Clock(*data["clock"])
     if _is_over(job, clock):
@@ -48,7 +51,7 @@ def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> in
 def _resume_sweep(
     folder: Path, runs: Sequence[Path], overrides: Sequence[str], modules: Sequence[str]
 ) -> int:
-    """Goes on with each run that was interrupted, side by side with those it was trained among.
+    """Goes on with each run that was interrupted, side by side with those of its group.
 
     One that has failed is resumed by its own name alone.
     """
@@ -57,13 +60,14 @@ def _resume_sweep(
     for run in runs:
         if _status(run) == "failed":
             continue
-        data = load_last(run)
+        data = load_stand(run)
         job = _job(run, data, overrides, modules)
         steps, updates, _ = data["clock"]
         threads = max(threads, data["threads"])
         # A killed process may have left its members' checkpoints at different steps.
         stored = int(data["stream"].get("appends", 0))
-        together = (*data["together"], structure(job.settings), steps, updates, stored)
+        where = (job.resumes, steps, updates, stored)
+        together = (*data["together"], structure(job.settings), *where)
         if not _is_over(job, Clock(*data["clock"])):
             groups.setdefault(together, []).append(job)
     if not groups:
@@ -98,12 +102,12 @@ def _status(run: Path) -> str | None:
 
 
 def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[str]) -> Job:
-    """The run of a checkpoint, with the changes that are typed now."""
+    """The run that stands where `data` says, with the changes that are typed now."""
     before = stored_settings(data["settings"])
     settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
     check_imported(settings, modules)
     words = [*notes.typed(folder), *overrides]
-    return Job(settings, folder, words, notes.job_number(folder), resumes=True)
+    return Job(settings, folder, words, notes.job_number(folder), resumes=has_saved(folder))
 
 
 def with_schedule_of(before: Settings, now: Settings) -> Settings:

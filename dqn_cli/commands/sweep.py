@@ -14,6 +14,7 @@ from dqn_cli.config import notes
 from dqn_cli.evaluation.report import figure, interval, wide_console
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.storage import write_atomically
+from dqn_cli.training.plans import is_waiting
 from dqn_cli.training.result import read_result
 
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
@@ -39,7 +40,8 @@ def _row(job: Path) -> dict[str, Any]:
     # A run that was gone on with for longer says so; its folder says how it was started.
     words = result["overrides"] if result else notes.typed(job)
     row: dict[str, Any] = {**notes.by_key(words), **dict.fromkeys(COLUMNS)}
-    row |= {"job": notes.job_number(job), "folder": job.name, "status": "failed"}
+    row |= {"job": notes.job_number(job), "folder": job.name}
+    row["status"] = "interrupted" if is_waiting(job) else "failed"
     if result:
         row |= {"status": result["status"], "seconds": round(result["seconds"]["total"], 3)}
         if best := result["best"]:

@@ -75,7 +75,8 @@ class Journal:
 
     def open(self) -> None:
         """Begins to write events."""
-        purge_step = self._steps + 1 if self.job.resumes else None
+        begun_before = any(self.folder.glob("events.*"))
+        purge_step = self._steps + 1 if begun_before else None
         self._events = EventFile(self.folder, self._settings, purge_step)
 
     def log(self, tick: Tick, dormant: float) -> dict[str, float]:

@@ -22,6 +22,7 @@ from dqn_cli.training.journal import Job, Journal
 from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import Tick, progress, train
 from dqn_cli.training.memory import keep_large_blocks
+from dqn_cli.training.plans import save_plans
 from dqn_cli.training.signals import Interruption
 from dqn_cli.training.stopwatch import Stopwatch
 from dqn_cli.training.tracking import FPS
@@ -47,7 +48,9 @@ def train_alone(job: Job) -> dict[str, Any]:
     Raises TrainingFailure if it fails, Interrupted after a signal, InUse if another process has it.
     """
     with locked([job.folder]):
-        (result,) = Session([job])()
+        session = Session([job])
+        save_plans([job])
+        (result,) = session()
     if result["status"] == "failed":
         raise TrainingFailure(result["error"])
     return result

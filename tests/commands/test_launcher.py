@@ -20,6 +20,7 @@ from dqn_cli.commands import launcher
 from dqn_cli.commands.groups import train_groups
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.journal import Job
+from dqn_cli.training.plans import save_plans
 from dqn_cli.training.session import TrainingFailure
 
 Typed = Callable[..., int]
@@ -232,11 +233,23 @@ def test_an_interrupted_sweep_keeps_what_began(
 
     training(instead)
     assert type_sweep("seed=0,1,2") == 143
-    assert sorted(path.name[0] for path in Path("sweep").glob("?_*")) == ["0", "1"]
     assert (folder_of(1) / "checkpoints" / "last").read_text() == "hours of work"
-    said = capsys.readouterr().out
-    assert "job 2 did not begin" in said
-    assert "go on with: dqn-train resume=sweep" in said
+    assert "go on with: dqn-train resume=sweep" in capsys.readouterr().out
+
+
+def test_jobs_that_did_not_begin_are_told_of_and_kept(
+    type_sweep: Typed, training: Callable[..., Returned], type_train: Typed
+) -> None:
+    def instead(jobs: list[Job]) -> int:
+        save_plans(jobs)
+        done(jobs[0], "interrupted")
+        return 143
+
+    training(instead)
+    assert type_sweep("seed=0,1") == 143
+    assert statuses() == {"0": "interrupted", "1": "interrupted"}
+    assert type_train("resume=sweep") == 0
+    assert statuses() == {"0": "finished", "1": "finished"}
 
 
 def test_other_applications_neither_load_nor_use_it(in_folder: Path) -> None:

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.commands import resume
 from dqn_cli.commands.groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
+from dqn_cli.commands.sweep import report_sweep
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.journal import Job
 from dqn_cli.training.locks import locked
+from dqn_cli.training.plans import save_plans
 from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.settings import Settings
 
@@ -262,6 +265,45 @@ def test_a_killed_run_without_a_result_goes_on_too(type_train: Typed, settings_o
         (job.folder / "result.json").unlink()
     assert type_train("resume=sweep") == 0
     assert [result(job)["steps"] for job in jobs] == [150, 150]
+
+
+def test_jobs_that_never_began_do_so_when_their_sweep_goes_on(
+    type_train: Typed, settings_of: Compose, in_this_process: list[list[int]], capsys: Lines
+) -> None:
+    whole, jobs = (sweep_of(settings_of, name, rates=(1e-3,) * 4) for name in ("whole", "sweep"))
+    for group in (whole[:2], whole[2:]):
+        Session(group, "jobs")()
+    save_plans(jobs[:2])
+    save_plans(jobs[2:])
+    train_until(jobs[:2], 77)
+    report_sweep(Path("sweep"))
+    assert statuses("sweep") == ["interrupted"] * 4
+    capsys.readouterr()
+    assert type_train("resume=sweep", "threads=1") == 0
+    assert in_this_process == [[0, 1], [2, 3]]
+    for one, other in zip(whole, jobs, strict=True):
+        check_same_bits(one, other)
+        assert result(other)["members"] == 2
+    said = capsys.readouterr().out
+    assert "jobs 0-1: CartPole-v1: resumed at step 77" in said
+    assert "jobs 2-3: CartPole-v1: training, 150 steps" in said
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    words = ("steps=150", "eval.episodes=1", "network.widths=[4]", "log.every=20")
+    for folder in ("whole", "killed"):
+        assert type_train(*words, f"hydra.run.dir={folder}") == 0
+    shutil.rmtree("killed/checkpoints")  # of which there was none
+    Path("killed/result.json").unlink()
+    assert type_train("resume=killed") == 0
+    ends = [load_checkpoint(Path(run, "checkpoints", "last")) for run in ("whole", "killed")]
+    assert torch.equal(*(end["parameters"] for end in ends))
+    rows = [EventAccumulator(run).Reload().Scalars("time/fps") for run in ("whole", "killed")]
+    # TensorBoard hides what it wrote before it was killed.
+    assert len({tuple(row.step for row in each) for each in rows}) == 1
+    assert "training, 150 steps" in capsys.readouterr().out
 
 
 def test_one_member_goes_on_alone_by_its_own_folder(
