@@ -74,10 +74,10 @@ def of_sequences(
         weight=batch.weight.flatten(),
     )
     time = online.shape[1]
-    taus = draws.taus.view(sequences, time, draws.taus.shape[1])[:, :length].flatten(0, 1)
+    taus = draws.taus.view(sequences, time, draws.taus.shape[1])  # [sequences, time, samples]
     return rows, Answers(
         here(online),
-        taus,
+        taus[:, :length].flatten(0, 1),  # [sequences * length, samples]
         there(target),
         lambda: model.head.q(there(online.detach())),
         lambda: model.head.q(here(target)),
@@ -104,4 +104,4 @@ def _unroll(
         with torch.no_grad():
             _, state = network.remember(p, obs[:, :burn_in], state, starts[:, :burn_in])
     z, _ = network.unroll(p, obs[:, burn_in:], state, starts[:, burn_in:], model.spaces, model.head)
-    return z.view(obs.shape[0], -1, *z.shape[1:])
+    return z.view(obs.shape[0], -1, *z.shape[1:])  # [sequences, length + n, actions, atoms]

@@ -143,7 +143,8 @@ class Mlp(Network):
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """The z [batch, actions, atoms] of features [batch, features]."""
         x = head.expand(p, features)
-        advantage = self._stream(p, "advantage", x).view(-1, spaces.actions, head.outputs)
+        advantage = self._stream(p, "advantage", x)
+        advantage = advantage.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
         if not self.dueling:
             return head.fold(p, advantage)
         value = self._stream(p, "value", x).unsqueeze(1)  # [batch, 1, outputs]

@@ -112,4 +112,4 @@ class Iqn(Qr):
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
         """From [batch * atoms, actions, 1] to [batch, actions, atoms]."""
         levels = p["taus"].shape[1]
-        return z.view(-1, levels, z.shape[1]).transpose(1, 2)
+        return z.view(-1, levels, z.shape[1]).transpose(1, 2)  # [batch, actions, atoms]

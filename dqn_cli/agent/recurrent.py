@@ -76,7 +76,7 @@ class Recurrent(Mlp):
         """The cell's outputs [batch * time, units] along a sequence, and the last state."""
         batch, time = obs.shape[:2]
         x = self.dense_torso(p, obs.reshape(batch * time, -1))  # [batch * time, features]
-        gates = layers.dense(p, "cell.input", x).view(batch, time, -1)
+        gates = layers.dense(p, "cell.input", x).view(batch, time, -1)  # [batch, time, gates]
         outputs = []
         for step in range(time):
             if starts is not None:

@@ -56,7 +56,8 @@ class Table(Network):
             unit = (x - x.new_tensor(low)) / (x.new_tensor(high) - x.new_tensor(low))
             digits = (unit * self.bins).clamp(0, self.bins - 1).long()
             cell = reduce(lambda cell, digit: cell * self.bins + digit, digits.unbind(1))
-        return F.embedding(cell, p["table"]).view(-1, spaces.actions, head.outputs)
+        row = F.embedding(cell, p["table"])  # [batch, actions * outputs]
+        return row.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
 
     def _cells(self, spaces: Spaces) -> int:
         if spaces.one_hot:

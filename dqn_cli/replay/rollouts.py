@@ -51,8 +51,8 @@ class RolloutSampler(Sampler[Rollout]):
         ring = np.arange(stream.members * stream.envs)[:, None]
         places = (end - steps)[:, None] + np.arange(steps)
         slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
-        of_members = (stream.members, stream.envs * steps)
-        of_envs = (stream.members, stream.envs, steps)
+        of_members = (stream.members, stream.envs * steps)  # what batches are drawn from
+        of_envs = (stream.members, stream.envs, steps)  # what returns are computed along
         rings = np.broadcast_to(ring, slot.shape)
         indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
         batch = self.view(stream.stored, indices, np.ones(of_members), self.gamma)

@@ -139,7 +139,7 @@ class UniformSampler(Sampler[Uniform]):
         """The transitions that the numbers fall on, of all rings."""
         stored, (uniform,) = sources.stored, drawn
         members, envs = self.stream.members, self.stream.envs
-        sizes = stored.size.reshape(members, envs)
+        sizes = stored.size.reshape(members, envs)  # [members, envs]
         # Machine code calls a library for running sums.
         ends = sizes.cumsum(1) if envs > 1 else sizes
         nth = cast(uniform * ends[:, -1:], "int64")

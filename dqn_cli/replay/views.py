@@ -75,7 +75,8 @@ def sequences(
     here = row + slot % slots
     begins = _at(stored.begins, here)
     among = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
-    counted = begins * begins[0].reshape(-1).shape[0] / among
+    of_each = begins.shape[1] * begins.shape[2]  # slots of a member's batch
+    counted = begins * of_each / among
     starts = ~_at(stored.begins, row + (time - row - 1) % slots)
     # The stored state is already that of the first slot.
     starts = starts & (arange(time.shape[2]) > 0)
@@ -110,8 +111,8 @@ def observations(stored: Stored, ring: Values, slot: Values, frames: int) -> Val
     flip = library(slot).flip
     absent = flip(flip(within, (-1,)).cumprod(-1), (-1,)) == 0
     if isinstance(seen, Tensor):
-        absent = tensor(absent).to(seen.device)
-        return seen.masked_fill(absent.view(*absent.shape, *[1] * (seen.dim() - absent.dim())), 0)
+        absent, ones = tensor(absent).to(seen.device), [1] * (seen.dim() - absent.ndim)
+        return seen.masked_fill(absent.view(*absent.shape, *ones), 0)  # [..., frames, 1, ...]
     seen[absent] = 0
     return seen
 
@@ -152,7 +153,7 @@ def _at(values: Values, at: Values) -> Values:
         return flat.take(at, axis=0)
     at = tensor(at)
     rows = flat.index_select(0, at.flatten().to(flat.device))
-    return rows.view(*at.shape, *flat.shape[1:])
+    return rows.view(*at.shape, *flat.shape[1:])  # [..., *shape]
 
 
 def _legal(stored: Stored, at: Values, actions: int) -> Values:

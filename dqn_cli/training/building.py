@@ -25,7 +25,7 @@ from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, in_step
 from dqn_cli.training.members import merged
 from dqn_cli.training.memory import check_memory
-from dqn_cli.training.randomness import Purpose, Randomness
+from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.settings import Device, Settings
 
 _AVAILABLE: dict[Device, Callable[[], bool]] = {
@@ -79,13 +79,10 @@ def _run(
         stream=stream,
         sampler=sampler,
         learner=learner,
-        rule=merged([each.exploration for each in settings]),
+        exploration=merged([each.exploration for each in settings]),
         action=np.zeros(envs.mask.shape[:2], np.int64),
         state=np.zeros((*envs.mask.shape[:2], agents[0].model.state_size), structure.dtype.name),
-        exploration=Randomness(seeds, Purpose.exploration),
-        replay=Randomness(seeds, Purpose.replay),
-        noise=Randomness(seeds, Purpose.noise),
-        resets=Randomness(seeds, Purpose.resets),
+        random=RandomStreams.of(seeds),
         clocks=[Clock()] * len(settings),
         learning_began=[Clock()] * len(settings),
         in_step=in_step(settings),

@@ -20,7 +20,6 @@ from dqn_cli.training.tracking import Tracker
 
 FOLDER = "checkpoints"
 POLICY = ("settings", "spaces", "clock", "parameters", "versions")  # what `best` holds
-STREAMS = ("exploration", "replay", "noise", "resets")  # of random numbers, that training moves on
 
 
 def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def run_data(
         "sampler": {name: tensor(values) for name, values in sampler.items()},
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
-        "random": {name: getattr(run, name).state(member) for name in STREAMS},
+        "random": {name: own.state(member) for name, own in run.random._asdict().items()},
         "places": [tuple(place) for place in run.envs.places[run.stream.rings_of(member)]],
         "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
@@ -83,8 +82,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: Tracker) ->
         run.sampler.load(sampler, member)
     run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
-    for name in STREAMS:
-        getattr(run, name).load(data["random"][name], member)
+    for name, own in run.random._asdict().items():
+        own.load(data["random"][name], member)
     run.clocks[member] = Clock(*data["clock"])
     run.learning_began[member] = Clock(*data["learning_began"])
     tracker.load(data["tracker"], run.clocks[member])

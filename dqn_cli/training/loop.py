@@ -15,7 +15,7 @@ from dqn_cli.envs.vector import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Step, Stream
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.randomness import Randomness
+from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -33,13 +33,10 @@ class Run:
     stream: Stream
     sampler: Sampler[Replay]
     learner: Learner
-    rule: Exploration  # of all members; where their numbers differ it has arrays
+    exploration: Exploration  # of all members; where their numbers differ it has arrays
     action: Array  # [members, envs], chosen for the next step, once there is one
     state: Array  # [members, envs, state], what a recurrent network remembers of each episode
-    exploration: Randomness
-    replay: Randomness
-    noise: Randomness
-    resets: Randomness
+    random: RandomStreams
     clocks: list[Clock]  # of each member, as are those below
     learning_began: list[Clock]
     in_step: bool  # whether all members' schedules and periods always say the same
@@ -83,26 +80,26 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
         learn(settings, run, updates, done)
         over = [share >= 1 for share in done]
         if reset_due(structure, before[0], run.clocks[0]):
-            run.learner.reset(run.resets, spared=over)
+            run.learner.reset(run.random.resets, spared=over)
         yield Tick(before, run.clocks, step, ended, epsilon, updates, over)
 
 
 def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     """Actions [members, envs]: random ones with chance epsilon, else those preferred."""
     mask = run.envs.mask
-    uniform = run.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
+    uniform = run.random.exploration.uniform(mask.shape[1], 2)  # [members, envs, 2]
     exploring = uniform[..., 0] < epsilon
-    random = np.count_nonzero(exploring)
+    explorers = np.count_nonzero(exploring)
     # What a network remembers and which noise it takes may not depend on other members.
     begun = run.clocks[0].steps >= settings.learning_starts
     needed = run.state.size or (begun and run.learner.is_noisy)
-    if random == exploring.size and not needed:
+    if explorers == exploring.size and not needed:
         return explore(mask, uniform[..., 1])
-    q, run.state = run.learner.act(run.envs.obs, run.state, run.noise)
+    q, run.state = run.learner.act(run.envs.obs, run.state, run.random.noise)
     if run.envs.masked:
         q = legal_values(q, mask)
-    preferred = run.rule.preferred(q, uniform[..., 1])
-    if not random:
+    preferred = run.exploration.preferred(q, uniform[..., 1])
+    if not explorers:
         return preferred
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
 
@@ -121,11 +118,11 @@ def learn(settings: Sequence[Settings], run: Run, updates: int, done: Sequence[f
     """
     if not updates:
         return
-    run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
+    run.sampler.begin(lambda obs: run.learner.values(obs, run.random.noise))
     factors = [settings[0].optimizer.schedule.factor(share) for share in done]
     for _ in range(updates):
-        drawn = run.sampler.draw(run.replay.uniform, done)
-        run.learner.update(drawn, run.noise, factors)
+        drawn = run.sampler.draw(run.random.replay.uniform, done)
+        run.learner.update(drawn, run.random.noise, factors)
         before = run.clocks
         run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
         blend_targets(settings, run, before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,20 @@ class Randomness:
         self._generators[member].bit_generator.state = dict(state["own"])
         for kind in KINDS:
             self._kinds[kind].load(state[kind], member)
+
+
+class RandomStreams(NamedTuple):
+    """The streams that training moves on, and that a checkpoint has to remember."""
+
+    exploration: Randomness
+    replay: Randomness
+    noise: Randomness
+    resets: Randomness
+
+    @classmethod
+    def of(cls, seeds: Sequence[int]) -> RandomStreams:
+        """Those of fresh runs with these seeds."""
+        return cls(*(Randomness(seeds, Purpose(name)) for name in cls._fields))
 
 
 class _Blocks:

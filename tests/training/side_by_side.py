@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.training.building import build_run
-from dqn_cli.training.checkpoints import STREAMS
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Settings
 
@@ -232,7 +231,7 @@ def as_it_is(run: Run, member: int, epsilons: list[list[float]]) -> Member:
             run.clocks[member],
             run.learning_began[member],
             {name: tensor[member] for name, tensor in run.learner.state._asdict().items()},
-            {name: getattr(run, name).state(member) for name in STREAMS},
+            {name: own.state(member) for name, own in run.random._asdict().items()},
             run.stream.contents(member),
             run.sampler.contents(member),
             run.state[member],

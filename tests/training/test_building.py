@@ -92,7 +92,7 @@ def batch_of(settings: Settings) -> Batch | Sequences:
         run.action = act(settings, run, np.ones((1, 1)))
         remember(run, run.envs.step(run.action))
     run.envs.close()
-    drawn = run.sampler.draw(run.replay.uniform, [0.0])
+    drawn = run.sampler.draw(run.random.replay.uniform, [0.0])
     return run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
 
 
@@ -160,7 +160,7 @@ def test_a_network_of_images_gets_its_batches_ready_made(
     sources, drawn = given[-1]
     assert isinstance(drawn, Batch) is (not sources) is ready_made
     # What was drawn means the same batch either way.
-    drawn = run.sampler.draw(run.replay.uniform, [0.5])
+    drawn = run.sampler.draw(run.random.replay.uniform, [0.5])
     weights = [[np.random.default_rng(0)] for _ in range(2)]
     learners = [
         Learner(agents, each, torch.float32, torch.device("cpu"), sampler)
@@ -168,7 +168,7 @@ def test_a_network_of_images_gets_its_batches_ready_made(
     ]
     batch = run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
     for learner, taken in zip(learners, (drawn, batch), strict=True):
-        learner.update(taken, run.noise, [1.0])
+        learner.update(taken, run.random.noise, [1.0])
     assert torch.equal(*(learner.state.moments for learner in learners))
 
 
@@ -218,8 +218,7 @@ def test_batches_for_recurrent_networks_are_as_many_sequences_as_hold_the_transi
 
 def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> None:
     run = built(settings_of("network.widths=[8]", "seed=5"))
-    streams = (run.exploration, run.replay, run.noise, run.resets)
-    drawn = np.concatenate([stream.uniform(4) for stream in streams])
+    drawn = np.concatenate([stream.uniform(4) for stream in run.random])
     assert len(np.unique(drawn)) == drawn.size
 
 

@@ -42,7 +42,7 @@ def played(settings: Settings) -> Run:
     for tick in train([settings], run):
         if tick.now[0].steps >= 40:
             break
-    run.sampler.begin(lambda obs: run.learner.values(obs, run.noise))
+    run.sampler.begin(lambda obs: run.learner.values(obs, run.random.noise))
     run.envs.close()
     return run
 
@@ -61,7 +61,9 @@ def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset
     settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, ()))
     run = played(settings)
     learner = fresh(settings, run, "meta")
-    surprise = learner.update(run.sampler.draw(run.replay.uniform, [0.5]), run.noise, [1.0])
+    surprise = learner.update(
+        run.sampler.draw(run.random.replay.uniform, [0.5]), run.random.noise, [1.0]
+    )
     learner.blend_target([0.1])
     learner.reset([np.random.default_rng(1)], [False])
     assert surprise.loss.device == surprise.td_error.device == torch.device("meta")
@@ -78,7 +80,9 @@ def test_a_gpu_learns_what_the_cpu_learns(settings_of: Compose, preset: str) -> 
     )
     for count in range(10):
         one, other = (
-            learner.update(run.sampler.draw(run.replay.uniform, [0.5]), run.noise, [1.0])
+            learner.update(
+                run.sampler.draw(run.random.replay.uniform, [0.5]), run.random.noise, [1.0]
+            )
             for run, learner in zip(runs, (here, there), strict=True)
         )
         torch.testing.assert_close(other.td_error.cpu(), one.td_error, msg=f"update {count}")

@@ -121,7 +121,7 @@ def learned_q(settings: Settings) -> NDArray[np.float64]:
         pass
     run.envs.close()
     states = np.eye(run.envs.spaces.observation_size, dtype=settings.dtype.name)
-    return run.learner.values(states[None], run.noise)[0]
+    return run.learner.values(states[None], run.random.noise)[0]
 
 
 @pytest.mark.parametrize(
@@ -339,21 +339,21 @@ def test_a_run_with_resets_draws_its_last_layers_anew(
     other.envs.close()
     expected = before
     for _ in range(resets):
-        expected = fresh(other.resets)[0]
+        expected = fresh(other.random.resets)[0]
     if 60 % every == 0:
-        fresh(other.resets)  # drawn where the run ends, too, which spares its layers
+        fresh(other.random.resets)  # drawn where the run ends, too, which spares its layers
     for parameters in (run.learner.state.parameters[0], run.learner.state.target[0]):
         torso, streams = views(before, layout), views(expected, layout)
         for name, tensor in views(parameters, layout).items():
             assert torch.equal(tensor, (torso if "torso" in name else streams)[name]), name
-    assert run.resets.state(0) == other.resets.state(0)
+    assert run.random.resets.state(0) == other.random.resets.state(0)
 
 
 def test_a_run_without_resets_draws_none(settings_of: Compose) -> None:
     settings = settings_of("steps=30", "learning_starts=10", "network.widths=[4]")
     _, fresh = build_run([settings])
     fresh.envs.close()
-    assert run_to_the_end(settings).resets.state(0) == fresh.resets.state(0)
+    assert run_to_the_end(settings).random.resets.state(0) == fresh.random.resets.state(0)
 
 
 RECURRENT = (
@@ -540,10 +540,10 @@ def test_acting_draws_noise_where_layers_are_noisy_alone(
     small = ("network.widths=[4]", "replay.batch_size=4")
     settings = settings_of(*words, *small, "steps=20", "learning_starts=15", "train_every=100")
     _, run = build_run([settings])
-    before = run.noise.state(0)
+    before = run.random.noise.state(0)
     for tick in train([settings], run):
         # Random actions ask no network; the one after this step is chosen already.
-        assert (run.noise.state(0) != before) is (moves and tick.now[0].steps >= 15)
+        assert (run.random.noise.state(0) != before) is (moves and tick.now[0].steps >= 15)
     run.envs.close()
 
 
@@ -644,7 +644,7 @@ def test_members_that_have_finished_are_spared_by_resets_while_others_go_on(
     _, fresh = build_run(settings)
     fresh.envs.close()
     before = run.learner.state.parameters.clone()
-    draws = [before, *(run.learner._drawn(fresh.resets) for _ in range(6))]
+    draws = [before, *(run.learner._drawn(fresh.random.resets) for _ in range(6))]
     for _ in train(settings, run):
         pass
     run.envs.close()

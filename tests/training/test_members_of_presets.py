@@ -46,7 +46,7 @@ def population(settings_of: Callable[..., Settings], preset: str, dtype: str) ->
         for _ in range(80):
             run.action = act(mine, run, np.ones((1, 1)))
             remember(run, run.envs.step(run.action))
-        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.noise))
+        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.random.noise))
         run.envs.close()
         members.append(run)
     seeds = list(range(MEMBERS))
@@ -60,10 +60,10 @@ def difference(members: Population, updates: int) -> float:
     for count in range(updates):
         batches = []
         for run in members.alone:
-            drawn = run.sampler.draw(run.replay.uniform, [0.5])
+            drawn = run.sampler.draw(run.random.replay.uniform, [0.5])
             sources = run.sampler.sources
             batches.append(run.sampler.batch(sources, run.sampler.pick(sources, drawn)))
-            run.learner.update(drawn, run.noise, [1 - count / 2000])
+            run.learner.update(drawn, run.random.noise, [1 - count / 2000])
             run.learner.blend_target([0.05])
         kind = Batch if isinstance(batches[0], Batch) else Sequences
         stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
