@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.answers import Answers, of_batch, of_sequences, over_sequences
+from dqn_cli.agent.answers import Answers, answers_to, of_samples
 from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.model import Model
@@ -61,11 +61,7 @@ class Agent:
         self, parameters: Tensor, target_parameters: Tensor, batch: Batch | Sequences, draws: Draws
     ) -> tuple[Tensor, Estimates, Surprise]:
         """Mean weighted loss of a batch (Mnih et al. 2015, eq. 2) and what it saw on the way."""
-        if isinstance(batch, Sequences):
-            rows, answers = of_sequences(self.model, parameters, target_parameters, batch, draws)
-        else:
-            rows = batch
-            answers = of_batch(self.model, parameters, target_parameters, batch, draws)
+        rows, answers = answers_to(self.model, parameters, target_parameters, batch, draws)
         taken = rows.action[:, None, None].expand(-1, 1, answers.z.shape[2])  # [batch, 1, atoms]
         z = answers.z.gather(1, taken).squeeze(1)  # [batch, atoms]
         with torch.no_grad():
@@ -74,13 +70,12 @@ class Agent:
         loss = (rows.weight * losses).mean()
         with torch.no_grad():
             q = self.head.q(z)
-            surprise = Surprise(losses.detach(), (q - self.head.mean(target)).abs())
+            td_error = (q - self.head.mean(target)).abs()
             counted = (rows.weight > 0).to(q.dtype)
-            seen = (q, surprise.td_error, self.head.edge_mass(target))
+            seen = (q, td_error, self.head.edge_mass(target))
             means = ((each * counted).sum() / counted.sum().clamp(min=1) for each in seen)
             estimates = Estimates(loss.detach(), *means)
-            if isinstance(batch, Sequences):
-                surprise = Surprise(*(over_sequences(each, batch) for each in surprise))
+            surprise = Surprise(of_samples(losses.detach(), batch), of_samples(td_error, batch))
         return loss, estimates, surprise
 
     def _target(self, answers: Answers, rows: Batch) -> Tensor:

@@ -26,6 +26,24 @@ class Answers(NamedTuple):
     target_q: LazyValues  # target network, where they were taken
 
 
+def answers_to(
+    model: Model,
+    parameters: Tensor,
+    target_parameters: Tensor,
+    batch: Batch | Sequences,
+    draws: Draws,
+) -> tuple[Batch, Answers]:
+    """The transitions of a batch or of sequences, as rows, and the answers to each."""
+    if isinstance(batch, Sequences):
+        return of_sequences(model, parameters, target_parameters, batch, draws)
+    return batch, of_batch(model, parameters, target_parameters, batch, draws)
+
+
+def of_samples(values: Tensor, batch: Batch | Sequences) -> Tensor:
+    """One number for each sample that was drawn [batch], from one for each of its rows."""
+    return over_sequences(values, batch) if isinstance(batch, Sequences) else values
+
+
 def of_batch(
     model: Model, parameters: Tensor, target_parameters: Tensor, batch: Batch, draws: Draws
 ) -> Answers:
