@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn_cli.commands.plot import Found, runs_at, varied_keys
-from dqn_cli.evaluation.curves import label_of
+from dqn_cli.commands.found import Found, label_of, varied_keys
+from dqn_cli.commands.plot import runs_at
 from dqn_cli.evaluation.report import figure
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
 from dqn_cli.training.result import read_result
@@ -25,7 +25,7 @@ def main() -> None:
     for sweep in map(Path, sys.argv[1:]):
         runs = [run for run in runs_at(sweep) if is_finished(run)]
         varied = varied_keys(runs)
-        labels = [label_of(run.overrides, varied) for run in runs]
+        labels = [label_of(run, varied) for run in runs]
         for label in dict.fromkeys(labels):
             group = [run for run, each in zip(runs, labels, strict=True) if each == label]
             print(row(f"{sweep.name} {label}".strip(), group))

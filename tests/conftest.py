@@ -32,6 +32,8 @@ def one_thread() -> None:
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    # The next test's folder has not the packages that this one writes and imports.
+    monkeypatch.setattr("dqn_cli.commands.doors.imported", [])
     return tmp_path
 
 

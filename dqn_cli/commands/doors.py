@@ -56,9 +56,10 @@ def answered(arguments: Sequence[str], help_text: str) -> bool:
     return True
 
 
-def unknown_flag(arguments: Sequence[str]) -> str | None:
-    """The first argument that looks like a flag; dqn-eval and dqn-plot have none."""
-    return next((argument for argument in arguments if argument.startswith("-")), None)
+def refuse_flags(arguments: Sequence[str]) -> None:
+    """For commands that have no flags; ends as one does of which a flag is not known."""
+    if any(argument.startswith("-") for argument in arguments):
+        sys.exit(2)
 
 
 def next_command(command: str, word: str, env_ids: Iterable[str]) -> str:

@@ -6,10 +6,12 @@ import glob
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports, unknown_flag
+from dqn_cli.commands.doors import answered, exit_code_of, import_all, refuse_flags, split_imports
+from dqn_cli.commands.found import found, label_of, runs_in, varied_keys
 from dqn_cli.commands.help import EVALUATE
 
 
@@ -32,8 +34,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Help, or an evaluation of each checkpoint named."""
     if answered(arguments or ["--help"], EVALUATE):
         return 0
-    if unknown_flag(arguments):
-        sys.exit(2)
+    refuse_flags(arguments)
     modules, arguments = split_imports(arguments)
     import_all(modules)
     request = parse(arguments)
@@ -76,41 +77,66 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
 
 def checkpoints_named(text: str) -> list[Path]:
     """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`."""
-    from dqn_cli.policies import checkpoint_at
-
     if Path(text).exists():
-        return [checkpoint_at(Path(text))]
+        return _meant_by(Path(text))
     is_list = text.startswith("[") and text.endswith("]")
     names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
-    found: list[Path] = []
-    for name in names:
-        found += _matching(name) if glob.has_magic(name) else [checkpoint_at(Path(name))]
-    return found
+    meant = (_matching(name) if glob.has_magic(name) else _meant_by(Path(name)) for name in names)
+    return list(chain.from_iterable(meant))
+
+
+def _meant_by(path: Path) -> list[Path]:
+    """A checkpoint itself, that of a run's folder, or those of all runs in a sweep's."""
+    from dqn_cli.policies import checkpoint_at
+
+    runs = runs_in(path)
+    return _of_each(runs) if runs else [checkpoint_at(path)]
 
 
 def _matching(pattern: str) -> list[Path]:
-    """Without what else is met, such as a sweep's table or a job that failed before its first."""
+    """Without what else is met, such as a sweep's table."""
+    from dqn_cli.storage import CheckpointError
+
+    met = map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207
+    paths = [path for path in met if path.is_dir() or _is_checkpoint(path)]
+    if not paths:
+        raise CheckpointError(f"nothing matches {pattern}")
+    return _of_each(paths)
+
+
+def _of_each(paths: Sequence[Path]) -> list[Path]:
+    """Without those that have none, such as a job that failed before its first."""
     from dqn_cli.policies import checkpoint_at
     from dqn_cli.storage import CheckpointError
 
-    found: list[Path] = []
+    checkpoints: list[Path] = []
     missing: list[CheckpointError] = []
-    for path in map(Path, sorted(glob.glob(pattern))):  # noqa: PTH207
-        if not path.is_dir() and not _is_checkpoint(path):
-            continue
+    for path in paths:
         try:
-            found.append(checkpoint_at(path))
+            checkpoints.append(checkpoint_at(path))
         except CheckpointError as error:
             missing.append(error)
-    if not found:
-        raise missing[0] if missing else CheckpointError(f"nothing matches {pattern}")
+    if not checkpoints:
+        raise missing[0]
     for reason in missing:
         print(f"left out: {reason}", file=sys.stderr)
-    return found
+    return checkpoints
 
 
 def _is_checkpoint(path: Path) -> bool:
     return path.parent.name == "checkpoints" and path.suffix == ""
+
+
+def _labels(checkpoints: Sequence[Path]) -> list[str]:
+    """What sets the run of each checkpoint apart from the others, but for its seed."""
+    from dqn_cli.config.notes import is_run
+
+    folders = [path.parents[1] for path in checkpoints if len(path.parents) > 1]
+    if len(folders) < len(checkpoints) or not all(map(is_run, folders)):
+        return [""] * len(checkpoints)
+    runs = list(map(found, folders))
+    varied = varied_keys(runs)
+    return [label_of(run, varied) for run in runs]
 
 
 def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
@@ -120,7 +146,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
     from dqn_cli.storage import write_json
 
     reports = [judge(path, request.episodes, request.seed, modules) for path in paths]
-    print_table(reports)  # first, for whoever can't write where the checkpoints are
+    print_table(reports, _labels(paths))  # first, for whoever can't write where the checkpoints are
     for path, report in zip(paths, reports, strict=True):
         write_json(report_path(path), report)
     if request.video:

@@ -76,14 +76,15 @@ dqn-eval judges trained agents: greedily, without learning, on fresh episodes.
 
   dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [import=[my_package]]
 
-PATH is a run's folder (its best checkpoint, else its last), a checkpoint, a list [A,B], or a
-pattern with * for several. It prints a table and writes evaluation.json beside each
-checkpoint (evaluation_last.json for a last that is not the best).
+PATH is a run's folder (its best checkpoint, else its last), a sweep's (those of all its runs), a
+checkpoint, a list [A,B] or a pattern with *. It prints a table, with what the seeds of each
+choice come to together, and writes evaluation.json beside each checkpoint (evaluation_last.json
+for a last that is not the best).
 video=true also writes a film of the first episode (pip install 'dqn-train[video]').
 
   dqn-eval checkpoint=outputs/RUN
   dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20
-  dqn-eval 'checkpoint=outputs/SWEEP/*'
+  dqn-eval checkpoint=outputs/SWEEP
 """
 
 PLOT = """\

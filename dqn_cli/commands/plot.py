@@ -5,20 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from dqn_cli.commands.doors import answered, exit_code_of, unknown_flag
+from dqn_cli.commands.doors import answered, exit_code_of, refuse_flags
+from dqn_cli.commands.found import Found, found, label_of, runs_in, varied_keys
 from dqn_cli.commands.help import PLOT
 
 KEYS = ("out", "x", "by")
-
-
-class Found(NamedTuple):
-    """A run's folder, its environment and the overrides it was started with."""
-
-    folder: Path
-    env: str
-    overrides: dict[str, str]
 
 
 def main() -> None:
@@ -30,8 +22,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Help, or a chart."""
     if answered(arguments or ["--help"], PLOT):
         return 0
-    if unknown_flag(arguments):
-        sys.exit(2)
+    refuse_flags(arguments)
     options, paths = parse(arguments)
     plot(paths, Path(options.get("out", "plot.png")), options.get("x", "steps"), options.get("by"))
     return 0
@@ -56,20 +47,20 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
     Of several runs those that have nothing to draw, such as failed ones, are left out.
     """
     from dqn_cli.config.validation import ConfigError, near
-    from dqn_cli.evaluation.curves import bands, draw, label_of, read_curve
+    from dqn_cli.evaluation.curves import bands, draw, read_curve
 
     if x not in ("steps", "seconds"):
         raise ConfigError(f"x={x} is not valid: it must be steps or seconds")
     if not paths:
         raise ConfigError("name what to draw: the folder of a run or of a sweep")
-    found = [run for path in paths for run in runs_at(path)]
-    keys = {"env"}.union(*(run.overrides for run in found))
+    runs = [run for path in paths for run in runs_at(path)]
+    keys = {"env"}.union(*(run.overrides for run in runs))
     if by and by not in keys:
         raise ConfigError(f"by={by}: no run was started with it{near(by, sorted(keys))}")
-    varied = [by] if by else varied_keys(found)
+    varied = [by] if by else varied_keys(runs)
     curves, envs, missing = [], set(), []
-    for run in found:
-        label = label_of({"env": run.env} | run.overrides, varied) or run.env
+    for run in runs:
+        label = label_of(run, varied) or run.env
         try:
             curves.append(read_curve(run.folder, label))
             envs.add(run.env)
@@ -86,22 +77,15 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
 
 def runs_at(path: Path) -> list[Found]:
     """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
-    from dqn_cli.config import notes
+    from dqn_cli.config.notes import is_run
     from dqn_cli.config.validation import ConfigError
 
     if not path.is_dir():
         raise ConfigError(f"no run at {path}")
-    folders = [path] if notes.is_run(path) else sorted(path.glob("*/"))
-    runs = [folder for folder in folders if notes.is_run(folder)]
+    runs = [path] if is_run(path) else runs_in(path)
     if not runs:
         raise ConfigError(f"no run in {path}")
-    return [Found(run, notes.env_id(run), notes.by_key(notes.typed(run))) for run in runs]
-
-
-def varied_keys(runs: Sequence[Found]) -> list[str]:
-    """The overrides in which these runs differ, the seed left out."""
-    keys = sorted({key for run in runs for key in run.overrides} - {"seed"})
-    return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    return [found(run) for run in runs]
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from dqn_cli.commands.doors import next_command
 from dqn_cli.config import notes
 from dqn_cli.evaluation.report import figure, interval, wide_console
 from dqn_cli.evaluation.statistics import summarize
@@ -32,7 +35,12 @@ def report_sweep(folder: Path) -> None:
     _print(rows, varied or overridden)
     if "seed" in varied:
         _print_over_seeds(rows, [key for key in varied if key != "seed"])
-    print(f"also in {folder / 'sweep.csv'}", flush=True)
+    print(f"also in {folder / 'sweep.csv'}")
+    if any(row["status"] == "finished" for row in rows):
+        envs = sorted({notes.env_id(folder / row["folder"]) for row in rows})
+        print(f"draw it:   {shlex.join(['dqn-plot', str(folder)])}")
+        print(f"judge it:  {next_command('dqn-eval', f'checkpoint={folder}', envs)}")
+    sys.stdout.flush()
 
 
 def _row(job: Path) -> dict[str, Any]:

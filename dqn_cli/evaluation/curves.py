@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,8 +115,3 @@ def _band(label: str, curves: Sequence[Curve], x: str) -> Band:
 
 def _mean(sample: Array) -> Array:
     return np.asarray(sample.mean(-1))
-
-
-def label_of(overrides: Mapping[str, str], varied: Sequence[str]) -> str:
-    """What sets a run apart from the others on the chart."""
-    return ", ".join(f"{key}={overrides.get(key, 'default')}" for key in varied)

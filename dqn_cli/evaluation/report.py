@@ -46,8 +46,8 @@ def wide_console() -> Console:
     return Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
 
 
-def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
-    """One row for each report, and what those of one environment come to together.
+def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """One row for each report, and what those of one environment and label come to together.
 
     The checkpoints are named above, where there is room for a path.
     """
@@ -66,9 +66,13 @@ def print_table(reports: Sequence[Mapping[str, Any]]) -> None:
             str(report["episodes"]),
         )
     console.print(table)
-    if len(reports) > 1 and len({report["env"] for report in reports}) == 1:
-        together = summarize([report["mean"] for report in reports])
-        console.print(
-            f"together: iqm of their means {figure(together.iqm)} {interval(together.iqm_ci95)},"
-            f" worst {figure(together.min)}"
-        )
+    means: dict[tuple[str, str], list[float]] = {}
+    for report, label in zip(reports, labels, strict=True):
+        means.setdefault((report["env"], label), []).append(report["mean"])
+    for (_, label), alike in means.items():
+        if len(alike) > 1:
+            together = summarize(alike)
+            console.print(
+                f"{label or 'together'}: iqm of {len(alike)} means {figure(together.iqm)}"
+                f" {interval(together.iqm_ci95)}, worst {figure(together.min)}"
+            )

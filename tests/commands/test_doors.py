@@ -11,8 +11,8 @@ from dqn_cli.commands.doors import (
     exit_code_of,
     import_all,
     next_command,
+    refuse_flags,
     split_imports,
-    unknown_flag,
 )
 
 
@@ -63,8 +63,10 @@ def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_flags_are_found() -> None:
-    assert unknown_flag(["a=b", "--fast"]) == "--fast"
-    assert unknown_flag(["a=-1"]) is None
+    refuse_flags(["a=-1"])
+    with pytest.raises(SystemExit) as ended:
+        refuse_flags(["a=b", "--fast"])
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize(

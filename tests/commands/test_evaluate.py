@@ -80,6 +80,20 @@ def test_what_a_pattern_meets_without_a_checkpoint_is_left_out(
     assert "holds no checkpoint yet" in last_line(capsys)
 
 
+def test_a_sweep_is_judged_as_a_whole_and_each_choice_over_its_seeds(
+    type_train: Typed, type_eval: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("steps=40", "learning_starts=20", "network.widths=[4]", "eval.episodes=1")
+    sweep = ("-m", "seed=0,1", "update=dqn,double", "hydra.sweep.dir=sweep")
+    assert type_train(*sweep, *words, "hydra/launcher=population") == 0
+    assert "judge it:  dqn-eval checkpoint=sweep" in capsys.readouterr().out
+    assert type_eval("checkpoint=sweep", "episodes=2") == 0
+    said = capsys.readouterr().out
+    assert len(list(in_folder.glob("sweep/*/checkpoints/evaluation.json"))) == 4
+    for update in ("dqn", "double"):
+        assert f"update={update}: iqm of 2 means" in said
+
+
 def test_figures_are_shown_though_they_can_not_be_written(
     run: Path,
     type_eval: Typed,

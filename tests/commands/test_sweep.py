@@ -22,6 +22,7 @@ def job(
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {o}\n" for o in overrides))
     (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{job: {{num: {number}}}}}\n")
+    (folder / ".hydra" / "config.yaml").write_text("env: {id: CartPole-v1}\n")
     if mean is not None:
         best = {"mean": mean, "mean_ci95": [mean - 1, mean + 1]}
         result = {"status": status, "seconds": {"total": 2.0}, "best": best}

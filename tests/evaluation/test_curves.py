@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from dqn_cli.evaluation.curves import Curve, bands, draw, label_of, read_curve
+from dqn_cli.evaluation.curves import Curve, bands, draw, read_curve
 from dqn_cli.evaluation.statistics import bootstrap_interval
 
 GREEDY, TRAINED = "eval/mean_reward", "rollout/ep_rew_mean"
@@ -106,19 +106,6 @@ def test_a_run_without_returns_is_refused(tmp_path: Path, rows: list[Row]) -> No
 def test_a_folder_without_event_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no returns to draw yet"):
         read_curve(tmp_path, "")
-
-
-@pytest.mark.parametrize(
-    ("varied", "label"),
-    [
-        (["gamma"], "gamma=0.9"),
-        (["env", "gamma"], "env=A, gamma=0.9"),
-        (["update"], "update=default"),
-        ([], ""),
-    ],
-)
-def test_a_label_names_what_is_varied(varied: list[str], label: str) -> None:
-    assert label_of({"gamma": "0.9", "env": "A", "seed": "3"}, varied) == label
 
 
 def test_runs_of_one_label_share_a_band() -> None:

@@ -36,7 +36,7 @@ def test_a_report_is_plain_data() -> None:
 
 
 def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table([report(4, 1, 2, 9), report(7, 7)])
+    print_table([report(4, 1, 2, 9), report(7, 7)], ["", ""])
     printed = capsys.readouterr().out
     assert "1: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
     assert "2: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
@@ -48,13 +48,20 @@ def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str])
 
 def test_reports_of_one_environment_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
     several = [report(mean, mean) for mean in (1, 2, 3, 50)]
-    print_table(several)
+    print_table(several, [""] * 4)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("together: iqm of their means 2.50 [1.00, 50.0]")
+    assert last.startswith("together: iqm of 4 means 2.50 [1.00, 50.0]")
     assert last.endswith(", worst 1.00")
     for alone in (several[:1], [several[0], several[1] | {"env": "CartPole-v1"}]):
-        print_table(alone)
+        print_table(alone, [""] * len(alone))
         assert "together" not in capsys.readouterr().out
+
+
+def test_each_choice_is_summed_up_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["update=dqn", "update=double", "update=dqn", "update=munchausen"]
+    print_table([report(mean, mean) for mean in (1, 5, 3, 7)], labels)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " means " in line]
+    assert line == "update=dqn: iqm of 2 means 2.00 [1.00, 3.00], worst 1.00"
 
 
 @pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])
@@ -62,7 +69,7 @@ def test_no_figure_is_cut_short_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worst: float
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    print_table([report(*np.linspace(worst, worst / 2, 20))])
+    print_table([report(*np.linspace(worst, worst / 2, 20))], [""])
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert f"{worst:.1f}" in printed
