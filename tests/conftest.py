@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from dqn_cli.commands.doors import exit_code_of
+from dqn_cli.commands.doors import exit_code_of, imported
 from dqn_cli.config import registry
 from dqn_cli.config.folders import Sweep, register_resolvers
 from dqn_cli.config.paths import config_folder
@@ -32,8 +32,7 @@ def one_thread() -> None:
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    # The next test's folder has not the packages that this one writes and imports.
-    monkeypatch.setattr("dqn_cli.commands.doors.imported", [])
+    imported.clear()  # packages that an earlier test wrote into its own folder
     return tmp_path
 
 
