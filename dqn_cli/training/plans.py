@@ -27,7 +27,7 @@ def save_plans(jobs: Sequence[Job]) -> None:
             "together": together,
             "clock": tuple(Clock()),
             "stream": {},
-            "threads": thread_count(job.settings, len(jobs)),
+            "threads": thread_count(job.settings, len(jobs) + 1),  # if it begins beside others
         }
         save_checkpoint(job.folder / PLAN, data)
 

@@ -43,6 +43,15 @@ def test_a_plan_has_the_settings_and_the_group(jobs: list[Job]) -> None:
         assert data["clock"] == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("word", "threads"), [("threads=auto", 1), ("threads=3", 3)])
+def test_a_sweep_that_goes_on_is_told_how_many_threads_a_run_takes(
+    jobs: list[Job], settings_of: Compose, word: str, threads: int
+) -> None:
+    images = settings_of("network=nature", "env=MinAtar/Breakout-v1", word)
+    save_plans([jobs[0]._replace(settings=images)])
+    assert load_stand(jobs[0].folder)["threads"] == threads
+
+
 def test_a_run_waits_until_it_begins_and_is_known_from_its_plan_on(jobs: list[Job]) -> None:
     run = jobs[0].folder
     assert not is_known(run)
