@@ -91,6 +91,7 @@ def draw(found: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
         if band.runs > 1:
             axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel=y)
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
