@@ -106,7 +106,8 @@ def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[st
     before = stored_settings(data["settings"])
     settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
     check_imported(settings, modules)
-    words = [*notes.typed(folder), *overrides]
+    result = read_result(folder)
+    words = [*(result["overrides"] if result else notes.typed(folder)), *overrides]
     return Job(settings, folder, words, notes.job_number(folder), resumes=has_saved(folder))
 
 

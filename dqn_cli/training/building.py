@@ -131,7 +131,7 @@ def _memory(
         view = partial(sequences, look=look, burn_in=burn_in, length=length)
         window += burn_in + length - 1
         replay = replace(replay, batch_size=max(replay.batch_size // length, 1))
-    device = torch_device(Device[replay.device.name]).type
+    device = torch_device(Device[replay.device.name], key="replay.device").type
     kept = (envs.obs, envs.mask, envs.masked, agent.model.state_size, window, spaces.frames, device)
     # Measured on a stream of one transition: to allocate the real one may be what fails.
     least = Stream(1, *kept)
@@ -141,8 +141,8 @@ def _memory(
     return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
 
 
-def torch_device(device: Device, large: bool = False) -> torch.device:
-    """The device asked for; ValueError if it is not there.
+def torch_device(device: Device, large: bool = False, key: str = "device") -> torch.device:
+    """The device asked for by this key; ValueError if it is not there.
 
     `auto` is the CPU, but for a `large` network a GPU where there is one.
     """
@@ -150,5 +150,5 @@ def torch_device(device: Device, large: bool = False) -> torch.device:
     if device is Device.auto:
         wanted = Device.cuda if large and _AVAILABLE[Device.cuda]() else Device.cpu
     if not _AVAILABLE[wanted]():
-        raise ValueError(f"device={wanted.name}: there is no such device here; use device=cpu")
+        raise ValueError(f"{key}={wanted.name}: there is no such device here; use {key}=cpu")
     return torch.device(wanted.name)

@@ -116,6 +116,7 @@ def sweep_of(
         folder = Path(name) / f"{number}_job"
         (folder / ".hydra").mkdir(parents=True)
         (folder / ".hydra" / "overrides.yaml").write_text(f"- optimizer.lr={rate}\n")
+        (folder / ".hydra" / "config.yaml").write_text("env: {id: CartPole-v1}\n")
         (folder / ".hydra" / "hydra.yaml").write_text(f"hydra: {{job: {{num: {number}}}}}\n")
         settings = settings_of(*SMALL, *words)
         own = replace(settings, optimizer=replace(settings.optimizer, lr=rate), seed=number)
@@ -208,6 +209,9 @@ def test_a_finished_sweep_says_so_and_may_go_on_to_more(
     for one, other in zip(whole, jobs, strict=True):
         check_same_bits(one, other)
         assert result(other)["overrides"] == [*other.overrides, "steps=150"]
+    assert type_train("resume=sweep", "eval.every=40", "steps=160") == 0
+    typed = [*jobs[0].overrides, "steps=150", "eval.every=40", "steps=160"]
+    assert result(jobs[0])["overrides"] == typed
 
 
 def test_a_job_that_failed_is_left_alone(

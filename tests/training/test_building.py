@@ -240,10 +240,13 @@ def test_auto_takes_a_gpu_for_large_networks_alone(monkeypatch: pytest.MonkeyPat
         assert torch_device(Device.cpu, large=True) == torch.device("cpu")
 
 
-def test_a_missing_device_is_refused() -> None:
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="device=cuda"):
-            torch_device(Device.cuda)
+def test_a_missing_device_is_refused_by_its_key(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(building._AVAILABLE, Device.cuda, lambda: False)
+    for key in ("device", "replay.device"):
+        with pytest.raises(ValueError, match=f"^{key}=cuda: .* use {key}=cpu$"):
+            build_run([settings_of(f"{key}=cuda", "network.widths=[4]")])
 
 
 SLOW_START = ("learning_starts=1000", "train_every=4", "updates_per_train=2")
