@@ -27,9 +27,8 @@ from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
 from dqn_cli.training.building import thread_count
 from dqn_cli.training.checkpoints import FOLDER
 from dqn_cli.training.provenance import versions
+from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings, plain
-
-PURPOSE = "judgement"  # the seeds of these episodes; periodic evaluation has others
 
 
 def checkpoint_at(path: Path) -> Path:
@@ -121,7 +120,7 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
     played = play(
         policy,
         settings.env.in_one_process,
-        episode_seeds(seed, PURPOSE, 0),
+        episode_seeds(seed, Purpose.judgement.value, 0),
         episodes,
         settings.eval.max_episode_steps,
         settings.dtype.name,
@@ -156,7 +155,7 @@ def report_path(checkpoint: Path) -> Path:
 def record(path: Path, seed: int) -> Path:
     """Films the first of the episodes that `judge` plays (of native games: one like it)."""
     settings, policy = open_policy(path)
-    seed_of = episode_seeds(seed, PURPOSE, 0)
+    seed_of = episode_seeds(seed, Purpose.judgement.value, 0)
     return film(policy, settings.env, seed_of, settings.eval.max_episode_steps, path.parent)
 
 

@@ -17,8 +17,9 @@ from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.envs.seeding import episode_seeds
 from dqn_cli.evaluation.policy import GreedyPolicy
-from dqn_cli.policies import PURPOSE, Policy, checkpoint_at, judge
+from dqn_cli.policies import Policy, checkpoint_at, judge
 from dqn_cli.storage import CheckpointError
+from dqn_cli.training.randomness import Purpose
 
 Typed = Callable[..., int]
 SMALL = ("steps=150", "eval.episodes=2", "network.widths=[8]", "hydra.run.dir=run")
@@ -116,7 +117,7 @@ def test_a_loaded_policy_plays_the_episodes_that_evaluation_plays(
     expected = judge(path, 5, 3, ())["lengths"]
     env, policy, lengths = gymnasium.make("PositionCartPole-v1"), dqn_cli.load_policy(path), []
     for episode in range(5):
-        obs, _ = env.reset(seed=episode_seeds(3, PURPOSE, 0)(episode))
+        obs, _ = env.reset(seed=episode_seeds(3, Purpose.judgement.value, 0)(episode))
         policy.reset()
         steps, ended = 0, False
         while not ended:

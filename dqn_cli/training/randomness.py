@@ -23,7 +23,8 @@ class Purpose(Enum):
     noise = "noise"
     resets = "resets"
     environment = "environment"
-    evaluation = "evaluation"
+    evaluation = "evaluation"  # while a run goes on
+    judgement = "judgement"  # of its checkpoints, by other episodes
 
 
 class Randomness:
