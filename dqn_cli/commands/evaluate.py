@@ -140,15 +140,30 @@ def _labels(checkpoints: Sequence[Path]) -> list[str]:
 
 
 def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
-    """Plays, prints one table and writes each evaluation beside its checkpoint."""
+    """Plays, writes each evaluation beside its checkpoint, and prints one table of all.
+
+    What was judged is written and shown, whatever becomes of the others.
+    """
     from dqn_cli.evaluation.report import print_table
     from dqn_cli.policies import judge, record, report_path
     from dqn_cli.storage import write_json
 
-    reports = [judge(path, request.episodes, request.seed, modules) for path in paths]
-    print_table(reports, _labels(paths))  # first, for whoever can't write where the checkpoints are
-    for path, report in zip(paths, reports, strict=True):
-        write_json(report_path(path), report)
+    reports: list[dict[str, Any]] = []
+    unwritten: list[OSError] = []  # of folders that are not the user's own, for one
+    try:
+        for number, path in enumerate(paths, start=1):
+            if len(paths) > 1:
+                print(f"judging {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
+            reports.append(judge(path, request.episodes, request.seed, modules))
+            try:
+                write_json(report_path(path), reports[-1])
+            except OSError as error:
+                unwritten.append(error)
+    finally:
+        if reports:
+            print_table(reports, _labels(paths[: len(reports)]))
+    if unwritten:
+        raise unwritten[0]
     if request.video:
         for path in paths:
             print(f"film: {record(path, request.seed)}")

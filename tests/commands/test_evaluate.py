@@ -110,6 +110,19 @@ def test_figures_are_shown_though_they_can_not_be_written(
     assert "Read-only" in said.err.splitlines()[-1]
 
 
+def test_what_was_judged_before_an_error_is_shown_and_written(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = run / "checkpoints" / "last"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert type_eval("checkpoint=[run/checkpoints/best,run/checkpoints/last]", "episodes=2") == 1
+    said = capsys.readouterr()
+    assert "iqm" in said.out
+    assert "judging 2 of 2: run/checkpoints/last" in said.err
+    assert "damaged" in said.err.splitlines()[-1]
+    assert (run / "checkpoints" / "evaluation.json").is_file()
+
+
 def test_a_path_may_have_spaces_and_equals(run: Path, type_eval: Typed) -> None:
     run.rename(run.with_name("a b=c"))
     assert type_eval("checkpoint=a b=c", "episodes=2") == 0
