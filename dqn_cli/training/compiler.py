@@ -72,15 +72,15 @@ class AheadOfTime:
 
     def package(self, function: Callable[..., Any], inputs: list[Tensor]) -> Runner | None:
         """What runs the function on such inputs; None if it can't be compiled."""
-        with self.waiting(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
+        try:
+            with self.waiting(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 return _packaged(function, inputs, self._announce)
-            except Exception as error:  # a missing compiler shows in many ways
-                self.works = False
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self.say(f"warning: not compiled, so the run is slower: {reason}")
-                return None
+        except Exception as error:  # a missing compiler shows in many ways
+            self.works = False
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.say(f"warning: not compiled, so the run is slower: {reason}")
+            return None
 
     def _announce(self) -> None:
         if not self._announced:

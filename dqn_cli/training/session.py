@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import mean
 from typing import Any
 
@@ -23,7 +23,7 @@ from dqn_cli.training.locks import locked
 from dqn_cli.training.loop import Tick, progress, train
 from dqn_cli.training.memory import keep_large_blocks
 from dqn_cli.training.plans import save_plans
-from dqn_cli.training.signals import Interruption
+from dqn_cli.training.signals import CutShort, Interruption
 from dqn_cli.training.stopwatch import Stopwatch
 from dqn_cli.training.tracking import FPS
 
@@ -69,14 +69,13 @@ class Session:
         # Moments of units that died fade into numbers that processors are slow with.
         torch.set_flush_denormal(True)
         keep_large_blocks()
-        self._stopwatch = Stopwatch()
+        self._stopwatch, self._interruption = Stopwatch(), Interruption()
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
         # A run that goes on computes as it did, though it may be longer now.
         wanted = worth_compiling(structure, len(jobs))
         if resumed:
             wanted = resumed[0]["compiled"] and can_compile(structure)
-        waiting = partial(self._stopwatch.booked, "compile")
-        self._compiler = AheadOfTime(print, waiting) if wanted else None
+        self._compiler = AheadOfTime(print, self._compiling) if wanted else None
         places = [place for data in resumed for place in checkpoints.places_in(data)]
         agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
         threads = thread_count(structure, len(jobs))
@@ -101,13 +100,16 @@ class Session:
         whatever ends the session, each result.json says how.
         """
         try:
-            with Interruption() as interruption, self._display() as display:
+            with self._interruption, self._display() as display:
                 self._open(display)
-                self._train(display, interruption)
+                self._train(display)
                 self._end_diverged(display)
                 for journal in list(self._active):
                     journal.save(self.compiled, must=True)
                     self._close(journal, "interrupted")
+        except CutShort:  # in the middle of a step, which no checkpoint can hold
+            for journal in list(self._active):
+                self._close(journal, "interrupted")
         except BaseException as caught:
             error = " ".join(str(caught).split()) or type(caught).__name__
             status = "interrupted" if isinstance(caught, KeyboardInterrupt) else "failed"
@@ -116,8 +118,8 @@ class Session:
             raise
         finally:
             self.run.envs.close()
-        if interruption:
-            raise Interrupted(interruption.exit_code)
+        if self._interruption:
+            raise Interrupted(self._interruption.exit_code)
         return [journal.result for journal in self.journals if journal.result]
 
     @property
@@ -125,16 +127,16 @@ class Session:
         """Whether updates run as compiled code."""
         return self._compiler is not None and self._compiler.works
 
-    def _train(self, display: Display, interruption: Interruption) -> None:
+    def _train(self, display: Display) -> None:
         self._stopwatch.lap("start")
         # Without this, Python's collector walks through all of torch's objects every so often.
         gc.freeze()
         ticks = train(self._settings, self.run)
         # What a signal kept from being judged when the session before was interrupted.
         missed = [journal for journal in self._active if journal.missed_evaluation]
-        self._evaluate(missed, display, interruption)
-        self._finish(display, interruption)
-        while not interruption and self._active:
+        self._evaluate(missed, display)
+        self._finish(display)
+        while not self._interruption and self._active:
             try:
                 tick = next(ticks, None)
             except EnvironmentFailure as failure:
@@ -145,11 +147,11 @@ class Session:
                 for journal in self._active:
                     member = journal.member
                     journal.tracker.see(rewards[member], tick.ended[member], tick.updates)
-                self._look(tick, display, interruption)
+                self._look(tick, display)
             if tick is None or any(tick.finished[journal.member] for journal in self._active):
-                self._finish(display, interruption)
+                self._finish(display)
 
-    def _look(self, tick: Tick, display: Display, interruption: Interruption) -> None:
+    def _look(self, tick: Tick, display: Display) -> None:
         """Logs, evaluates and saves, each where its period is crossed."""
         structure, before, now = self._structure, tick.before[0].steps, tick.now[0].steps
         logs = crossings(before, now, structure.log.every)
@@ -165,28 +167,27 @@ class Session:
             dormant = self.run.learner.dormant(seen).tolist()
             self._show(display, [each.log(tick, dormant[each.member]) for each in self._active])
         if evaluates:
-            self._evaluate(self._active, display, interruption)
+            self._evaluate(self._active, display)
         if saves:
             for journal in self._active:
                 journal.save(self.compiled)
 
-    def _evaluate(
-        self, journals: Sequence[Journal], display: Display, interruption: Interruption
-    ) -> None:
+    def _evaluate(self, journals: Sequence[Journal], display: Display) -> None:
         if not journals:
             return
         with self._stopwatch.booked("eval"):
-            self._show(display, [each.evaluate(lambda: bool(interruption)) for each in journals])
+            stopped = self._interruption.__bool__
+            self._show(display, [each.evaluate(stopped) for each in journals])
 
-    def _finish(self, display: Display, interruption: Interruption) -> None:
+    def _finish(self, display: Display) -> None:
         """Judges, saves and closes the members that have finished."""
         if not any(journal.is_finished for journal in self._active):
             return
         self._end_diverged(display)
         over = [journal for journal in self._active if journal.is_finished]
-        self._evaluate(over, display, interruption)
+        self._evaluate(over, display)
         for journal in over:
-            if not interruption:
+            if not self._interruption:
                 journal.save(self.compiled, must=True)
                 self._close(journal, "finished")
 
@@ -218,6 +219,12 @@ class Session:
         structure = self._structure
         done = progress(structure, self.run.clocks[0])
         return Display(structure.steps, structure.episodes, done, self._title)
+
+    @contextmanager
+    def _compiling(self) -> Iterator[None]:
+        # It takes long, and Ctrl-C in a terminal ends the compiler's own processes too.
+        with self._stopwatch.booked("compile"), self._interruption.at_once():
+            yield
 
     def _open(self, display: Display) -> None:
         structure, run = self._structure, self.run

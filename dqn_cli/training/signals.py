@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 STDERR = 2
 STOPPING = b"\nstopping and saving a checkpoint; a second Ctrl-C ends at once and saves nothing\n"
+CUTTING_SHORT = (
+    b"\nstopping while it compiles, when nothing can be saved:"
+    b" resume= goes on from the last checkpoint, or begins anew\n"
+)
+
+
+class CutShort(BaseException):
+    """The first signal came where nothing is waited for."""
 
 
 class Interruption:
@@ -18,6 +27,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,11 +56,25 @@ class Interruption:
         """What a shell expects of a process ended by this signal: 130 or 143."""
         return 128 + self.signal if self.signal is not None else 0
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While entered, the first signal raises CutShort: code is compiled, which takes long."""
+        before, self._at_once = self.signal, True
+        try:
+            yield
+        finally:
+            self._at_once = False
+            if self.signal is not before:
+                raise CutShort  # whatever others have made of it on its way
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        is_first = self.signal is None
         if number == signal.SIGINT:
-            if self.signal is not None:
+            if not is_first:
                 raise KeyboardInterrupt
             # Not by `print`, which may be what was interrupted; a `tee` behind a pipe may be gone.
             with suppress(OSError):
-                os.write(STDERR, STOPPING)
+                os.write(STDERR, CUTTING_SHORT if self._at_once else STOPPING)
         self.signal = self.signal or signal.Signals(number)
+        if is_first and self._at_once:
+            raise CutShort

@@ -26,5 +26,7 @@ class Stopwatch:
     def booked(self, activity: str) -> Iterator[None]:
         """Books what happens inside, and the time before it as training."""
         self.lap("train")
-        yield
-        self.lap(activity)
+        try:
+            yield
+        finally:
+            self.lap(activity)

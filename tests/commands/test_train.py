@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -187,7 +188,6 @@ def test_an_unknown_flag_exits_with_2(type_train: Typed) -> None:
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_write_a_checkpoint(in_folder: Path, sent: signal.Signals, code: int) -> None:
     words = [sys.executable, "-m", "dqn_cli.commands.train", "steps=1e6", run_at("run")]
-    # A signal while code is compiled waits for the compiler, which is another matter.
     words += ["compile=false", "log.every=10"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     wait_until(lambda: any((in_folder / "run").glob("events.*")))
@@ -196,6 +196,26 @@ def test_signals_write_a_checkpoint(in_folder: Path, sent: signal.Signals, code:
     assert process.wait(60) == code
     assert (in_folder / "run" / "checkpoints" / "last").is_file()
     assert json.loads((in_folder / "run" / "result.json").read_text())["status"] == "interrupted"
+
+
+def test_ctrl_c_in_a_terminal_ends_compiling_at_once(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(in_folder))  # what is compiled already is not there
+    words = [sys.executable, "-m", "dqn_cli.commands.train", "compile=true", "learning_starts=50"]
+    said = in_folder / "said"
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            [*words, run_at("run")], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    wait_until(lambda: "compiling" in said.read_text())
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the C++ compiler gets it too
+    assert process.wait(10) == 130
+    assert "not compiled" not in said.read_text()
+    assert json.loads((in_folder / "run" / "result.json").read_text())["status"] == "interrupted"
+    assert not (in_folder / "run" / "checkpoints" / "last").exists()
+    assert (in_folder / "run" / ".hydra" / "plan").is_file()
 
 
 def test_help_is_there_before_torch(in_folder: Path) -> None:

@@ -473,8 +473,10 @@ def test_the_run_waits_exactly_while_a_function_is_compiled(
     @contextmanager
     def waiting() -> Iterator[None]:
         events.append("begin")
-        yield
-        events.append("end")
+        try:
+            yield
+        finally:
+            events.append("end")
 
     def load(package: Path) -> Any:
         events.append("load")

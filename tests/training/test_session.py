@@ -472,6 +472,40 @@ def test_a_member_that_was_interrupted_at_its_end_is_judged_as_it_was_then(
         check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
 
 
+@pytest.mark.parametrize("trained", [0, 77])
+def test_what_a_signal_finds_compiling_is_made_again_to_the_same_bits(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any], trained: int
+) -> None:
+    whole = jobs_of(settings_of, tmp_path / "whole", "compile=true")
+    halves = jobs_of(settings_of, tmp_path / "halves", "compile=true")
+    Session(whole, "jobs")()
+    if trained:
+        session = Session(halves, "jobs")
+        before_step(session, trained, interrupt)
+        with pytest.raises(Interrupted):
+            session()
+        halves = [job._replace(resumes=True) for job in halves]
+
+    def cut_short(compiler: AheadOfTime, function: Any, inputs: Any) -> None:
+        with compiler.waiting():
+            interrupt()
+            pytest.fail("it waited for the compiler")
+
+    session = Session(halves, "jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AheadOfTime, "package", cut_short)
+        with pytest.raises(Interrupted) as caught:
+            session()
+    assert caught.value.exit_code == 143
+    for job in halves:
+        result = result_in(job.folder)
+        assert (result["status"], result["error"]) == ("interrupted", None)
+        assert (job.folder / "checkpoints" / "last").exists() is bool(trained)
+    Session(halves, "jobs")()
+    for one, other in zip(whole, halves, strict=True):
+        check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
+
+
 def test_a_member_of_a_session_goes_on_alone(settings_of: Compose, tmp_path: Path) -> None:
     jobs = jobs_of(settings_of, tmp_path / "sweep")
     session = Session(jobs, "jobs")

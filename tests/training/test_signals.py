@@ -4,11 +4,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from dqn_cli.training.signals import Interruption
+from dqn_cli.training.signals import CutShort, Interruption
 
 
 def send(number: signal.Signals) -> None:
@@ -56,6 +56,40 @@ def test_ctrl_c_says_what_a_second_one_would_do(
     with Interruption():
         send(number)
     assert ("a second Ctrl-C ends at once" in capfd.readouterr().err) is told
+
+
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_the_first_signal_cuts_short_what_is_not_waited_for(
+    number: signal.Signals, told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Interruption() as interruption:
+        with pytest.raises(CutShort), interruption.at_once():
+            send(number)
+        assert interruption.signal is number
+        assert ("when nothing can be saved" in capfd.readouterr().err) is told
+
+
+def test_what_is_cut_short_stays_so_whatever_others_make_of_it() -> None:
+    def swallow() -> None:
+        with suppress(BaseException):
+            send(signal.SIGTERM)
+
+    with Interruption() as interruption:
+        with pytest.raises(CutShort), interruption.at_once():
+            swallow()
+        assert interruption.exit_code == 143
+
+
+def test_a_signal_before_or_behind_what_is_not_waited_for_is_remembered() -> None:
+    with Interruption() as interruption:
+        with interruption.at_once():
+            pass
+        send(signal.SIGTERM)
+        with interruption.at_once():
+            send(signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGINT)
+        assert interruption.signal is signal.SIGTERM
 
 
 def test_ctrl_c_counts_where_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
