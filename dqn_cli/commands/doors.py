@@ -1,4 +1,4 @@
-"""What all commands share: how they end, and how words of the form key=value are read."""
+"""What all commands share: how they speak and end, and how words like key=value are read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any, TextIO, cast
 
 from dqn_cli import __version__
 
@@ -15,6 +17,38 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 imported: list[str] = []  # the user's own modules, which other processes must import too
 
 
+class _Output:
+    """A stream of text; once nobody reads it any more, what is said is lost and nothing else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            written = self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # of a closed pipe or terminal, or a full disk
+            # The stream would try what is left in it again with whatever is said later.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            return len(text)
+        return written
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Hours of training don't depend on whether somebody listens."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, _Output(stream)) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+@speaking()
 def exit_code_of(command: Callable[[], int]) -> int:
     """Runs a command; an error becomes one last line on stderr and exit code 1."""
     wanted = os.environ.get(FULL_ERROR)
@@ -25,9 +59,6 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever reads the output has seen enough: `dqn-train --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except SystemExit as ended:
         if ended.code == 2:
             print("error: unknown flag; --help lists what there is", file=sys.stderr)

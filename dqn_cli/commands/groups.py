@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
-from dqn_cli.commands.doors import import_all, imported
+from dqn_cli.commands.doors import import_all, imported, speaking
 from dqn_cli.config.errors import explain
 from dqn_cli.cores import available_cores
 from dqn_cli.storage import write_json
@@ -107,6 +107,7 @@ def _killed_with_us(running: Sequence[BaseProcess]) -> Iterator[None]:
             process.kill()
 
 
+@speaking()
 def _work(group: Sequence[Job], modules: Sequence[str]) -> None:
     """What a process of a group does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()

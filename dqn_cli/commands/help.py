@@ -68,7 +68,7 @@ Keys without a group
 
 What wins: command line > +experiment > agent > env > the parts' own files.
 Flags: -m sweeps; --cfg job prints; -sc install=bash completes words (with eval "$(...)").
-Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 EVALUATE = """\

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the step it is in, so that nothing is lost."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the step it is in, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+# Windows has no SIGHUP, which comes when a terminal is closed.
+HEEDED = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 STDERR = 2
 STOPPING = b"\nstopping and saving a checkpoint; a second Ctrl-C ends at once and saves nothing\n"
 CUTTING_SHORT = (
@@ -33,7 +37,7 @@ class Interruption:
     def __enter__(self) -> Self:
         # Python allows handlers in the main thread alone; elsewhere whoever owns it decides.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in HEEDED:
                 # What is ignored stays so: whoever started this process wanted it (nohup does).
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._remember)
@@ -53,7 +57,7 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process ended by this signal: 130 or 143."""
+        """What a shell expects of a process ended by this signal: 130, 143 or 129."""
         return 128 + self.signal if self.signal is not None else 0
 
     @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def test_every_error_is_one_last_line(
 ) -> None:
     assert exit_code_of(lambda: fail(error)) == code
     assert capsys.readouterr().err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_nobody_hears_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    def command() -> int:
+        for _ in range(2):
+            print("said", file=getattr(sys, name), flush=True)
+        return 7
+
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        assert exit_code_of(command) == 7
+        assert getattr(sys, name) is stream
 
 
 @pytest.mark.parametrize("code", [0, 130, 143])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -185,7 +186,9 @@ def test_an_unknown_flag_exits_with_2(type_train: Typed) -> None:
     assert type_train("--fast") == 2
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_write_a_checkpoint(in_folder: Path, sent: signal.Signals, code: int) -> None:
     words = [sys.executable, "-m", "dqn_cli.commands.train", "steps=1e6", run_at("run")]
     words += ["compile=false", "log.every=10"]
@@ -196,6 +199,30 @@ def test_signals_write_a_checkpoint(in_folder: Path, sent: signal.Signals, code:
     assert process.wait(60) == code
     assert (in_folder / "run" / "checkpoints" / "last").is_file()
     assert json.loads((in_folder / "run" / "result.json").read_text())["status"] == "interrupted"
+
+
+def test_a_closed_terminal_leaves_a_checkpoint(in_folder: Path) -> None:
+    words = [sys.executable, "-m", "dqn_cli.commands.train", "steps=1e6", "compile=false"]
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [*words, "log.every=10", run_at("run")])
+    deadline = time.monotonic() + 60
+    while b"return" not in os.read(terminal, 4096):
+        assert time.monotonic() < deadline
+    os.close(terminal)
+    _, ended = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(ended) == 129
+    assert (in_folder / "run" / "checkpoints" / "last").is_file()
+
+
+def test_a_run_that_nobody_listens_to_goes_on(in_folder: Path) -> None:
+    words = [sys.executable, "-m", "dqn_cli.commands.train", *SMALL, run_at("run")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert json.loads((in_folder / "run" / "result.json").read_text())["status"] == "finished"
 
 
 def test_ctrl_c_in_a_terminal_ends_compiling_at_once(
