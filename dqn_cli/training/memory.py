@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import torch
 
-CGROUP = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
+from dqn_cli.cores import CGROUP
+
 SPARE = 0.05  # of what is free, for everything else
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # their numbers in C
 
