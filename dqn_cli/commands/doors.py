@@ -61,7 +61,8 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return 130
     except SystemExit as ended:
         if ended.code == 2:
-            print("error: unknown flag; --help lists what there is", file=sys.stderr)
+            told = "words have no dashes, as in env=CartPole-v1; see --help"
+            print(f"error: unknown flag: {told}", file=sys.stderr)
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except BaseException as error:
         from dqn_cli.config.errors import explain

@@ -47,16 +47,17 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from dqn_cli.config.validation import ConfigError, near
+    from dqn_cli.config.hints import near
+    from dqn_cli.config.validation import ConfigError
 
     values: dict[str, str] = {}
     keys = list(EvaluationRequest.__dataclass_fields__)
     for argument in arguments:
         key, separator, value = argument.partition("=")
         if not separator or key not in keys:
-            raise ConfigError(
-                f"unknown word {argument}: dqn-eval takes {', '.join(keys)}{near(key, keys)}"
-            )
+            is_path = Path(argument).exists()
+            hint = f"; did you mean checkpoint={argument}?" if is_path else near(key, keys)
+            raise ConfigError(f"unknown word {argument}: dqn-eval takes {', '.join(keys)}{hint}")
         values[key] = value
     if not values.get("checkpoint"):
         raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")

@@ -46,7 +46,8 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
 
     Of several runs those that have nothing to draw, such as failed ones, are left out.
     """
-    from dqn_cli.config.validation import ConfigError, near
+    from dqn_cli.config.hints import near
+    from dqn_cli.config.validation import ConfigError
     from dqn_cli.evaluation.curves import bands, draw, read_curve
 
     if x not in ("steps", "seconds"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+import gymnasium
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn_cli.config.hints import near, unknown_key
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.registry import is_part, part_named
-from dqn_cli.config.validation import near, unknown_key
 from dqn_cli.envs.building import EnvironmentFailure
 from dqn_cli.storage import CheckpointError
 from dqn_cli.training.locks import InUse
@@ -31,7 +32,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error)
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not of the form key=value"
+        return _no_assignment(str(error.override))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
     message = " ".join(str(error).split())
@@ -41,6 +42,11 @@ def explain(error: BaseException) -> str:
         return message
     # Nobody foresaw this one: its type and place are what a report of it needs.
     return f"{type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)"
+
+
+def _no_assignment(word: str) -> str:
+    hint = f"; did you mean env={word}?" if word in gymnasium.registry else ""
+    return f"'{word}' is not of the form key=value{hint}"
 
 
 def _missing_choice(error: MissingConfigException) -> str:
@@ -84,4 +90,5 @@ def _reason(error: Exception) -> str:
     """What an error says in its first line; Hydra's wrappers say where, and then what."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     wrapped = "raised while composing config" in lines[0] and len(lines) > 1
-    return lines[1] if wrapped else lines[0]
+    said = lines[1] if wrapped else lines[0]
+    return "it must be a list, as in [1,2]" if said.endswith("ListConfig, list or tuple.") else said

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
 from dqn_cli.config.combinations import refusal
+from dqn_cli.config.hints import unknown_key
 from dqn_cli.ranges import Range
 from dqn_cli.training.settings import Settings
 
@@ -25,22 +24,6 @@ def settings_from(config: DictConfig) -> Settings:
     if reason := refusal(settings):
         raise ConfigError(reason)
     return settings
-
-
-def near(word: str, words: Iterable[str]) -> str:
-    """A question that names the words most like `word`, whatever their case, or nothing."""
-    spelled = {each.lower(): each for each in words}
-    alike = difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.5)
-    matches = [spelled[each] for each in alike]
-    return f"; did you mean {' or '.join(matches)}?" if matches else ""
-
-
-def unknown_key(key: str, part: type[Any]) -> str:
-    """What to say of a key that the part in its place does not have."""
-    prefix, _, name = key.rpartition(".")
-    names = [field.name for field in fields(part)]
-    where = f"{prefix} is {part.__name__} and" if prefix else "a run"
-    return f"unknown key {key}: {where} has {', '.join(names) or 'no keys'}{near(name, names)}"
 
 
 def _built(config: DictConfig, prefix: str) -> Any:

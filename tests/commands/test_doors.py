@@ -27,7 +27,11 @@ def fail(error: BaseException) -> int:
         (ValueError("two\nlines"), 1, "error: two lines"),
         (KeyError("a"), 1, "error: KeyError: 'a' (HYDRA_FULL_ERROR=1 shows where)"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
-        (SystemExit(2), 2, "error: unknown flag; --help lists what there is"),
+        (
+            SystemExit(2),
+            2,
+            "error: unknown flag: words have no dashes, as in env=CartPole-v1; see --help",
+        ),
     ],
 )
 def test_every_error_is_one_last_line(

@@ -158,6 +158,7 @@ def test_a_checkpoint_may_not_import_by_itself(
         (["checkpoint=no*where"], "nothing matches"),
         (["episodes=3"], "checkpoint=PATH is missing"),
         (["checkpoint=run", "episods=3"], "did you mean episodes"),
+        (["run"], "did you mean checkpoint=run?"),
         (["checkpoint=run", "episodes=many"], "episodes"),
         (["checkpoint=run", "episodes=0"], "at least 1"),
     ],

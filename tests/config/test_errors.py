@@ -20,6 +20,8 @@ UNKNOWN = [
     ("++foo=1", ["unknown key foo:", KEYS]),
     ("+stepps=1", ["unknown key stepps:", "did you mean steps?"]),
     ("evall.every=1", ["unknown key evall:", "did you mean eval"]),
+    ("lr=0.1", ["unknown key lr:", "did you mean optimizer.lr?"]),
+    ("+total_timesteps=9", ["unknown key total_timesteps:", "did you mean steps?"]),
     ("eval.evry=1", ["unknown key eval.evry:", "did you mean every?"]),
     ("env.num_env=2", ["unknown key env.num_env:", "did you mean num_envs?"]),
     ("network.widht=[1]", ["unknown key network.widht:", "Mlp", "did you mean widths?"]),
@@ -72,7 +74,7 @@ VALUES = [
     ("network.widths=[0]", ["network.widths[0]=0", WHOLE]),
     ("network.widths=[8,a]", ["network.widths[1]=a", WHOLE]),
     ("network.widths=[null]", ["network.widths[0]=null", WHOLE]),
-    ("network.widths=8", ["network.widths", "list"]),
+    ("network.widths=8", ["network.widths=8: it must be a list, as in [1,2]"]),
     ("network.dueling=maybe", ["network.dueling", "maybe", "bool"]),
     ("dtype=float16", ["dtype", "float16", "[float32, float64]"]),
     ("device=tpu", ["device", "tpu", "[auto, cpu, cuda, mps]"]),
@@ -116,6 +118,7 @@ TOGETHER = [
 
 GRAMMAR = [
     ("steps", ["'steps'", "key=value"]),
+    ("CartPole-v1", ["'CartPole-v1'", "key=value", "did you mean env=CartPole-v1?"]),
     ("steps=[1", ["steps=[1", "key=value"]),
     ("steps=1,2", ["steps", "1,2"]),
     ("network=null", ["network"]),

@@ -12,7 +12,7 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Schedule, Sgd
 from dqn_cli.agent.updates import Double, Dqn
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.validation import ConfigError, near, unknown_key
+from dqn_cli.config.validation import ConfigError
 from dqn_cli.envs.building import EnvConfig, Vectorization
 from dqn_cli.training.settings import Device, Precision, Settings
 
@@ -148,17 +148,3 @@ def test_lists_of_lists_are_checked_to_the_bottom(
 def test_a_part_is_its_dataclass(settings_of: Compose) -> None:
     settings = settings_of("optimizer=sgd", "optimizer.lr=2", "optimizer.schedule=linear")
     assert settings.optimizer == Sgd(2.0, Schedule.linear, 0.0)
-
-
-def test_what_is_like_a_word_is_asked_for() -> None:
-    assert near("widht", ["width", "depth"]) == "; did you mean width?"
-    assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
-    assert near("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
-    assert near("zzz", ["width"]) == ""
-
-
-def test_an_unknown_key_is_told_what_keys_there_are() -> None:
-    assert unknown_key("network.dualing", Mlp) == (
-        "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
-        " dueling, noisy, sigma; did you mean dueling?"
-    )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dqn_cli.agent.networks import Mlp
+from dqn_cli.config.hints import SYNONYMS, near, unknown_key
+from dqn_cli.training.settings import Settings, plain
+
+
+def test_what_is_like_a_word_is_asked_for() -> None:
+    assert near("widht", ["width", "depth"]) == "; did you mean width?"
+    assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
+    assert near("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
+    assert near("zzz", ["width"]) == ""
+
+
+def test_an_unknown_key_is_told_what_keys_there_are() -> None:
+    assert unknown_key("network.dualing", Mlp) == (
+        "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
+        " dueling, noisy, sigma; did you mean dueling?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "optimizer.lr"),
+        ("widths", "network.widths"),
+        ("batch_size", "replay.batch_size"),
+        ("alpha", "update.alpha or replay.alpha"),  # of a choice that is not the default
+        ("num_envs", "env.num_envs"),
+        ("learning_rate", "optimizer.lr"),
+        ("step", "steps or seed"),
+    ],
+)
+def test_a_key_of_the_run_is_looked_for_in_its_parts(key: str, meant: str) -> None:
+    assert unknown_key(key, Settings).endswith(f"; did you mean {meant}?")
+
+
+def test_within_a_part_only_its_own_keys_are_meant() -> None:
+    assert "did you mean" not in unknown_key("network.lr", Mlp)
+
+
+@pytest.mark.parametrize("meant", sorted(set(SYNONYMS.values())))
+def test_synonyms_mean_keys_that_there_are(
+    settings_of: Callable[..., Settings], meant: str
+) -> None:
+    found = plain(settings_of())
+    for name in meant.split("."):
+        found = found[name]
