@@ -40,12 +40,11 @@ def near(word: str, words: Iterable[str]) -> str:
 def unknown_key(key: str, part: type[Any]) -> str:
     """What to say of a key that the part in its place does not have."""
     prefix, _, name = key.rpartition(".")
+    if not prefix and (meant := _meant_by(name)):
+        return f"unknown key {key}{_question(meant)}"
     names = [field.name for field in fields(part)]
     where = f"{prefix} is {part.__name__} and" if prefix else "a run"
-    hint = near(name, names)
-    if not prefix and (meant := _meant_by(name)):
-        hint = _question(meant)
-    return f"unknown key {key}: {where} has {', '.join(names) or 'no keys'}{hint}"
+    return f"unknown key {key}: {where} has {', '.join(names) or 'no keys'}{near(name, names)}"
 
 
 def _question(words: list[str]) -> str:
