@@ -11,6 +11,7 @@ from torch import Tensor
 
 # What the processor can do; nothing is said by releases of PyTorch that do not know.
 PROCESSOR: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+INSTRUCTIONS = sorted(name for name, has in PROCESSOR.items() if has is True)
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 

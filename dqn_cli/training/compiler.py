@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from dqn_cli.agent.products import INSTRUCTIONS
 from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.training import rewrites
 
@@ -203,7 +204,8 @@ def _hash(graph: fx.GraphModule, inputs: list[Tensor]) -> str:
     tensors = [*inputs, *graph.buffers()]
     types = [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors]
     machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.__version__)
-    text = repr((graph.code, types, machine, torch.get_num_threads(), OPTIONS))
+    # Machines that share a user's folder may lack some of each other's instructions.
+    text = repr((graph.code, types, machine, INSTRUCTIONS, torch.get_num_threads(), OPTIONS))
     constants = b"".join(
         tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in graph.buffers()
     )

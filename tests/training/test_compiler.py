@@ -371,6 +371,15 @@ def test_each_shape_type_and_number_of_threads_has_a_package_of_its_own(pretende
     assert len(list(pretended.iterdir())) == len(inputs) + 1
 
 
+def test_machines_of_other_instructions_have_packages_of_their_own(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for instructions in (["avx2"], ["avx2", "avx512_f"], ["avx2"]):
+        monkeypatch.setattr("dqn_cli.training.compiler.INSTRUCTIONS", instructions)
+        packaged(times(2.0), torch.ones(2))
+    assert len(list(pretended.iterdir())) == 2
+
+
 def test_other_values_have_the_same_package(pretended: Path) -> None:
     for inputs in (torch.zeros(2, 2), torch.full((2, 2), 9.0), torch.arange(4.0).view(2, 2).T):
         packaged(times(2.0), inputs)
