@@ -25,9 +25,14 @@ class CheckpointError(Exception):
     """A file is no checkpoint that can be used; the message says why."""
 
 
+def temporary_name(name: str, process: int | str) -> str:
+    """What a file is called while a process writes it."""
+    return f".{name}.{process}.tmp"
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Fills a temporary file beside `path`, then renames it; on failure the old file stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(temporary_name(path.name, os.getpid()))
     try:
         with temporary.open("w+b") as file:
             write(file)

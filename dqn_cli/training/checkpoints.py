@@ -11,7 +11,7 @@ import torch
 from dqn_cli.agent.clock import Clock
 from dqn_cli.arrays import tensor
 from dqn_cli.envs.seeding import Place
-from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
+from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, temporary_name
 from dqn_cli.training.loop import Run
 from dqn_cli.training.population import LearnerState
 from dqn_cli.training.provenance import versions
@@ -95,6 +95,10 @@ class CheckpointFolder:
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder, self._keep = folder / FOLDER, keep
         self._folder.mkdir(exist_ok=True)
+        # What a killed process had half written, gigabytes of frames perhaps.
+        for name in ("best", "last", "step_*"):
+            for torn in self._folder.glob(temporary_name(name, "*")):
+                torn.unlink(missing_ok=True)
 
     def save_best(self, data: Mapping[str, Any]) -> None:
         """Replaces `best` by what a member knows now, its `policy_data`."""

@@ -278,6 +278,17 @@ def test_the_promised_size_counts_priorities(settings_of: Compose) -> None:
     assert expected_bytes(without, run) == sizes[0] - run.stream.nbytes
 
 
+def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    torn = [".last.123.tmp", ".best.45.tmp", ".step_0000000700.6.tmp"]
+    others = ["last", "best", "step_0000000700", "evaluation.json", ".evaluation.json.7.tmp"]
+    for name in torn + others:
+        (checkpoints / name).touch()
+    CheckpointFolder(tmp_path, 1)
+    assert {path.name for path in checkpoints.iterdir()} == set(others)
+
+
 def test_parameters_that_are_not_finite_are_never_saved(
     settings_of: Compose, tmp_path: Path
 ) -> None:
