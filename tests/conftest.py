@@ -20,8 +20,9 @@ from dqn_cli.training.settings import Settings
 
 
 def pytest_configure() -> None:
-    """Has Ctrl-C heard: tests send it, and whatever starts in the background has it ignored."""
+    """Has signals heard that tests send: Ctrl-C in the background, SIGHUP under nohup."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
