@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.commands.doors import exit_code_of, imported
 from dqn_cli.config import registry
@@ -91,7 +96,28 @@ NEEDED = {
 }
 
 
+GROUPS = {path.name for path in config_folder().iterdir() if path.is_dir()}
+
+
+def is_value(word: str) -> bool:
+    key = word.partition("=")[0]
+    return key[0].isalpha() and not key.startswith("hydra.") and key not in GROUPS
+
+
 @cache
 def composed(*words: str) -> Settings:
+    """Choices are composed by Hydra, a tenth of a second, and values set in what has come."""
+    config = deepcopy(chosen(*(word for word in words if not is_value(word))))
+    try:
+        for word in OverridesParser.create().parse_overrides([*filter(is_value, words)]):
+            OmegaConf.update(config, word.key_or_group, word.value())
+    except (HydraException, OmegaConfBaseException):
+        config = chosen(*words)  # whose error is the one that users see
+    return settings_from(config)
+
+
+@cache
+def chosen(*words: str) -> DictConfig:
+    """What Hydra makes of the words."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return settings_from(compose("config", overrides=list(words)))
+        return compose("config", overrides=list(words))

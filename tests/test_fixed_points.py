@@ -131,9 +131,9 @@ TOLERANCE = {
 
 NOISIEST = ("per", "munchausen_iqn", "drqn")
 
-# Each operator, head and way of sampling by itself; what is composed of these takes longer.
-PARTS = ("dqn", "double", "per", "n_step", "noisy", "c51", "qr", "iqn", "munchausen", "pqn")
-COMPOSED = [pytest.param(name, marks=pytest.mark.slow) for name in OPERATORS if name not in PARTS]
+# Each operator and kind of head by itself; what is composed of these, or takes longer, is slow.
+PARTS = ("dqn", "double", "n_step", "noisy", "c51", "qr", "munchausen", "pqn")
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in OPERATORS if name not in PARTS]
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def learned(settings: Settings, seeds: int) -> Array:
     return q.mean(0).detach().numpy().astype(float)
 
 
-@pytest.mark.parametrize("preset", [*PARTS, *COMPOSED])
+@pytest.mark.parametrize("preset", [*PARTS, *OTHERS])
 def test_a_preset_converges_to_the_fixed_point_of_its_operator(
     settings_of: Callable[..., Settings], preset: str
 ) -> None:

@@ -119,7 +119,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, step: int, how: str) -> Callable[[],
 
 RUN = (
     BREAKOUT, "env.num_envs=3", "env.preprocess.size=36", "env.preprocess.sticky=0.25",
-    "network.channels=[2]", "network.widths=[8]", "steps=1500", "learning_starts=90",
+    "network.channels=[2]", "network.widths=[8]", "steps=1200", "learning_starts=90",
     "train_every=6", "replay.capacity=600", "replay.batch_size=4", "eval.episodes=1",
     "eval.max_episode_steps=5", "eval.every=10000", "checkpoint.every=300", "log.every=150",
     "target.every=120", "threads=1",
@@ -148,11 +148,11 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
 ) -> None:
     pytest.importorskip("ale_py")
     pytest.importorskip("cv2")
-    monkeypatch.setattr(atari, "STEPS_OF_A_SEED", 180)
+    monkeypatch.setattr(atari, "STEPS_OF_A_SEED", 150)
     agents = ("agent=per", "replay.n_step=3", "network.noisy=true")
     assert type_train(*RUN, *agents, "hydra.run.dir=whole") == 0
-    for how, code, step in (("stopped", 143, 1311), ("killed", 130, 1200)):
-        give_back = cut_at(monkeypatch, 437, how)
+    for how, code, step in (("stopped", 143, 1011), ("killed", 130, 900)):
+        give_back = cut_at(monkeypatch, 337, how)
         assert type_train(*RUN, *agents, f"hydra.run.dir={how}") == code
         give_back()
         before = load_checkpoint(Path(how, "checkpoints/last"))

@@ -11,29 +11,28 @@ Typed = Callable[..., int]
 PNG = b"\x89PNG"
 
 
-@pytest.fixture
-def sweep(type_train: Typed, in_folder: Path) -> Path:
+def test_a_sweep_becomes_a_picture(
+    type_train: Typed, type_plot: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("-m", "seed=0,1", "update=dqn,double", "steps=200", "network.widths=[8]")
     assert type_train(*words, "eval.every=50", "eval.episodes=2", "hydra.sweep.dir=sweep") == 0
-    return in_folder / "sweep"
-
-
-def test_a_sweep_becomes_a_picture(sweep: Path, type_plot: Typed, in_folder: Path) -> None:
     assert type_plot("sweep", "out=curves.png", "by=update", "x=seconds") == 0
     assert (in_folder / "curves.png").read_bytes().startswith(PNG)
+    assert type_plot("sweep", "by=updat") == 1
+    told = "by=updat: no run was started with it; did you mean update?"
+    assert told in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["nowhere"], "no run at nowhere"),
-        (["sweep", "x=hours"], "x=hours"),
-        (["sweep", "by=updat"], "by=updat: no run was started with it; did you mean update?"),
+        (["nowhere", "x=hours"], "x=hours"),
         (["by=update"], "name what to draw"),
     ],
 )
 def test_bad_input_is_one_line(
-    sweep: Path, type_plot: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    type_plot: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
     assert type_plot(*words) == 1
     assert told in capsys.readouterr().err.splitlines()[-1]
