@@ -18,11 +18,13 @@ HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyp
 def _large(processor: Mapping[str, Any]) -> float:
     """How many multiplications oneDNN is worth beginning for.
 
-    PyTorch's own library, MKL, uses half of the width of an AMD processor with AVX-512. oneDNN uses
-    all of it, but takes some ten microseconds longer to begin; elsewhere MKL is as fast or faster.
+    PyTorch's own library, MKL, uses half of the width of an AMD processor from Zen 5 on, which
+    AVX-VNNI beside AVX-512 tells apart. oneDNN uses all of it, but takes some ten microseconds
+    longer to begin; elsewhere MKL is as fast or faster.
     """
     is_amd = "AMD" in processor.get("cpu_name", "")
-    return 2**22 if is_amd and processor.get("avx512_f") else math.inf
+    is_wide = processor.get("avx512_f") and processor.get("avx_vnni")
+    return 2**22 if is_amd and is_wide else math.inf
 
 
 LARGE = _large(PROCESSOR)

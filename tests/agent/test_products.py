@@ -98,9 +98,10 @@ def test_autocast_has_its_own_precision() -> None:
 @pytest.mark.parametrize(
     ("processor", "large"),
     [
-        ({"cpu_name": "AMD EPYC", "avx512_f": True}, 2**22),
-        ({"cpu_name": "AMD EPYC", "avx512_f": False}, math.inf),
-        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True}, math.inf),
+        ({"cpu_name": "AMD EPYC", "avx512_f": True, "avx_vnni": True}, 2**22),  # Zen 5
+        ({"cpu_name": "AMD EPYC", "avx512_f": True, "avx_vnni": False}, math.inf),  # Zen 4
+        ({"cpu_name": "AMD EPYC", "avx512_f": False, "avx_vnni": False}, math.inf),  # Zen 3
+        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True, "avx_vnni": True}, math.inf),
         ({"architecture": "aarch64"}, math.inf),
         ({}, math.inf),
     ],
