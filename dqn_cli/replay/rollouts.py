@@ -119,6 +119,7 @@ def lambda_returns(
     for step in reversed(range(reward.shape[-1])):
         value = next_value[..., step]
         following = np.where(ended[..., step], value, following)
-        mixed = value + trace_decay * (following - value)
+        with np.errstate(invalid="ignore"):  # of a run that diverged, and will say so
+            mixed = value + trace_decay * (following - value)
         returns[..., step] = following = reward[..., step] + discount[..., step] * mixed
     return returns

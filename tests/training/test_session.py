@@ -163,6 +163,7 @@ def test_dormant_units_are_counted_on_at_least_as_many_observations_as_environme
     assert 0 <= rows(tmp_path)["train/dormant_units"][600] <= 1
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(
     "words",
     [
