@@ -85,7 +85,7 @@ def soon_reseeded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("game", "fire"), [("Breakout", True), ("Pong", True), ("Seaquest", False)]
+    ("game", "fire"), [("Breakout", True), ("Breakout", False), ("Pong", True), ("Seaquest", False)]
 )
 def test_games_are_those_of_gymnasiums_wrappers_pixel_for_pixel(game: str, fire: bool) -> None:
     native, wrapped = (
