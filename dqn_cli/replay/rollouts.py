@@ -104,6 +104,7 @@ class RolloutSampler(Sampler[Rollout]):
         self._trained = int(contents["trained"])
 
 
+@np.errstate(invalid="ignore")  # of a run that diverged, and will say so
 def lambda_returns(
     reward: Array, discount: Array, next_value: Array, ended: Array, trace_decay: float | Array
 ) -> Array:
@@ -119,7 +120,6 @@ def lambda_returns(
     for step in reversed(range(reward.shape[-1])):
         value = next_value[..., step]
         following = np.where(ended[..., step], value, following)
-        with np.errstate(invalid="ignore"):  # of a run that diverged, and will say so
-            mixed = value + trace_decay * (following - value)
+        mixed = value + trace_decay * (following - value)
         returns[..., step] = following = reward[..., step] + discount[..., step] * mixed
     return returns
