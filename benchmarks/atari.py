@@ -21,12 +21,12 @@ from hydra import compose, initialize_config_dir
 from peers.settings import ATARI, dqn_train_words
 from speed import OURS, Report, faster, python_of, report_of, spread
 
+from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.config import registry
+from dqn_cli.config.gymnasium_source import register_source
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
 from dqn_cli.config.validation import settings_from
-from dqn_cli.training.building import build_run
-from dqn_cli.training.compiler import AheadOfTime
+from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import act, learn, remember
 
 FIRST, LAST = 600, 1600  # steps between which the clock runs

@@ -23,11 +23,11 @@ from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.updates import Dqn
+from dqn_cli.agent.update_rules import Dqn
+from dqn_cli.compiling.compiler import AheadOfTime
+from dqn_cli.replay.batches import Look, transitions
 from dqn_cli.replay.samplers import MemoryDevice, Replay, Uniform
 from dqn_cli.replay.stream import Step, Stream
-from dqn_cli.replay.views import Look, transitions
-from dqn_cli.training.compiler import AheadOfTime
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn_cli.commands.found import Found, label_of, varied_keys
 from dqn_cli.commands.plot import runs_at
-from dqn_cli.evaluation.report import figure
+from dqn_cli.commands.run_discovery import Found, label_of, varied_keys
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
-from dqn_cli.training.result import read_result
+from dqn_cli.evaluation.tables import figure
+from dqn_cli.runs.result import read_result
 
 LAST_EPISODES = "rollout/ep_rew_mean"
 

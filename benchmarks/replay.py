@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Surprise
+from dqn_cli.compiling.compiler import AheadOfTime, Compiler, uncompiled
+from dqn_cli.replay.batches import Look, transitions
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.samplers import Drawn, MemoryDevice, Sources
 from dqn_cli.replay.stream import Step, Stream
-from dqn_cli.replay.views import Look, transitions
-from dqn_cli.training.compiler import AheadOfTime, Compiler, uncompiled
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
 ALPHA, BETA = 0.6, 0.4

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.config.stored import stored_settings
+from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.envs.building import make
-from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.envs.env_config import make
+from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.atari_scores import human_normalised
-from dqn_cli.evaluation.policy import GreedyPolicy
-from dqn_cli.evaluation.report import SCHEMA, report_of
-from dqn_cli.evaluation.rollout import play
+from dqn_cli.evaluation.greedy_policy import GreedyPolicy
+from dqn_cli.evaluation.play import play
+from dqn_cli.evaluation.tables import SCHEMA, report_of
 from dqn_cli.evaluation.video import film
+from dqn_cli.runs.checkpoints import FOLDER
+from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
-from dqn_cli.training.building import thread_count
-from dqn_cli.training.checkpoints import FOLDER
-from dqn_cli.training.provenance import versions
+from dqn_cli.training.build_run import thread_count
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings, plain
 

@@ -27,7 +27,7 @@ class PopulationConfig:
 
 
 class PopulationLauncher(Launcher):
-    """Hydra's side of a population; dqn_cli.commands.launcher does the work."""
+    """Hydra's side of a population; dqn_cli.commands.population_launcher does the work."""
 
     def __init__(self, processes: Any, members: Any) -> None:
         self._processes, self._members = processes, members
@@ -44,7 +44,7 @@ class PopulationLauncher(Launcher):
         """Trains all jobs, and returns when the last has ended."""
         if "dqn_cli" not in sys.modules:
             raise ValueError("hydra/launcher=population is for dqn-train alone")
-        from dqn_cli.commands.launcher import launch
+        from dqn_cli.commands.population_launcher import launch
 
         return launch(
             self._context,

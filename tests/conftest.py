@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn_cli.commands.doors import exit_code_of, imported
+from dqn_cli.commands.command_line import exit_code_of, imported
 from dqn_cli.config import registry
-from dqn_cli.config.folders import Sweep, register_resolvers
+from dqn_cli.config.gymnasium_source import register_source
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.sources import register_source
+from dqn_cli.config.run_folders import Sweep, register_resolvers
 from dqn_cli.config.validation import settings_from
 from dqn_cli.envs.preprocessing import Preprocess
 from dqn_cli.training.settings import Settings

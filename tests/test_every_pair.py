@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.training.building import build_run
+from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
 

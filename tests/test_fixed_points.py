@@ -26,7 +26,7 @@ from known_mdp import (
     soft,
 )
 
-from dqn_cli.training.building import build_run
+from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
 

@@ -15,8 +15,8 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.envs.seeding import episode_seeds
-from dqn_cli.evaluation.policy import GreedyPolicy
+from dqn_cli.envs.episode_seeds import episode_seeds
+from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.policies import Policy, checkpoint_at, judge
 from dqn_cli.storage import CheckpointError
 from dqn_cli.training.randomness import Purpose

@@ -7,7 +7,7 @@ import os
 
 from timed import watch
 
-from dqn_cli.cores import available_cores
+from dqn_cli.hardware import available_cores
 
 MEMBERS = 16
 if "FIRST_STEP" in os.environ and multiprocessing.parent_process() is not None:

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.answers import Answers, answers_to, of_samples
 from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.model import Model
+from dqn_cli.agent.network_outputs import Answers, answers_to, of_samples
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.optimizers import Optimizer
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.updates import Update
+from dqn_cli.agent.update_rules import Update
 
 
 class Estimates(NamedTuple):

@@ -10,9 +10,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dqn_cli.commands.doors import answered, exit_code_of, import_all, refuse_flags, split_imports
-from dqn_cli.commands.found import found, label_of, runs_in, varied_keys
+from dqn_cli.commands.command_line import (
+    answered,
+    exit_code_of,
+    import_all,
+    refuse_flags,
+    split_imports,
+)
 from dqn_cli.commands.help import EVALUATE
+from dqn_cli.commands.run_discovery import found, label_of, runs_in, varied_keys
 
 
 @dataclass
@@ -130,7 +136,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _labels(checkpoints: Sequence[Path]) -> list[str]:
     """What sets the run of each checkpoint apart from the others, but for its seed."""
-    from dqn_cli.config.notes import is_run
+    from dqn_cli.config.run_metadata import is_run
 
     folders = [path.parents[1] for path in checkpoints if len(path.parents) > 1]
     if len(folders) < len(checkpoints) or not all(map(is_run, folders)):
@@ -145,7 +151,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
 
     What was judged is written and shown, whatever becomes of the others.
     """
-    from dqn_cli.evaluation.report import print_table
+    from dqn_cli.evaluation.tables import print_table
     from dqn_cli.policies import judge, record, report_path
     from dqn_cli.storage import write_json
 

@@ -12,13 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dqn_cli.commands.doors import import_all, next_command
+from dqn_cli.commands.command_line import import_all, next_command
 from dqn_cli.config.errors import explain
-from dqn_cli.config.folders import Refused
+from dqn_cli.config.run_folders import Refused
 from dqn_cli.config.validation import settings_from
-from dqn_cli.evaluation.report import figure
-from dqn_cli.training.journal import Job
-from dqn_cli.training.session import Interrupted, train_alone
+from dqn_cli.evaluation.tables import figure
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.session import Interrupted, train_alone
 
 
 def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:

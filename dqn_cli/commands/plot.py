@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn_cli.commands.doors import answered, exit_code_of, refuse_flags
-from dqn_cli.commands.found import Found, found, label_of, runs_in, varied_keys
+from dqn_cli.commands.command_line import answered, exit_code_of, refuse_flags
 from dqn_cli.commands.help import PLOT
+from dqn_cli.commands.run_discovery import Found, found, label_of, runs_in, varied_keys
 
 KEYS = ("out", "x", "by")
 
@@ -78,7 +78,7 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
 
 def runs_at(path: Path) -> list[Found]:
     """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
-    from dqn_cli.config.notes import is_run
+    from dqn_cli.config.run_metadata import is_run
     from dqn_cli.config.validation import ConfigError
 
     if not path.is_dir():

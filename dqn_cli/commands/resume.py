@@ -9,19 +9,19 @@ from typing import Any
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Linear
-from dqn_cli.commands.groups import announce, available_processes, title_of, train_groups
 from dqn_cli.commands.job import closing_words, how_to_go_on
-from dqn_cli.commands.sweep import report_sweep
-from dqn_cli.config import notes
-from dqn_cli.config.stored import stored_settings
+from dqn_cli.commands.population_groups import announce, available_processes, title_of, train_groups
+from dqn_cli.commands.sweep_tables import report_sweep
+from dqn_cli.config import run_metadata
+from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.policies import check_imported
-from dqn_cli.training.grouping import structure
-from dqn_cli.training.journal import Job
-from dqn_cli.training.locks import locked
+from dqn_cli.runs.grouping import structure
+from dqn_cli.runs.locks import locked
+from dqn_cli.runs.manifest import has_saved, is_known, load_stand
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.result import read_result
+from dqn_cli.runs.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.loop import finished
-from dqn_cli.training.plans import has_saved, is_known, load_stand
-from dqn_cli.training.result import read_result
-from dqn_cli.training.session import Interrupted, TrainingFailure, train_alone
 from dqn_cli.training.settings import Settings
 
 
@@ -107,8 +107,8 @@ def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[st
     settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
     check_imported(settings, modules)
     result = read_result(folder)
-    words = [*(result["overrides"] if result else notes.typed(folder)), *overrides]
-    return Job(settings, folder, words, notes.job_number(folder), resumes=has_saved(folder))
+    words = [*(result["overrides"] if result else run_metadata.typed(folder)), *overrides]
+    return Job(settings, folder, words, run_metadata.job_number(folder), resumes=has_saved(folder))
 
 
 def with_schedule_of(before: Settings, now: Settings) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn_cli.commands.doors import answered, exit_code_of, import_all, split_imports
+from dqn_cli.commands.command_line import answered, exit_code_of, import_all, split_imports
 from dqn_cli.commands.help import TRAIN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         return 0
     # Imported here, so that help is there at once.
     from dqn_cli.config import registry
-    from dqn_cli.config.sources import register_source
+    from dqn_cli.config.gymnasium_source import register_source
 
     register_source()
     if any(flag in arguments for flag in COMPLETION_FLAGS):
@@ -48,8 +48,8 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
     """One run, or a sweep and its table."""
-    from dqn_cli.commands.sweep import report_sweep
-    from dqn_cli.config.folders import Sweep, register_resolvers
+    from dqn_cli.commands.sweep_tables import report_sweep
+    from dqn_cli.config.run_folders import Sweep, register_resolvers
 
     register_resolvers()
 

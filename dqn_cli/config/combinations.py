@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dqn_cli.agent.atari_cnns import Pixels
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Ladder, Linear, Noisy
 from dqn_cli.agent.heads import Loss, Scalar
-from dqn_cli.agent.pixels import Pixels
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
-from dqn_cli.agent.targets import NoTarget
-from dqn_cli.agent.updates import Dqn
-from dqn_cli.envs.building import Vectorization, is_ale
+from dqn_cli.agent.target_networks import NoTarget
+from dqn_cli.agent.update_rules import Dqn
+from dqn_cli.envs.env_config import Vectorization, is_ale
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import MemoryDevice

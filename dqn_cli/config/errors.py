@@ -11,10 +11,10 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn_cli.config.hints import near, unknown_key
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.registry import is_part, part_named
-from dqn_cli.envs.building import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.runs.locks import InUse
+from dqn_cli.runs.session import TrainingFailure
 from dqn_cli.storage import CheckpointError
-from dqn_cli.training.locks import InUse
-from dqn_cli.training.session import TrainingFailure
 
 EXPECTED = (
     CheckpointError,

@@ -19,7 +19,7 @@ if find_spec("minatar") is not None:
         for version, minimal in (("v0", False), ("v1", True)):
             register(
                 id=f"MinAtar/{title}-{version}",
-                entry_point="dqn_cli.envs.minatar:MinAtar",
+                entry_point="dqn_cli.envs.minatar_env:MinAtar",
                 kwargs={"game": game, "minimal_actions": minimal},
             )
 

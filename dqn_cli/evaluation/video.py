@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from gymnasium.wrappers import RecordVideo
 
-from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, make
-from dqn_cli.envs.seeding import SeededEpisodes, SeedOf
-from dqn_cli.envs.serial import legal
-from dqn_cli.evaluation.rollout import Policy
+from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, make
+from dqn_cli.envs.episode_seeds import SeededEpisodes, SeedOf
+from dqn_cli.envs.sync_envs import legal
+from dqn_cli.evaluation.play import Policy
 
 
 def film(

@@ -13,10 +13,10 @@ from torch import Tensor
 from dqn_cli.agent.agent import Surprise
 from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import NonNegative, Positive, Probability
+from dqn_cli.replay.batches import View
 from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Stream
 from dqn_cli.replay.sum_tree import SumTree
-from dqn_cli.replay.views import View
 
 
 class Priority(Enum):

@@ -12,9 +12,9 @@ import torch
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.ranges import Probability
+from dqn_cli.replay.batches import View
 from dqn_cli.replay.samplers import ActionValues, Drawn, Replay, Sampler, Sources, Uniforms
 from dqn_cli.replay.stream import Indices, Stream
-from dqn_cli.replay.views import View
 
 
 @dataclass

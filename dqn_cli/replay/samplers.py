@@ -11,8 +11,8 @@ from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import Count
+from dqn_cli.replay.batches import View
 from dqn_cli.replay.stream import Indices, Stored, Stream, nth_oldest
-from dqn_cli.replay.views import View
 
 # What a batch is drawn by, each [members, ...].
 Drawn: TypeAlias = tuple[Values, ...]

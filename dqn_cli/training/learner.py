@@ -15,10 +15,10 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent, Surprise
 from dqn_cli.agent.parameters import initial
 from dqn_cli.arrays import Array
+from dqn_cli.compiling.compiler import Compiler, uncompiled
 from dqn_cli.replay.samplers import Drawn, Replay, Sampler
-from dqn_cli.training.compiler import Compiler, uncompiled
-from dqn_cli.training.draws import Numbers, no_numbers, numbers_for, rows_of
 from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
+from dqn_cli.training.random_inputs import Numbers, no_numbers, numbers_for, rows_of
 from dqn_cli.training.randomness import Randomness
 
 AT_ONCE = 2_000_000  # numbers: what a network makes of more does not stay in a processor's cache

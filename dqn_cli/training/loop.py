@@ -11,7 +11,7 @@ import numpy as np
 from dqn_cli.agent.clock import Clock, Unit, crossings
 from dqn_cli.agent.exploration import Exploration, explore, legal_values
 from dqn_cli.arrays import Array
-from dqn_cli.envs.vector import Environments
+from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Step, Stream
 from dqn_cli.training.learner import Learner

@@ -17,8 +17,8 @@ from dqn_cli.agent.layers import is_spectral, renewed
 from dqn_cli.agent.optimizers import Step
 from dqn_cli.arrays import Values, tensor
 from dqn_cli.replay.samplers import Drawn, Sources
-from dqn_cli.training.draws import Numbers, draws_of
 from dqn_cli.training.members import per_member
+from dqn_cli.training.random_inputs import Numbers, draws_of
 
 
 class Batches(Protocol):

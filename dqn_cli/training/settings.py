@@ -12,9 +12,9 @@ from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.optimizers import Optimizer
-from dqn_cli.agent.targets import Target
-from dqn_cli.agent.updates import Update
-from dqn_cli.envs.building import EnvConfig
+from dqn_cli.agent.target_networks import Target
+from dqn_cli.agent.update_rules import Update
+from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.ranges import Count, Natural, Probability
 from dqn_cli.replay.samplers import Replay
 

@@ -20,14 +20,14 @@ import torch
 from gymnasium import spaces
 
 import dqn_cli
-from dqn_cli.envs import atari, building
-from dqn_cli.envs.vector import Environments
-from dqn_cli.evaluation import rollout
+from dqn_cli import memory
+from dqn_cli.envs import env_config, native_atari
+from dqn_cli.envs.environments import Environments
+from dqn_cli.evaluation import play as play_module
 from dqn_cli.evaluation.atari_scores import human_normalised
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.session import Session
 from dqn_cli.storage import load_checkpoint, save_checkpoint
-from dqn_cli.training import memory
-from dqn_cli.training.journal import Job
-from dqn_cli.training.session import Session
 from dqn_cli.training.settings import Settings
 
 Typed = Callable[..., int]
@@ -148,7 +148,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
 ) -> None:
     pytest.importorskip("ale_py")
     pytest.importorskip("cv2")
-    monkeypatch.setattr(atari, "STEPS_OF_A_SEED", 150)
+    monkeypatch.setattr(native_atari, "STEPS_OF_A_SEED", 150)
     agents = ("agent=per", "replay.n_step=3", "network.noisy=true")
     assert type_train(*RUN, *agents, "hydra.run.dir=whole") == 0
     for how, code, step in (("stopped", 143, 1011), ("killed", 130, 900)):
@@ -208,7 +208,7 @@ def game(type_train: Typed) -> str:
 def test_a_game_is_judged_by_its_own_rules(
     game: str, type_eval: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(play_module, "SIDE_BY_SIDE", 2)
     assert type_eval(f"checkpoint={game}", "episodes=3") == 0
     found = written("run/checkpoints/evaluation.json")
     assert found["env"] == "ALE/Breakout-v5"
@@ -366,7 +366,7 @@ def test_without_opencv_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(building, "find_spec", lambda name: None)
+    monkeypatch.setattr(env_config, "find_spec", lambda name: None)
     assert type_train(meadow, "protocol=image", "steps=50") == 1
     assert "pip install 'dqn-train[image]'" in last_line(capsys)
 

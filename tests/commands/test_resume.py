@@ -16,14 +16,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.commands import resume
-from dqn_cli.commands.groups import train_groups
+from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
-from dqn_cli.commands.sweep import report_sweep
+from dqn_cli.commands.sweep_tables import report_sweep
+from dqn_cli.runs.locks import locked
+from dqn_cli.runs.manifest import save_plans
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.session import Interrupted, Session
 from dqn_cli.storage import load_checkpoint
-from dqn_cli.training.journal import Job
-from dqn_cli.training.locks import locked
-from dqn_cli.training.plans import save_plans
-from dqn_cli.training.session import Interrupted, Session
 from dqn_cli.training.settings import Settings
 
 Typed = Callable[..., int]

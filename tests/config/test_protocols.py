@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import PLAIN, PRESETS
 
-from dqn_cli.agent.pixels import Impala, Nature
-from dqn_cli.config import sources
+from dqn_cli.agent.atari_cnns import Impala, Nature
+from dqn_cli.config import gymnasium_source
 from dqn_cli.config.errors import explain
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.stored import stored_settings
-from dqn_cli.envs import building
-from dqn_cli.envs.building import Vectorization
+from dqn_cli.config.stored_settings import stored_settings
+from dqn_cli.envs import env_config
+from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.preprocessing import Atari, Images
 from dqn_cli.training.settings import Settings, plain
 
@@ -77,13 +77,13 @@ def test_where_nothing_is_said_observations_stay_as_they_are(settings_of: Compos
 @pytest.fixture
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if ale-py had never been installed."""
-    monkeypatch.setattr(building, "find_spec", lambda name: None)
-    registered = sources._registered().items()
+    monkeypatch.setattr(env_config, "find_spec", lambda name: None)
+    registered = gymnasium_source._registered().items()
     known = {name: spec for name, spec in registered if not name.startswith("ALE/")}
-    monkeypatch.setattr(sources, "_registered", lambda: known)
-    sources._is_registered.cache_clear()
+    monkeypatch.setattr(gymnasium_source, "_registered", lambda: known)
+    gymnasium_source._is_registered.cache_clear()
     yield
-    sources._is_registered.cache_clear()
+    gymnasium_source._is_registered.cache_clear()
 
 
 def line_of(settings_of: Compose, *words: str) -> str:

@@ -15,7 +15,7 @@ from dqn_cli.agent.exploration import Constant
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.config import registry
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.stored import stored_settings
+from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.training.settings import Settings, plain
 
 Compose = Callable[..., Settings]

@@ -10,10 +10,10 @@ from conftest import PLAIN
 
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Schedule, Sgd
-from dqn_cli.agent.updates import Double, Dqn
+from dqn_cli.agent.update_rules import Double, Dqn
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.envs.building import EnvConfig, Vectorization
+from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.training.settings import Device, Precision, Settings
 
 Compose = Callable[..., Settings]

@@ -11,11 +11,11 @@ from conftest import PLAIN
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dqn_cli.envs import building
-from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, Vectorization, make
+from dqn_cli.envs import env_config
+from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization, make
+from dqn_cli.envs.environments import Environments
+from dqn_cli.envs.episode_seeds import Place, episode_seeds
 from dqn_cli.envs.preprocessing import Atari, Images, Preprocess
-from dqn_cli.envs.seeding import Place, episode_seeds
-from dqn_cli.envs.vector import Environments
 from dqn_cli.training.settings import Settings
 
 Array = NDArray[Any]
@@ -223,7 +223,7 @@ def test_each_protocol_has_the_rules_of_its_paper(settings_of: Callable[..., Set
 def test_what_is_missing_is_said_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, preprocess: Preprocess, extra: str
 ) -> None:
-    monkeypatch.setattr(building, "find_spec", lambda name: None)
+    monkeypatch.setattr(env_config, "find_spec", lambda name: None)
     env_id = "CartPole-v1" if extra == "image" else "ALE/Pong-v5"
     with pytest.raises(EnvironmentFailure, match=rf"pip install 'dqn-train\[{extra}\]'"):
         make(config(env_id, preprocess))

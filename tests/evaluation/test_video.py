@@ -10,10 +10,10 @@ from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
-from dqn_cli.envs.building import EnvConfig, EnvironmentFailure, Vectorization
-from dqn_cli.envs.seeding import episode_seeds
+from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
+from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation import video
-from dqn_cli.evaluation.rollout import play
+from dqn_cli.evaluation.play import play
 from dqn_cli.evaluation.video import film
 
 Array = NDArray[Any]

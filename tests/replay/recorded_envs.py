@@ -15,9 +15,9 @@ import numpy as np
 from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
+from dqn_cli.replay.batches import Look, View, observations, sequences, transitions
 from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources
 from dqn_cli.replay.stream import Indices, Step, Stored, Stream, nth_oldest
-from dqn_cli.replay.views import Look, View, observations, sequences, transitions
 
 ACTIONS, STATE, FRAME = 3, 2, 2
 IN_TENSORS = "cpu:0"  # a device where observations are kept as a tensor, which every machine has

@@ -33,10 +33,10 @@ from recorded_envs import (
 from dqn_cli.agent.agent import Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
+from dqn_cli.replay.batches import View
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.samplers import MemoryDevice
 from dqn_cli.replay.stream import Stream
-from dqn_cli.replay.views import View
 
 GAMMA = np.array([0.9, 0.5])
 KEY = dict[tuple[int, int], float]

@@ -38,11 +38,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
+from dqn_cli.replay.batches import Look, View, transitions
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import MemoryDevice, Replay, Sampler, Uniform, UniformSampler
 from dqn_cli.replay.stream import Indices, Stored, Stream
-from dqn_cli.replay.views import Look, View, transitions
 
 SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import PRESETS
 
-from dqn_cli.training.building import agent_for, build_run
+from dqn_cli.training.build_run import agent_for, build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Device, Settings

@@ -20,7 +20,7 @@ from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
-from dqn_cli.agent.updates import Double, Dqn, Munchausen, Update
+from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, Update
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.population import LearnerState, Metrics
 from dqn_cli.training.randomness import Purpose, Randomness

@@ -16,10 +16,10 @@ from side_by_side import CASES, check_alike, gone_on, members_of, trained
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.parameters import views
+from dqn_cli.replay.batches import observations
 from dqn_cli.replay.prioritised import PrioritisedSampler
 from dqn_cli.replay.samplers import Sampler
-from dqn_cli.replay.views import observations
-from dqn_cli.training.building import build_run
+from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import (
     Run,
     Tick,

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.atari_cnns import Nature
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Boltzmann, Exploration, Linear, Noisy, Piecewise
 from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule, Sgd
-from dqn_cli.agent.pixels import Nature
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
-from dqn_cli.agent.updates import Dqn, Munchausen
+from dqn_cli.agent.update_rules import Dqn, Munchausen
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.samplers import MemoryDevice
 from dqn_cli.training.members import merged, per_member

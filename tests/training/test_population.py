@@ -11,15 +11,15 @@ from test_learner import ADAM, CPU, HUBER, MLP, NOISY, PLANE, mlp, random_batch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
+from dqn_cli.agent.atari_cnns import Nature
 from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.heads import Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Optimizer, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial
-from dqn_cli.agent.pixels import Nature
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.training.draws import Numbers, numbers_for
 from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
+from dqn_cli.training.random_inputs import Numbers, numbers_for
 from dqn_cli.training.randomness import Purpose, Randomness
 
 DOUBLE = torch.float64

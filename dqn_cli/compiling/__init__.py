@@ -1,0 +1,1 @@
+"""Machine code for updates; the algorithm reads without it."""

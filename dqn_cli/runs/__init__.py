@@ -1,0 +1,1 @@
+"""A run: what it keeps, shows and reports, from its first step to its end."""

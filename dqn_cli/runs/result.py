@@ -1,0 +1,81 @@
+"""result.json: what a run came to, in one file for programs to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dqn_cli.runs.metrics_tracker import Tracker
+from dqn_cli.runs.provenance import git_commit, versions
+from dqn_cli.training.loop import Run
+from dqn_cli.training.settings import Settings, plain
+
+RESULT = "result.json"
+SCHEMA = 1
+
+
+def read_result(run: Path) -> dict[str, Any] | None:
+    """What the file of a run says, or None if it has none yet."""
+    file = run / RESULT
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def result_of(
+    settings: Settings,
+    run: Run,
+    member: int,
+    tracker: Tracker,
+    overrides: Sequence[str],
+    status: str,
+    error: str | None,
+    compiled: bool,
+) -> dict[str, Any]:
+    """The result of a member that is finished, interrupted or failed."""
+    seconds, clock = tracker.seconds, run.clocks[member]
+    return result_of_none(settings, overrides, status, error) | {
+        "steps": clock.steps,
+        "episodes": clock.episodes,
+        "updates": clock.updates,
+        "seconds": {
+            "total": sum(seconds.values()),
+            "train": seconds["train"],
+            "eval": seconds["eval"],
+            "compile": seconds["compile"],
+        },
+        "compile": compiled,
+        "members": len(run.clocks),
+        "device": str(run.learner.state.parameters.device),
+        "final": tracker.final,
+        "best": tracker.best,
+    }
+
+
+def result_of_none(
+    settings: Settings, overrides: Sequence[str], status: str, error: str | None
+) -> dict[str, Any]:
+    """The result of a run that could not begin."""
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "error": error,
+        "env": settings.env.id,
+        "preprocess": plain(settings.env.preprocess),
+        "seed": settings.seed,
+        "overrides": list(overrides),
+        "steps": 0,
+        "episodes": 0,
+        "updates": 0,
+        "seconds": {"total": 0.0, "train": 0.0, "eval": 0.0, "compile": 0.0},
+        "compile": False,
+        "members": 1,
+        "threads": torch.get_num_threads(),
+        "device": None,
+        "final": None,
+        "best": None,
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dqn_cli import __version__
+from dqn_cli.commands.command_line import (
+    answered,
+    exit_code_of,
+    import_all,
+    next_command,
+    refuse_flags,
+    split_imports,
+)
+
+
+def fail(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("two\nlines"), 1, "error: two lines"),
+        (KeyError("a"), 1, "error: KeyError: 'a' (HYDRA_FULL_ERROR=1 shows where)"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+        (
+            SystemExit(2),
+            2,
+            "error: unknown flag: words have no dashes, as in env=CartPole-v1; see --help",
+        ),
+    ],
+)
+def test_every_error_is_one_last_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    assert exit_code_of(lambda: fail(error)) == code
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_nobody_hears_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    def command() -> int:
+        for _ in range(2):
+            print("said", file=getattr(sys, name), flush=True)
+        return 7
+
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        assert exit_code_of(command) == 7
+        assert getattr(sys, name) is stream
+
+
+@pytest.mark.parametrize("code", [0, 130, 143])
+def test_exit_codes_pass_through(code: int) -> None:
+    assert exit_code_of(lambda: fail(SystemExit(code))) == code
+
+
+@pytest.mark.parametrize(
+    ("argument", "modules"),
+    [("import=[a,b.c]", ["a", "b.c"]), ("import=a", ["a"]), ("import=['a', 'b']", ["a", "b"])],
+)
+def test_imports_are_told_from_other_words(argument: str, modules: list[str]) -> None:
+    assert split_imports(["steps=3", argument]) == (modules, ["steps=3"])
+
+
+def test_a_package_in_the_working_folder_is_found(in_folder: Path) -> None:
+    (in_folder / "package_of_a_test.py").write_text("")
+    import_all(["package_of_a_test"])
+    assert "package_of_a_test" in sys.modules
+
+
+def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answered(["--version"], "help")
+    assert answered(["a=b", "-h"], "help")
+    assert not answered(["a=b"], "help")
+    assert capsys.readouterr().out.splitlines() == [f"dqn-train {__version__}", "help"]
+
+
+def test_flags_are_found() -> None:
+    refuse_flags(["a=-1"])
+    with pytest.raises(SystemExit) as ended:
+        refuse_flags(["a=b", "--fast"])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("modules", "env_ids", "expected"),
+    [
+        ([], ["CartPole-v1"], "dqn-eval checkpoint=run"),
+        ([], ["mine:Env-v0", "CartPole-v1"], "dqn-eval checkpoint=run import=mine"),
+        (["nets"], ["mine:Env-v0"], "dqn-eval checkpoint=run import=nets import=mine"),
+        (["mine"], ["mine:Env-v0", "mine:Env-v0"], "dqn-eval checkpoint=run import=mine"),
+    ],
+)
+def test_what_to_type_next_names_the_users_modules(
+    monkeypatch: pytest.MonkeyPatch, modules: list[str], env_ids: list[str], expected: str
+) -> None:
+    monkeypatch.setattr("dqn_cli.commands.command_line.imported", modules)
+    assert next_command("dqn-eval", "checkpoint=run", env_ids) == expected
+
+
+def test_what_to_type_next_is_fit_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dqn_cli.commands.command_line.imported", [])
+    assert next_command("dqn-eval", "checkpoint=a run", []) == "dqn-eval 'checkpoint=a run'"

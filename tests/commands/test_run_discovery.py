@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.commands.run_discovery import Found, found, label_of, runs_in, varied_keys
+
+Typed = Callable[..., int]
+
+
+def run(**overrides: str) -> Found:
+    return Found(Path(), "A", overrides)
+
+
+def test_runs_vary_in_what_differs_but_the_seed() -> None:
+    runs = [run(seed="0", gamma="1"), run(seed="1", gamma="1", update="dqn")]
+    assert varied_keys(runs) == ["update"]
+    assert varied_keys(runs[:1]) == []
+
+
+@pytest.mark.parametrize(
+    ("varied", "label"),
+    [
+        (["gamma"], "gamma=0.9"),
+        (["env", "gamma"], "env=A, gamma=0.9"),
+        (["update"], "update=default"),
+        ([], ""),
+    ],
+)
+def test_a_label_names_what_is_varied(varied: list[str], label: str) -> None:
+    assert label_of(Found(Path(), "A", {"gamma": "0.9", "seed": "3"}), varied) == label
+
+
+def test_a_sweep_has_runs_and_a_run_has_none(type_train: Typed, in_folder: Path) -> None:
+    words = ("steps=40", "learning_starts=20", "network.widths=[4]", "eval.episodes=1")
+    assert type_train("-m", "gamma=0.5,0.9", *words, "hydra.sweep.dir=sweep") == 0
+    (in_folder / "sweep" / "plots").mkdir()
+    first, second = runs_in(Path("sweep"))
+    assert runs_in(first) == []
+    assert [found(each).overrides["gamma"] for each in (first, second)] == ["0.5", "0.9"]
+    assert found(first).env == "CartPole-v1"
+    assert varied_keys([found(first), found(second)]) == ["gamma"]

@@ -1,0 +1,680 @@
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from conftest import PRESETS
+from side_by_side import changed, without_twice
+from torch import Tensor
+from torch.testing import assert_close
+
+from dqn_cli.agent import products
+from dqn_cli.compiling.compiler import (
+    DAYS_KEPT,
+    AheadOfTime,
+    Compiler,
+    cache_folder,
+    uncompiled,
+)
+from dqn_cli.training.build_run import build_run
+from dqn_cli.training.loop import train
+from dqn_cli.training.population import LearnerState
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+ONCE = "compiling, once for runs like this one; it takes 10 to 45 s, more for images"
+Function = Callable[..., Any]
+DOUBLE = torch.float64
+close = partial(assert_close, rtol=1e-12, atol=1e-12)
+
+
+def no_warning(line: str) -> None:
+    assert line == ONCE
+
+
+class Pair(NamedTuple):
+    left: Any  # [rows, 3]
+    right: Any  # [rows, 3]
+
+
+def mixed(total: Tensor, weights: Any, pair: Pair, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The one function that is really compiled here."""
+    (inner,) = weights
+    total.add_((pair.left - pair.right).sum(0))
+    return (pair.left @ inner[0]) * scale, total * 2
+
+
+class Fixed(NamedTuple):
+    total: Any  # [3]
+    weights: tuple[tuple[Tensor]]  # [3, 3]
+
+
+def fixed() -> Fixed:
+    torch.manual_seed(1)
+    return Fixed(torch.zeros(3, dtype=DOUBLE), ((torch.randn(3, 3, dtype=DOUBLE),),))
+
+
+def changing(seed: int, rows: int = 4) -> tuple[Pair, Tensor]:
+    torch.manual_seed(seed)
+    left, right = torch.randn(2, rows, 3, dtype=DOUBLE)
+    return Pair(left, right), torch.randn(3, dtype=DOUBLE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own cache is neither read nor filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)  # as each test has it: it belongs to a package's name
+        yield
+
+
+@pytest.fixture(scope="module")
+def mixed_package(own_cache: None) -> Path:
+    """The package of `mixed`, for inputs as above."""
+    compiler, before = AheadOfTime(), set(cache_folder().iterdir())
+    compiler(mixed, fixed())(*changing(0))
+    assert compiler.works
+    (package,) = set(cache_folder().iterdir()) - before
+    return package
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache_folder()
+
+
+@pytest.fixture
+def pretended(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Packages take no time to make, and do nothing."""
+
+    def make(program: Any, package_path: str, **options: Any) -> None:
+        Path(package_path).write_bytes(b"")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
+    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", lambda package: lambda inputs: [])
+    return empty_cache
+
+
+def cant_compile(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fail)
+
+
+@pytest.fixture
+def compiled(mixed_package: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Function]:
+    """`mixed` with the given fixed tensors, from its package alone."""
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+
+    def loaded(own: Fixed, function: Function = mixed) -> Function:
+        compiler = AheadOfTime(say=pytest.fail)
+        return compiler(function, own)
+
+    return loaded
+
+
+@pytest.fixture
+def nothing_compiles(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cant_compile(monkeypatch, RuntimeError("no compiler\nhere"))
+    return empty_cache
+
+
+def test_results_are_those_of_the_plain_function(compiled: Callable[..., Function]) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    for seed in range(5):
+        result, expected = run(*changing(seed)), plain(*changing(seed))
+        assert len(result) == len(expected)
+        for mine, yours in zip(result, expected, strict=True):
+            close(mine, yours)
+
+
+def test_products_of_changing_weights_are_compiled_too(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "LARGE", 0)
+
+    def slopes(weights: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        weights = weights.detach().requires_grad_()
+        result = torch.vmap(products.product, (None, 0))(x, weights)
+        alone = products.product(x, weights[0])
+        return result.detach(), *torch.autograd.grad(result.sin().sum() + alone.sum(), weights)
+
+    weights, x = torch.randn(2, 5, 3), torch.randn(4, 5)
+    run = AheadOfTime(say=no_warning)(slopes, (weights,))
+    for _ in range(2):
+        for mine, yours in zip(run(x), uncompiled(slopes, (weights,))(x), strict=True):
+            assert_close(mine, yours)
+        weights += 1
+
+
+def test_fixed_tensors_are_changed_in_place(compiled: Callable[..., Function]) -> None:
+    mine, yours = fixed(), fixed()
+    run, plain = compiled(mine), uncompiled(mixed, yours)
+    for seed in range(5):
+        run(*changing(seed)), plain(*changing(seed))
+        close(mine.total, yours.total)
+        assert mine.total.abs().min() > 0
+    assert torch.equal(mine.weights[0][0], yours.weights[0][0])
+
+
+def test_what_others_write_into_fixed_tensors_is_seen(compiled: Callable[..., Function]) -> None:
+    mine, yours = fixed(), fixed()
+    run, plain = compiled(mine), uncompiled(mixed, yours)
+    run(*changing(0)), plain(*changing(0))
+    for own in (mine, yours):
+        own.total.fill_(7)
+        own.weights[0][0].mul_(3)
+    for one, other in zip(run(*changing(1)), plain(*changing(1)), strict=True):
+        close(one, other)
+
+
+def test_results_stay_as_they_were_when_it_runs_again(compiled: Callable[..., Function]) -> None:
+    run = compiled(fixed())
+    first = run(*changing(0))
+    kept = [tensor.clone() for tensor in first]
+    run(*changing(1))
+    assert all(map(torch.equal, first, kept))
+
+
+def test_inputs_are_not_changed(compiled: Callable[..., Function]) -> None:
+    pair, scale = changing(3)
+    compiled(fixed())(pair, scale)
+    for mine, yours in zip((*pair, scale), (*changing(3)[0], changing(3)[1]), strict=True):
+        assert torch.equal(mine, yours)
+
+
+def test_arrays_go_in_as_tensors_on_their_memory(compiled: Callable[..., Function]) -> None:
+    own = fixed()
+    total = np.zeros(3)
+    run, plain = compiled(own._replace(total=total)), uncompiled(mixed, own)
+    pair, scale = changing(1)
+    arrays = Pair(pair.left.numpy(), pair.right.numpy().T.copy().T)
+    for mine, yours in zip(run(arrays, scale.numpy()), plain(pair, scale), strict=True):
+        close(mine, yours)
+    close(torch.from_numpy(total), own.total)
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+@pytest.mark.parametrize("scattered", [False, True])
+def test_what_changes_in_place_between_calls_is_seen(
+    compiled: Callable[..., Function],
+    monkeypatch: pytest.MonkeyPatch,
+    small: int,
+    scattered: bool,
+) -> None:
+    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    pair, scale = changing(1)
+    array = (turned(pair.left) if scattered else pair.left).numpy()
+    for factor in (1, 2, 3):
+        array *= factor
+        scale *= factor
+        tensor = torch.from_numpy(array.copy())
+        expected = plain(Pair(tensor, pair.right), scale)
+        for mine, yours in zip(run(Pair(array, pair.right), scale), expected, strict=True):
+            close(mine, yours)
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_arrays_and_tensors_can_take_turns(
+    compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    for seed, as_array in enumerate((True, False, True, True, False)):
+        pair, scale = changing(seed)
+        given = Pair(pair.left.numpy() if as_array else pair.left, pair.right)
+        for mine, yours in zip(run(given, scale), plain(pair, scale), strict=True):
+            close(mine, yours)
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+def test_arrays_of_other_types_than_the_first_are_right(
+    compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    def on_arrays(total: Tensor, weights: Any, pair: Pair, scale: Any) -> tuple[Tensor, Tensor]:
+        return mixed(total, weights, pair, torch.as_tensor(scale))
+
+    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    run, plain = compiled(fixed(), on_arrays), uncompiled(mixed, fixed())
+    for seed, (dtype, rows) in enumerate((("f8", 4), ("f4", 4), ("f8", 2), ("f8", 4))):
+        pair, scale = changing(seed, rows)
+        array = scale.numpy().astype(dtype)
+        expected = plain(pair, torch.from_numpy(array))
+        for mine, yours in zip(run(pair, array), expected, strict=True):
+            close(mine, yours)
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same values, not one after the other in memory."""
+    wide = torch.zeros(*tensor.shape[:-1], tensor.shape[-1] * 2, dtype=tensor.dtype)
+    wide[..., ::2] = tensor
+    return wide[..., ::2]
+
+
+def turned(tensor: Tensor) -> Tensor:
+    return tensor.T.contiguous().T
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_inputs_need_not_be_contiguous(compiled: Callable[..., Function], first: bool) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    if not first:
+        run(*changing(0)), plain(*changing(0))
+    pair, scale = changing(1)
+    scattered = Pair(turned(pair.left), strided(pair.right))
+    assert not any(tensor.is_contiguous() for tensor in scattered)
+    for mine, yours in zip(run(scattered, strided(scale)), plain(pair, scale), strict=True):
+        close(mine, yours)
+
+
+def test_fixed_tensors_that_are_scattered_are_refused() -> None:
+    scattered = fixed()._replace(total=strided(torch.ones(3, dtype=DOUBLE)))
+    with pytest.raises(AssertionError, match="plain memory"):
+        AheadOfTime()(mixed, scattered)
+
+
+def test_a_second_compiler_loads_what_the_first_one_made(
+    mixed_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+    before, said = sorted(cache_folder().iterdir()), list[str]()
+    compiler = AheadOfTime(said.append)
+    compiler(mixed, fixed())(*changing(0))
+    assert compiler.works
+    assert not said
+    assert sorted(cache_folder().iterdir()) == before
+
+
+def test_python_runs_once_to_be_traced_and_again_for_other_shapes(
+    compiled: Callable[..., Function],
+) -> None:
+    ran = []
+
+    def counted(*inputs: Any) -> Any:
+        ran.append(len(inputs))
+        return mixed(*inputs)
+
+    run, plain = compiled(fixed(), counted), uncompiled(mixed, fixed())
+    # 7, 1 and 0 rows are not what it was compiled for.
+    for rows, python in ((4, 1), (4, 1), (7, 2), (4, 2), (1, 3), (0, 4), (4, 4)):
+        result, expected = run(*changing(rows, rows)), plain(*changing(rows, rows))
+        assert len(ran) == python
+        for mine, yours in zip(result, expected, strict=True):
+            close(mine, yours)
+
+
+def test_other_types_than_the_first_are_right(compiled: Callable[..., Function]) -> None:
+    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run(*changing(0)), plain(*changing(0))
+    pair, scale = changing(1)
+    for mine, yours in zip(run(pair, scale.float()), plain(pair, scale.float()), strict=True):
+        close(mine, yours)
+
+
+def packaged(function: Function, *inputs: Tensor) -> None:
+    compiler = AheadOfTime(no_warning)
+    compiler(function, ())(*inputs)
+
+
+def times(constant: Any) -> Function:
+    return lambda x: (x * constant,)
+
+
+def times_tensor(values: Any, dtype: torch.dtype = torch.float32) -> Function:
+    return lambda x: (x * torch.tensor(values, dtype=dtype),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (times(2.0), times(3.0)),
+        (times(1.0), times(1.0 + 2**-52)),
+        (times(2.0), lambda x: (x * 2.0 + 1,)),
+        (lambda x: (x.sum(0),), lambda x: (x.sum(1),)),
+        (lambda x: (x, x * 2), lambda x: (x * 2, x)),
+        (times_tensor([1.0, 2.0]), times_tensor([1.0, 3.0])),
+        (times_tensor([[1.0], [2.0]]), times_tensor([[1.0, 2.0]])),
+        (times_tensor(0, torch.int32), times_tensor(0.0)),
+    ],
+)
+def test_other_mathematics_has_a_package_of_its_own(
+    pretended: Path, one: Function, other: Function
+) -> None:
+    packaged(one, torch.ones(2, 2))
+    packaged(one, torch.ones(2, 2))
+    assert len(list(pretended.iterdir())) == 1
+    packaged(other, torch.ones(2, 2))
+    assert len(list(pretended.iterdir())) == 2
+
+
+def test_each_shape_type_and_number_of_threads_has_a_package_of_its_own(pretended: Path) -> None:
+    inputs = (torch.ones(2), torch.ones(3), torch.ones(2, 1), torch.ones(2, dtype=DOUBLE))
+    for each in inputs:
+        packaged(times(2.0), each)
+    torch.set_num_threads(2)
+    packaged(times(2.0), torch.ones(2))
+    assert len(list(pretended.iterdir())) == len(inputs) + 1
+
+
+def test_machines_of_other_instructions_have_packages_of_their_own(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for instructions in (["avx2"], ["avx2", "avx512_f"], ["avx2"]):
+        monkeypatch.setattr("dqn_cli.compiling.compiler.INSTRUCTIONS", instructions)
+        packaged(times(2.0), torch.ones(2))
+    assert len(list(pretended.iterdir())) == 2
+
+
+def test_other_values_have_the_same_package(pretended: Path) -> None:
+    for inputs in (torch.zeros(2, 2), torch.full((2, 2), 9.0), torch.arange(4.0).view(2, 2).T):
+        packaged(times(2.0), inputs)
+        packaged(lambda y: (torch.mul(y, 2.0),), inputs)
+    assert [package.suffix for package in pretended.iterdir()] == [".pt2"]
+
+
+def test_where_nothing_compiles_the_plain_functions_run_and_each_says_so_once(
+    nothing_compiles: Path,
+) -> None:
+    said: list[str] = []
+    compiler = AheadOfTime(said.append)
+    assert compiler.works
+    runs = [compiler(mixed, fixed()), compiler(mixed, fixed())]
+    plain = uncompiled(mixed, fixed())
+    for seed in range(3):
+        expected = plain(*changing(seed))
+        for run in runs:
+            assert all(map(torch.equal, run(*changing(seed)), expected))
+            assert not compiler.works
+    assert said == [ONCE] + ["warning: not compiled, so the run is slower: no compiler"] * 2
+    assert not list(nothing_compiles.iterdir())
+
+
+def test_an_error_without_words_is_named(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    cant_compile(monkeypatch, NotImplementedError())
+    AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))
+    assert said[0] == ONCE
+    assert len(said) == 2
+    assert said[1].endswith(": NotImplementedError")
+
+
+def test_what_depends_on_values_goes_uncompiled(pretended: Path) -> None:
+    said: list[str] = []
+    compiler = AheadOfTime(said.append)
+    run = compiler(lambda x: (x * 2 if x.sum() > 0 else x,), ())
+    assert run(torch.ones(2))[0].tolist() == [2, 2]
+    assert run(-torch.ones(2))[0].tolist() == [-1, -1]
+    assert len(said) == 1
+    assert "\n" not in said[0]
+    assert not compiler.works
+
+
+def test_a_damaged_package_is_made_again(
+    empty_cache: Path, mixed_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = empty_cache / mixed_package.name
+    damaged.write_bytes(mixed_package.read_bytes()[:1000])
+
+    def make(program: Any, package_path: str, **options: Any) -> None:
+        shutil.copy(mixed_package, package_path)
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
+    run = AheadOfTime(no_warning)(mixed, fixed())
+    for mine, yours in zip(
+        run(*changing(0)), uncompiled(mixed, fixed())(*changing(0)), strict=True
+    ):
+        close(mine, yours)
+    assert damaged.read_bytes() == mixed_package.read_bytes()
+
+
+def test_packages_that_can_only_be_damaged_are_not_run(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(package: Path) -> Any:
+        raise RuntimeError("damaged")
+
+    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", load)
+    said: list[str] = []
+    assert AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))[0].tolist() == [2, 2]
+    assert said == [ONCE, "warning: not compiled, so the run is slower: damaged"]
+
+
+def test_the_public_loader_serves_where_the_inner_one_is_gone(
+    mixed_package: Path, compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("torch._C._aoti.AOTIModelPackageLoader")
+    public = SimpleNamespace(loader=SimpleNamespace(run=lambda inputs: [inputs[0], inputs[1]]))
+    monkeypatch.setattr("torch._inductor.aoti_load_package", lambda path: public)
+    mine = fixed()
+    assert compiled(mine)(*changing(0))[0] is mine.total
+
+
+def test_what_has_only_fixed_tensors_is_packaged_once(nothing_compiles: Path) -> None:
+    said: list[str] = []
+    run = AheadOfTime(said.append)(times(2.0), (torch.ones(2),))
+    assert run()[0].tolist() == run()[0].tolist() == [2, 2]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_run_waits_exactly_while_a_function_is_compiled(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        events.append("begin")
+        try:
+            yield
+        finally:
+            events.append("end")
+
+    def load(package: Path) -> Any:
+        events.append("load")
+        if fails:
+            raise RuntimeError("broken")
+        return lambda inputs: events.append("run")
+
+    def function(x: Tensor) -> tuple[Tensor]:
+        events.append("python")
+        return (x * 2,)
+
+    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", load)
+    run = AheadOfTime(lambda line: None, waiting)(function, ())
+    assert not events
+    run(torch.ones(2))
+    assert events == ["begin", "python", "load", "end", "python" if fails else "run"]
+    events.clear()
+    run(torch.ones(2)), run(torch.ones(3))
+    assert events == ["python" if fails else "run", "python"]
+
+
+def test_packages_that_nobody_loads_are_removed_in_time(pretended: Path) -> None:
+    day, now = 24 * 60 * 60, time.time()
+    ages = {"old": DAYS_KEPT + 1, "fresh": DAYS_KEPT - 1}
+    for name, days in ages.items():
+        (pretended / f"{name}.pt2").touch()
+        os.utime(pretended / f"{name}.pt2", times=(now, now - days * day))
+    (pretended / "notes.txt").touch()
+    os.utime(pretended / "notes.txt", times=(0, 0))
+    AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
+    kept = {path.name for path in pretended.iterdir()}
+    assert {"fresh.pt2", "notes.txt"} < kept
+    assert "old.pt2" not in kept
+    assert len(kept) == 3
+
+
+def test_loading_says_that_a_package_is_used_and_leaves_nothing_unpacked(
+    compiled: Callable[..., Function],
+    mixed_package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", "as it was")
+    os.utime(mixed_package, times=(0, 0))
+    compiled(fixed())(*changing(0))
+    assert mixed_package.stat().st_mtime > time.time() - 60
+    assert not list(tmp_path.iterdir())
+    assert os.environ["TMPDIR"] == "as it was"
+
+
+def test_the_cache_is_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
+    folder = cache_folder()
+    assert folder == cache_folder() == tmp_path / "not" / "there" / "dqn-train" / "compiled"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_cache_is_in_the_home_folder_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "dqn-train" / "compiled"
+
+
+def test_without_a_compiler_a_function_is_as_it_is() -> None:
+    state = torch.zeros(2)
+    assert uncompiled(lambda a, b: (a.add_(b),), (state,))(torch.ones(2))[0] is state
+
+
+def learned(settings: Settings, compiler: Compiler, updates: int) -> LearnerState:
+    """What a run of so many updates has learned."""
+    _, run = build_run([settings], None, compiler)
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    assert run.clocks[0].updates == updates
+    return run.learner.state
+
+
+def difference(one: LearnerState, other: LearnerState) -> float:
+    pairs = zip(one, other, strict=True)
+    return torch.cat([(a - b).abs().ravel() for a, b in pairs]).max().item()
+
+
+def test_a_compiled_run_learns_the_same_and_again_bit_by_bit(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(
+        "steps=60", "learning_starts=30", "train_every=1", "updates_per_train=1",
+        "network.widths=[8]", "replay.batch_size=4",
+    )  # fmt: skip
+    plain = learned(settings, uncompiled, 30)
+    first = learned(settings, AheadOfTime(no_warning), 30)
+    assert difference(plain, first) < 1e-6
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+    again = learned(settings, AheadOfTime(pytest.fail), 30)
+    assert all(map(torch.equal, first, again))
+
+
+UPDATES = 100
+SMALL = (
+    "dtype=float64", "network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400",
+)  # fmt: skip
+EACH_STEP = (
+    "steps=180", "learning_starts=80", "train_every=1", "updates_per_train=1",
+    "target=soft", "target.tau=0.05",
+)  # fmt: skip
+OWN = {
+    "drqn": (*EACH_STEP, "network.units=6", "network.length=4", "network.burn_in=2"),
+    "pqn": ("steps=640", "env.num_envs=4", "train_every=64", "updates_per_train=10"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, preset: str) -> None:
+    settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, EACH_STEP))
+    plain = learned(settings, uncompiled, UPDATES)
+    assert difference(plain, learned(settings, AheadOfTime(no_warning), UPDATES)) < 1e-9
+
+
+ALL = [pytest.param(preset, marks=pytest.mark.slow) for preset in PRESETS if preset != "rainbow"]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("preset", ["rainbow", *ALL])
+def test_an_update_of_the_shipped_size_can_be_compiled(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str, members: int
+) -> None:
+    # Small products are computed in line and large ones are not, so that graphs differ.
+    exported, said = list[Any](), list[str]()
+
+    def stop(program: Any, **options: Any) -> None:
+        exported.append(program)
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", stop)
+    settings = settings_of(f"agent={preset}", *without_twice(*OWN.get(preset, EACH_STEP)))
+    several = [changed(settings, f"seed={seed}") for seed in range(members)]
+    _, run = build_run(several, None, AheadOfTime(said.append))
+    for tick in train(several, run):
+        if tick.updates:
+            break
+    run.envs.close()
+    assert exported
+    assert all("far enough" in line for line in said if "warning" in line)
+
+
+PICTURES = (
+    "env=pictures:Pictures-v0", "env.preprocess.stack=2", "seed=2", "network.widths=[8]",
+    "replay.batch_size=4", "replay.capacity=60", *EACH_STEP, "steps=50", "learning_starts=30",
+)  # fmt: skip
+OF_PIXELS = {
+    "nature": ("network=nature", "network.channels=[4,4,4]", "dtype=float64"),
+    "nature in bfloat16": ("network=nature", "network.channels=[4,4,4]", "network.bfloat16=true"),
+    "impala": (
+        "agent=btr", "network=impala", "network.channels=[2]", "network.pool=5", "head.atoms=3",
+        "network.spectral_norm=true", "dtype=float64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", OF_PIXELS)
+def test_compiled_updates_on_pictures_learn_the_same(settings_of: Compose, case: str) -> None:
+    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS[case]))
+    plain = learned(settings, uncompiled, 20)
+    assert (plain.moments[0, 0] != 0).double().mean() > 0.7  # most parameters have learned
+    exact = plain.parameters.dtype == DOUBLE
+    compiled = learned(settings, AheadOfTime(no_warning), 20)
+    assert difference(plain, compiled) < (1e-12 if exact else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_members_in_turn_are_compiled_as_one_computation(settings_of: Compose) -> None:
+    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS["nature"]))
+    members = [settings, changed(settings, "seed=3", "optimizer.lr=1e-2")]
+    states = []
+    for compiler in (uncompiled, AheadOfTime(no_warning)):
+        _, run = build_run(members, None, compiler)
+        for _ in train(members, run):
+            pass
+        run.envs.close()
+        states.append(run.learner.state)
+    assert states[0].parameters.shape[0] == 2
+    assert difference(*states) < 1e-12

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dqn_cli.config.errors import explain
+from dqn_cli.config.stored_settings import CHANGEABLE, stored_settings
+from dqn_cli.config.validation import ConfigError
+from dqn_cli.training.settings import Device, Settings, plain
+
+Compose = Callable[..., Settings]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["episodes=10", "exploration.unit=episodes", "threads=2", "device=cpu", "dtype=float64"],
+        ["compile=true"],
+        ["compile=false", "device=cuda"],
+        ["update.max_grad_norm=null", "network.widths=[]", "env.vectorization=async"],
+        ["network=table", "network.low=[-1,-2.5]", "network.high=[1,2]"],
+        ["exploration=piecewise", "exploration.points=[[0,1],[10,0.5]]"],
+        ["+env.kwargs.gravity=2", "+env.kwargs.nested={a: [1, {b: null}], c: x}"],
+        ["+env.kwargs.type=strong"],
+        ["+env.kwargs.motor={type: strong}"],
+    ],
+)
+def test_every_value_comes_back_as_it_was(settings_of: Compose, overrides: list[str]) -> None:
+    settings = settings_of(*overrides)
+    assert stored_settings(plain(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("steps=2e5", "steps", 200_000),
+        ("episodes=7", "episodes", 7),
+        ("device=cpu", "device", Device.cpu),
+        ("threads=2", "threads", 2),
+        ("threads=auto", "threads", "auto"),
+        ("eval.every=5", "eval.every", 5),
+        ("log.every=6", "log.every", 6),
+        ("checkpoint.keep=3", "checkpoint.keep", 3),
+        ("checkpoint.replay=false", "checkpoint.replay", False),
+    ],
+)
+def test_what_may_change_changes_and_nothing_else(
+    settings_of: Compose, override: str, key: str, value: Any
+) -> None:
+    data = plain(settings_of())
+    expected = plain(stored_settings(data))
+    changed = plain(stored_settings(data, [override]))
+    *parents, name = key.split(".")
+    for tree in (expected, changed):
+        for parent in parents:
+            tree = tree[parent]
+        if tree is not None and name in tree:
+            found = tree[name]
+            del tree[name]
+    assert found == (value.name if isinstance(value, Device) else value)
+    assert changed == expected
+
+
+def test_a_limit_on_episodes_can_be_lifted(settings_of: Compose) -> None:
+    data = plain(settings_of("episodes=7"))
+    assert stored_settings(data, ["episodes=null"]).episodes is None
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "gamma=0.5",
+        "seed=1",
+        "env.id=Acrobot-v1",
+        "network.widths=[1]",
+        "replay.capacity=5",
+        "dtype=float64",
+        "compile=true",
+        "compile=auto",
+        "learning_starts=1",
+        "nonsense=1",
+        "+steps=1",
+        "~steps",
+        "steps",
+    ],
+)
+def test_what_may_not_change_is_refused(settings_of: Compose, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"only steps, episodes, .* can") as caught:
+        stored_settings(plain(settings_of()), [override])
+    assert str(caught.value).startswith(override.partition("=")[0])
+
+
+def test_a_compiled_run_stays_on_the_cpu(settings_of: Compose) -> None:
+    data = plain(settings_of("compile=true"))
+    assert stored_settings(data, ["device=cpu"]).compile is True
+    with pytest.raises(ConfigError, match=r"compile=true is for the CPU alone: device=cuda"):
+        stored_settings(data, ["device=cuda"])
+
+
+def test_only_what_leaves_the_past_as_it_was_may_change() -> None:
+    assert set(CHANGEABLE) == {
+        "steps",
+        "episodes",
+        "device",
+        "threads",
+        "eval",
+        "log",
+        "checkpoint",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("eval.evry=3", ["unknown key eval.evry"]),
+        ("steps.x=3", ["steps"]),
+        ("steps=0", ["steps=0", "at least 1"]),
+        ("steps=", ["steps=", "at least 1"]),
+        ("eval=3", ["eval"]),
+        ("device=tpu", ["device", "auto, cpu, cuda, mps"]),
+        ("threads=0", ["threads=0", "auto"]),
+        ("checkpoint.keep=-1", ["checkpoint.keep=-1", "at least 0"]),
+        ("steps=[1", ["steps"]),
+    ],
+)
+def test_a_bad_change_is_explained_in_one_line(
+    settings_of: Compose, override: str, words: list[str]
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        stored_settings(plain(settings_of()), [override])
+    line = explain(caught.value)
+    assert [word for word in words if word not in line] == []
+    assert "\n" not in line
+
+
+def test_a_part_that_is_not_known_here_says_how_to_import_it(settings_of: Compose) -> None:
+    data = plain(settings_of())
+    data["network"] = {"type": "Transformer", "heads": 8}
+    with pytest.raises(ConfigError, match=r"uses Transformer.*import=\[package\]"):
+        stored_settings(data)

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import PLAIN
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
+from dqn_cli.envs.environments import Environments
+from dqn_cli.envs.episode_seeds import Place, episode_seeds
+
+Array = NDArray[Any]
+
+
+class Scripted(gymnasium.Env[Any, Any]):
+    """Observes [episode, time], in one array that it overwrites; pays the time as reward."""
+
+    def __init__(
+        self,
+        length: int = 3,
+        truncates: bool = False,
+        masks: list[list[int]] | None = None,
+        nan_obs_at: int = -1,
+        nan_reward_at: int = -1,
+    ) -> None:
+        self.observation_space = spaces.Box(0, 1000, (2,), np.float32)
+        self.action_space = spaces.Discrete(3)
+        self._length, self._truncates, self._masks = length, truncates, masks
+        self._nan_obs_at, self._nan_reward_at = nan_obs_at, nan_reward_at
+        self._obs = np.array([-1, 0], np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        self._obs[0] += 1
+        self._obs[1] = np.nan if self._nan_obs_at == 0 and self._obs[0] == 1 else 0
+        self._time = 0
+        return self._obs, self._info()
+
+    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        self._time += 1
+        self._obs[1] = np.nan if self._time == self._nan_obs_at else self._time
+        reward = float("nan") if self._time == self._nan_reward_at else float(self._time)
+        ended = self._time == self._length
+        terminated, truncated = ended and not self._truncates, ended and self._truncates
+        return self._obs, reward, terminated, truncated, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        if self._masks is None:
+            return {"noise": self._time}
+        return {"action_mask": np.array(self._masks[self._time], np.int8)}
+
+
+@pytest.fixture(autouse=True)
+def _scripted() -> Iterator[None]:
+    gymnasium.register(id="Scripted-v0", entry_point=Scripted)
+    yield
+    del gymnasium.registry["Scripted-v0"]
+
+
+def environments(
+    env_id: str = "Scripted-v0",
+    envs: int = 1,
+    places: list[Place] | None = None,
+    vectorization: str = "sync",
+    max_episode_steps: int | None = None,
+    **kwargs: Any,
+) -> Environments:
+    config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN)
+    seed_ofs = [[episode_seeds(7, "environment", env) for env in range(envs)]]
+    return Environments(config, seed_ofs, "float32", places, max_episode_steps)
+
+
+def actions(envs: Environments, seed: int, steps: int) -> Array:
+    random = np.random.default_rng(seed)
+    return random.integers(envs.spaces.actions, size=(steps, *envs.mask.shape[:2]))
+
+
+@pytest.mark.parametrize("truncates", [False, True])
+def test_an_episode_ends_and_the_next_begins_in_the_same_step(truncates: bool) -> None:
+    envs = environments(length=2, truncates=truncates)
+    assert envs.obs.tolist() == [[[0, 0]]]
+    first, last = envs.step(np.array([[0]])), envs.step(np.array([[0]]))
+    assert first.final_obs.tolist() == first.obs.tolist() == [[[0, 1]]]
+    assert not first.ended.any()
+    assert last.final_obs.tolist() == [[[0, 2]]]
+    assert last.obs.tolist() == envs.obs.tolist() == [[[1, 0]]]
+    assert last.reward.tolist() == [[2]]
+    assert (last.terminated.item(), last.truncated.item()) == (not truncates, truncates)
+
+
+def test_steps_are_not_changed_by_what_the_environment_does_later() -> None:
+    envs = environments(length=2)
+    steps = [envs.step(np.array([[0]])) for _ in range(5)]
+    expected = [[0, 1], [0, 2], [1, 1], [1, 2], [2, 1]]
+    assert [step.final_obs.tolist()[0][0] for step in steps] == expected
+    assert [step.reward.item() for step in steps] == [1, 2, 1, 2, 1]
+
+
+def test_only_the_environment_that_ended_starts_anew() -> None:
+    envs = environments(envs=2, length=3, places=[Place(0, (0,)), Place(0, ())])
+    assert envs.obs.tolist() == [[[0, 1], [0, 0]]]
+    envs.step(np.zeros((1, 2), int))
+    step = envs.step(np.zeros((1, 2), int))
+    assert step.ended.tolist() == [[True, False]]
+    assert step.final_obs.tolist() == [[[0, 3], [0, 2]]]
+    assert step.obs.tolist() == [[[1, 0], [0, 2]]]
+
+
+def test_an_episode_is_cut_at_max_episode_steps() -> None:
+    envs = environments(length=9, max_episode_steps=2)
+    steps = [envs.step(np.array([[0]])) for _ in range(4)]
+    assert [step.truncated.item() for step in steps] == [False, True, False, True]
+
+
+def test_masks_belong_to_the_final_state_and_to_the_next_one() -> None:
+    masks = [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    envs = environments(length=2, masks=masks)
+    assert envs.masked
+    assert envs.mask.tolist() == [[[True, False, False]]]
+    first, last = envs.step(np.array([[0]])), envs.step(np.array([[0]]))
+    assert first.mask.tolist() == first.final_mask.tolist() == [[[False, True, False]]]
+    assert last.final_mask.tolist() == [[[False, True, True]]]
+    assert last.mask.tolist() == envs.mask.tolist() == [[[True, False, False]]]
+
+
+def test_final_masks_are_those_of_the_environments_that_ended() -> None:
+    masks = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    envs = environments(envs=2, length=2, masks=masks, places=[Place(0, (0,)), Place(0, ())])
+    step = envs.step(np.zeros((1, 2), int))
+    assert step.final_mask.tolist() == [[[False, False, True], [False, True, False]]]
+    assert step.mask.tolist() == [[[True, False, False], [False, True, False]]]
+
+
+def test_where_nothing_is_legal_at_the_end_all_actions_are() -> None:
+    envs = environments(length=1, masks=[[0, 1, 0], [0, 0, 0]])
+    step = envs.step(np.array([[1]]))
+    assert step.final_mask.all()
+    assert step.mask.tolist() == [[[False, True, False]]]
+
+
+def test_without_masks_all_actions_are_legal() -> None:
+    envs = environments(envs=2)
+    assert not envs.masked
+    assert envs.mask.shape == (1, 2, 3)
+    assert envs.mask.all()
+
+
+def test_a_mask_of_the_wrong_size_is_refused() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"Scripted-v0.*\(2,\).*3 actions"):
+        environments(masks=[[1, 0]] * 4)
+
+
+def play(envs: Environments, steps: int) -> None:
+    for _ in range(steps):
+        envs.step(np.zeros(envs.mask.shape[:2], int))
+
+
+@pytest.mark.parametrize("time", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("cause", "word"), [("nan_obs_at", "observation"), ("nan_reward_at", "reward")]
+)
+def test_what_is_not_a_number_ends_the_run_at_once(time: int, cause: str, word: str) -> None:
+    envs = environments(envs=2, length=3, **{cause: time})
+    play(envs, time - 1)
+    with pytest.raises(EnvironmentFailure, match=f"Scripted-v0 gave a {word}"):
+        play(envs, 1)
+
+
+def test_a_first_observation_that_is_not_a_number_ends_the_run() -> None:
+    envs = environments(length=2, nan_obs_at=0)
+    play(envs, 1)
+    with pytest.raises(EnvironmentFailure, match="observation"):
+        play(envs, 1)
+
+
+def same(one: Environments, other: Environments, acts: Array) -> int:
+    ended = 0
+    for action in acts:
+        left, right = one.step(action), other.step(action)
+        for mine, yours in zip(left, right, strict=True):
+            np.testing.assert_array_equal(mine, yours)
+        ended += int(left.ended.sum())
+    return ended
+
+
+@pytest.mark.parametrize("before", [0, 1, 37, 150])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", "Blackjack-v1"])
+def test_others_go_on_exactly_where_these_were(env_id: str, before: int) -> None:
+    first = environments(env_id, envs=3)
+    for action in actions(first, 1, before):
+        first.step(action)
+    second = environments(env_id, envs=3, places=first.places)
+    np.testing.assert_array_equal(first.obs, second.obs)
+    assert same(first, second, actions(first, 2, 120)) >= 6
+    assert first.places == second.places
+
+
+def test_a_time_limit_goes_on_where_it_was() -> None:
+    first = environments(length=9, max_episode_steps=4)
+    play(first, 3)
+    second = environments(length=9, max_episode_steps=4, places=first.places)
+    assert second.step(np.array([[0]])).truncated.all()
+
+
+def test_places_count_episodes_and_their_actions() -> None:
+    envs = environments(envs=2, length=3)
+    for action in ([0, 1], [1, 2], [2, 0], [1, 2]):
+        envs.step(np.array([action]))
+    assert envs.places == [Place(1, (1,)), Place(1, (2,))]
+
+
+def test_processes_of_their_own_give_the_same() -> None:
+    together, apart = (
+        environments("FrozenLake-v1", envs=2, vectorization=how) for how in ("sync", "async")
+    )
+    try:
+        np.testing.assert_array_equal(together.obs, apart.obs)
+        assert same(together, apart, actions(together, 3, 60)) >= 4
+    finally:
+        apart.close()
+
+
+def test_an_array_that_is_overwritten_is_safe_in_processes_too() -> None:
+    masks = [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    together, apart = (
+        environments(envs=2, vectorization=how, length=2, masks=masks) for how in ("sync", "async")
+    )
+    try:
+        assert same(together, apart, actions(together, 3, 9)) == 8
+    finally:
+        apart.close()
+
+
+def test_members_and_environments_are_leading_axes() -> None:
+    config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"], PLAIN)
+    seed_ofs = [[episode_seeds(s, "environment", e) for e in range(2)] for s in range(3)]
+    envs = Environments(config, seed_ofs, "float64")
+    assert envs.obs.shape == (3, 2, 4)
+    assert envs.obs.dtype == np.float64
+    step = envs.step(np.zeros((3, 2), int))
+    assert step.reward.shape == step.ended.shape == (3, 2)
+    alone = Environments(config, seed_ofs[2:], "float64")
+    np.testing.assert_array_equal(alone.step(np.zeros((1, 2), int)).obs[0], step.obs[2])
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_in_a_process_that_has_a_parent_signals_are_left_to_the_run(vectorization: str) -> None:
+    mine, yours = multiprocessing.Pipe()
+
+    def build() -> None:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        ours = [signal.getsignal(number) for number in numbers]
+        environments(envs=2, vectorization=vectorization).close()
+        yours.send([signal.getsignal(number) for number in numbers] == ours)
+
+    child = multiprocessing.get_context("fork").Process(target=build)
+    child.start()
+    assert mine.poll(20)
+    assert mine.recv()
+    child.join()

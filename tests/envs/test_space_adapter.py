@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from dqn_cli.envs.space_adapter import adapt
+
+LINE = spaces.Box(-1, 1, (1,), np.float32)
+
+
+class Listening(gymnasium.Env[Any, Any]):
+    """Observes samples of its space and remembers the last action."""
+
+    def __init__(
+        self, action_space: spaces.Space[Any], observation_space: spaces.Space[Any] = LINE
+    ) -> None:
+        self.action_space, self.observation_space = action_space, observation_space
+        self.heard: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.heard = action
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+ACTIONS = [
+    (spaces.Discrete(3), 3, 0, 2),
+    (spaces.Discrete(3, start=-1), 3, -1, 1),
+    (spaces.Discrete(2, start=5), 2, 5, 6),
+    (spaces.MultiDiscrete([2, 3]), 6, [0, 0], [1, 2]),
+    (spaces.MultiDiscrete([2, 3], start=[1, -2]), 6, [1, -2], [2, 0]),
+    (spaces.MultiDiscrete([[2, 2], [1, 3]]), 12, [[0, 0], [0, 0]], [[1, 1], [0, 2]]),
+    (spaces.MultiDiscrete([100, 100]), 10_000, [0, 0], [99, 99]),
+]
+
+
+@pytest.mark.parametrize(("space", "count", "first", "last"), ACTIONS)
+def test_actions_arrive_as_the_environment_takes_them(
+    space: spaces.Space[Any], count: int, first: Any, last: Any
+) -> None:
+    listening = Listening(space)
+    env, described = adapt(listening)
+    env.reset()
+    assert described.actions == count
+    heard = []
+    for index in range(min(count, 50)):
+        env.step(np.int64(index))
+        assert listening.heard in space
+        heard.append(tuple(np.ravel(listening.heard).tolist()))
+    assert len(set(heard)) == len(heard)
+    env.step(0)
+    np.testing.assert_array_equal(listening.heard, first)
+    env.step(count - 1)
+    np.testing.assert_array_equal(listening.heard, last)
+
+
+@pytest.mark.parametrize("space", [space for space, *_ in ACTIONS])
+def test_an_action_is_named_as_the_environment_takes_it(space: spaces.Space[Any]) -> None:
+    listening = Listening(space)
+    env, described = adapt(listening)
+    env.reset()
+    for index in range(min(described.actions, 20)):
+        env.step(index)
+        named = described.action(index)
+        assert isinstance(named, int) == isinstance(space, spaces.Discrete)
+        np.testing.assert_array_equal(np.reshape(named, space.shape or ()), listening.heard)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1, 1, (2,), np.float32),
+        spaces.MultiBinary(3),
+        spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)]),
+        spaces.Dict({"a": spaces.Discrete(2)}),
+    ],
+)
+def test_other_actions_are_refused(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match="needs Discrete or MultiDiscrete"):
+        adapt(Listening(space))
+
+
+def test_too_many_combinations_are_refused_with_their_number() -> None:
+    with pytest.raises(ValueError, match=r"10100 combinations.*10000"):
+        adapt(Listening(spaces.MultiDiscrete([100, 101])))
+
+
+OBSERVATIONS = [
+    (spaces.Discrete(4), (4,), True),
+    (spaces.Discrete(4, start=2), (4,), True),
+    (spaces.MultiDiscrete([2, 3]), (5,), False),
+    (spaces.MultiBinary(3), (3,), False),
+    (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (2, 2), np.float32)]), (6,), False),
+    (spaces.Dict({"a": spaces.Discrete(3), "b": LINE}), (4,), False),
+    (spaces.Box(0, 255, (2, 3, 3), np.uint8), (2, 3, 3), False),
+]
+
+
+@pytest.mark.parametrize(("space", "shape", "one_hot"), OBSERVATIONS)
+def test_observations_become_one_array(
+    space: spaces.Space[Any], shape: tuple[int, ...], one_hot: bool
+) -> None:
+    env, described = adapt(Listening(spaces.Discrete(2), space))
+    obs, _ = env.reset(seed=1)
+    assert described.observation_shape == shape == obs.shape
+    assert described.observation_size == len(described.low) == len(described.high) == obs.size
+    assert described.one_hot is one_hot
+    space.seed(1)
+    expected = space.sample()
+    if not isinstance(space, spaces.Box):
+        expected = spaces.flatten(space, expected)
+    np.testing.assert_array_equal(obs, expected)
+    np.testing.assert_array_equal(obs, obs.clip(*(np.reshape(b, shape) for b in described[1:3])))
+
+
+def test_a_discrete_observation_is_one_hot() -> None:
+    env, _ = adapt(gymnasium.make("FrozenLake-v1"))
+    obs, _ = env.reset(seed=0)
+    assert obs.tolist() == [1] + [0] * 15
+
+
+def test_a_tuple_of_numbers_is_flattened() -> None:
+    env, described = adapt(gymnasium.make("Blackjack-v1"))
+    obs, _ = env.reset(seed=0)
+    assert described.observation_shape == obs.shape == (32 + 11 + 2,)
+    assert obs.sum() == 3
+    assert not described.one_hot
+
+
+def test_bounds_are_those_of_each_element() -> None:
+    box = spaces.Box(np.array([[-1, 0]], np.float32), np.array([[2, np.inf]], np.float32))
+    _, described = adapt(Listening(spaces.Discrete(2), box))
+    assert described.low == (-1, 0)
+    assert described.high == (2, np.inf)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Text(5),
+        spaces.Sequence(LINE),
+        spaces.Tuple([LINE, spaces.Sequence(LINE)]),
+        spaces.Dict({"graph": spaces.Graph(LINE, None)}),
+    ],
+)
+def test_other_observations_are_refused(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ValueError, match="can't be made one array"):
+        adapt(Listening(spaces.Discrete(2), space))

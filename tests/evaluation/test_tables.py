@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqn_cli.evaluation.play import Episodes
+from dqn_cli.evaluation.tables import print_table, report_of
+
+
+def report(*returns: float) -> dict[str, Any]:
+    lengths = np.arange(1, len(returns) + 1)
+    return report_of(Episodes(np.array(returns, float), lengths)) | {
+        "checkpoint": "outputs/run [old]/checkpoints/best",
+        "env": "LineWorld-v0",
+    }
+
+
+def test_a_report_holds_every_episode_and_their_summary() -> None:
+    found = report(4, 1, 2, 9)
+    assert found["episodes"] == 4
+    assert found["returns"] == [4, 1, 2, 9]
+    assert found["lengths"] == [1, 2, 3, 4]
+    assert (found["mean"], found["iqm"], found["min"], found["max"]) == (4, 3, 1, 9)
+    assert found["std"] == pytest.approx(np.sqrt((0 + 9 + 4 + 25) / 4))
+    low, high = found["iqm_ci95"]
+    assert 1 <= low < 3 < high <= 9
+
+
+def test_a_report_is_plain_data() -> None:
+    found = report(1.5, 2.5)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([report(4, 1, 2, 9), report(7, 7)], ["", ""])
+    printed = capsys.readouterr().out
+    assert "1: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
+    assert "2: outputs/run [old]/checkpoints/best (LineWorld-v0)" in printed.splitlines()
+    rows = [re.findall(r"[\[\]\d.,-]+", line) for line in printed.splitlines() if "│" in line]
+    assert rows[-1] == ["2", "7.00", "0.00", "7.00", "[7.00,", "7.00]", "7.00", "7.00", "1.5", "2"]
+    assert rows[-2][:4] == ["1", "4.00", "3.08", "3.00"]
+    assert rows[-2][-4:] == ["1.00", "9.00", "2.5", "4"]
+
+
+def test_reports_of_one_environment_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    several = [report(mean, mean) for mean in (1, 2, 3, 50)]
+    print_table(several, [""] * 4)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("together: iqm of 4 means 2.50 [1.00, 50.0]")
+    assert last.endswith(", worst 1.00")
+    for alone in (several[:1], [several[0], several[1] | {"env": "CartPole-v1"}]):
+        print_table(alone, [""] * len(alone))
+        assert "together" not in capsys.readouterr().out
+
+
+def test_each_choice_is_summed_up_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["update=dqn", "update=double", "update=dqn", "update=munchausen"]
+    print_table([report(mean, mean) for mean in (1, 5, 3, 7)], labels)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " means " in line]
+    assert line == "update=dqn: iqm of 2 means 2.00 [1.00, 3.00], worst 1.00"
+
+
+@pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])
+def test_no_figure_is_cut_short_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worst: float
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table([report(*np.linspace(worst, worst / 2, 20))], [""])
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert f"{worst:.1f}" in printed
+    assert f"{worst / 2:.1f}" in printed

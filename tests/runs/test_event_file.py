@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from dqn_cli.runs.event_file import METRIC, EventFile
+from dqn_cli.training.settings import Settings
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture(scope="module")
+def settings(settings_of: Callable[..., Settings]) -> Settings:
+    words = ("env=Blackjack-v1", "seed=3", "optimizer.lr=0.5", "agent=d3qn", "device=cpu")
+    return settings_of(*words)
+
+
+def read(folder: Path) -> Any:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return events
+
+
+def test_rows_are_read_back_by_tag_and_step(tmp_path: Path, settings: Settings) -> None:
+    file = EventFile(tmp_path, settings, None)
+    file.write({METRIC: 1.5, "train/loss": 0.25}, 10)
+    file.write({METRIC: 2.5}, 20)
+    file.close()
+    events = read(tmp_path)
+    assert [(e.step, e.value) for e in events.Scalars(METRIC)] == [(10, 1.5), (20, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(10, 0.25)]
+    assert set(events.Tags()["scalars"]) == {METRIC, "train/loss"}
+
+
+def hyperparameters(folder: Path) -> dict[str, Any]:
+    content = read(folder).summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    kinds = ("number_value", "string_value", "bool_value")
+    return {
+        key: next(getattr(value, kind) for kind in kinds if value.HasField(kind))
+        for key, value in start.hparams.items()
+    }
+
+
+def test_hyperparameters_are_in_the_one_file_of_the_run(tmp_path: Path, settings: Settings) -> None:
+    file = EventFile(tmp_path, settings, None)
+    file.write({METRIC: 1.0}, 1)
+    file.close()
+    assert [path.is_file() for path in tmp_path.iterdir()] == [True]
+    found = hyperparameters(tmp_path)
+    assert found["seed"] == 3
+    assert found["optimizer.lr"] == 0.5
+    assert found["optimizer.type"] == "Adam"
+    assert found["update.type"] == "Double"
+    assert found["network.dueling"] == 1
+    assert found["network.widths"] == str(settings.network.widths)  # type: ignore[attr-defined]
+    assert found["env.id"] == "Blackjack-v1"
+    assert found["device"] == "cpu"
+    assert found["episodes"] == "None"
+
+
+def test_every_setting_that_may_explain_a_result_is_a_hyperparameter(
+    tmp_path: Path, settings: Settings
+) -> None:
+    EventFile(tmp_path, settings, None).close()
+    found = hyperparameters(tmp_path)
+    parts = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
+    for part in parts:
+        for name in vars(getattr(settings, part)):
+            assert f"{part}.{name}" in found
+    assert {"steps", "gamma", "learning_starts", "train_every", "threads", "dtype"} <= set(found)
+
+
+def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
+    tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    settings = settings_of("agent=rainbow", "reset.every=5000", "replay.alpha=0.25")
+    EventFile(tmp_path, settings, None).close()
+    found = hyperparameters(tmp_path)
+    assert (found["head.type"], found["replay.type"]) == ("C51", "Prioritised")
+    assert (found["head.atoms"], found["head.v_min"]) == (51, -100)
+    assert (found["replay.alpha"], found["replay.priority"]) == (0.25, "loss")
+    assert found["network.noisy"] == 1
+    assert found["exploration.type"] == "Noisy"
+    assert found["reset.every"] == 5000
+    assert not any(key.startswith(("eval", "checkpoint", "log")) for key in found)
+
+
+def test_a_run_that_is_over_says_so(tmp_path: Path, settings: Settings) -> None:
+    file = EventFile(tmp_path, settings, None)
+    file.write({METRIC: 1.0}, 1)
+    file.close()
+    content = read(tmp_path).summary_metadata["_hparams_/session_end_info"].plugin_data.content
+    assert plugin_data_pb2.HParamsPluginData.FromString(content).HasField("session_end_info")
+
+
+def test_a_resumed_run_hides_rows_from_its_step_on(tmp_path: Path, settings: Settings) -> None:
+    for purge_step, steps, value in ((None, (10, 20, 30), 1.0), (20, (20, 40), 2.0)):
+        file = EventFile(tmp_path, settings, purge_step)
+        for step in steps:
+            file.write({METRIC: value}, step)
+        file.close()
+    found = [(event.step, event.value) for event in read(tmp_path).Scalars(METRIC)]
+    assert found == [(10, 1), (20, 2), (40, 2)]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+def test_a_full_disk_costs_the_rows_and_not_the_run(tmp_path: Path, settings: Settings) -> None:
+    file = EventFile(tmp_path, settings, None)
+    file.write({METRIC: 1.0}, 1)
+    file._records.close()
+    file._records = RecordWriter(FULL.open("wb"))
+    with pytest.warns(UserWarning, match="rows end here: .*No space left"):
+        file.write({METRIC: 2.0}, 2)
+    file.write({METRIC: 3.0}, 3)
+    file.close()
+    assert [event.step for event in read(tmp_path).Scalars(METRIC)] == [1]
+
+
+def test_a_row_is_there_as_soon_as_it_is_written(tmp_path: Path, settings: Settings) -> None:
+    file = EventFile(tmp_path, settings, None)
+    threads = threading.active_count()
+    file.write({METRIC: 1.0, "train/loss": 0.5}, 1)
+    assert [event.step for event in read(tmp_path).Scalars("train/loss")] == [1]
+    assert threading.active_count() == threads
+    file.close()

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_stopwatch import Time
+
+from dqn_cli.agent.clock import Clock
+from dqn_cli.replay.stream import Step
+from dqn_cli.runs import stopwatch
+from dqn_cli.runs.metrics_tracker import RECENT, Tracker
+from dqn_cli.runs.stopwatch import Stopwatch
+from dqn_cli.training.loop import Tick
+from dqn_cli.training.population import Metrics
+
+NOW = Clock(40, 3, 2)
+
+
+def tick(
+    rewards: list[float],
+    terminated: list[int] = [],  # noqa: B006
+    truncated: list[int] = [],  # noqa: B006
+    updates: int = 0,
+) -> Tick:
+    envs = range(len(rewards))
+    ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
+    obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
+    step = Step(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
+    ended = step.ended.tolist()
+    return Tick([Clock()], [Clock()], step, ended, np.array([[0.5]]), updates, [False])
+
+
+def see(tracker: Tracker, tick: Tick, member: int = 0) -> None:
+    tracker.see(tick.step.reward[member].tolist(), tick.ended[member], tick.updates)
+
+
+def learn(tracker: Tracker, *updates: torch.Tensor) -> None:
+    """A learner adds up what its updates see, and then a step is seen that these followed."""
+    for metrics in updates:
+        tracker.sums += metrics
+    envs = len(tracker.state()["return"])
+    see(tracker, tick([0] * envs, updates=len(updates)))
+
+
+def metrics(
+    loss: float, q: float, td_error: float, norm: float, edge_mass: float = 0.0
+) -> torch.Tensor:
+    values = {"loss": loss, "q": q, "td_error": td_error, "gradient_norm": norm}
+    values |= {"edge_mass": edge_mass}
+    return torch.stack(Metrics(**{name: torch.tensor(x) for name, x in values.items()}))
+
+
+def no_sums() -> torch.Tensor:
+    return torch.zeros(len(Metrics._fields), dtype=torch.float64)
+
+
+def row(tracker: Tracker) -> dict[str, float]:
+    return tracker.row(at(NOW), 1e-3)
+
+
+def at(now: Clock, *epsilon: float) -> Tick:
+    """A step that one environment took without reward."""
+    return tick([0])._replace(now=[now], epsilon=np.array([epsilon or [0.25]]))
+
+
+def tracker_of(envs: int) -> Tracker:
+    return Tracker(envs, Stopwatch(), no_sums())
+
+
+def test_what_has_not_happened_yet_is_left_out() -> None:
+    found = row(tracker_of(2))
+    assert found.pop("time/fps") > 0
+    assert found == {
+        "rollout/exploration_rate": 0.25,
+        "train/learning_rate": 1e-3,
+        "train/n_updates": 3,
+        "time/episodes": 2,
+    }
+
+
+def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
+    tracker = tracker_of(2)
+    see(tracker, tick([1, 10]))
+    see(tracker, tick([2, 20], terminated=[0]))
+    assert row(tracker)["rollout/ep_rew_mean"] == 3
+    assert row(tracker)["rollout/ep_len_mean"] == 2
+    see(tracker, tick([4, 30], truncated=[0, 1]))
+    found = row(tracker)
+    assert found["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
+    assert found["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
+
+
+def test_means_roll_over_the_latest_hundred_episodes() -> None:
+    tracker = tracker_of(1)
+    for number in range(RECENT + 50):
+        see(tracker, tick([number], terminated=[0]))
+    assert RECENT == 100
+    assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
+
+
+def test_epsilon_is_told_as_the_mean_of_the_environments() -> None:
+    found = tracker_of(3).row(at(NOW, 0.5, 0.25, 0.125), 1e-3)["rollout/exploration_rate"]
+    assert found == pytest.approx(0.875 / 3)
+    assert type(found) is float
+
+
+def test_updates_are_averaged_since_the_last_row() -> None:
+    tracker = tracker_of(1)
+    learn(tracker, metrics(1, 2, 3, 4), metrics(3, 4, 5, 6))
+    learn(tracker, metrics(5, 9, 1, 2))
+    found = row(tracker)
+    names = ("loss", "q_mean", "td_error", "gradient_norm")
+    assert [found[f"train/{name}"] for name in names] == [3, 5, 3, 4]
+    assert not any(f"train/{name}" in row(tracker) for name in names)
+    learn(tracker, metrics(7, 0, 0, 0))
+    assert row(tracker)["train/loss"] == 7
+
+
+def test_the_mass_at_the_edges_is_told_where_there_is_any() -> None:
+    tracker = tracker_of(1)
+    learn(tracker, metrics(1, 1, 1, 1), metrics(1, 1, 1, 1))
+    assert "train/edge_mass" not in row(tracker)
+    learn(tracker, metrics(1, 1, 1, 1, 0.5), metrics(1, 1, 1, 1, 0.25))
+    assert row(tracker)["train/edge_mass"] == 0.375
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(stopwatch, "time", time)
+    return time
+
+
+def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
+    watch = Stopwatch()
+    tracker = Tracker(1, watch, no_sums())
+    time.now += 2
+    with watch.booked("compile"):
+        time.now += 100
+    time.now += 3
+    assert tracker.row(at(Clock(50)), 0)["time/fps"] == 10
+
+
+def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
+    watch = Stopwatch()
+    tracker = Tracker(1, watch, no_sums())
+    time.now += 4
+    assert tracker.row(at(Clock(100)), 0)["time/fps"] == 25
+    time.now += 2
+    watch.lap("train")
+    time.now += 100
+    watch.lap("eval")
+    time.now += 3
+    assert tracker.row(at(Clock(600)), 0)["time/fps"] == 100
+
+
+def seen() -> Tracker:
+    tracker = tracker_of(2)
+    see(tracker, tick([1, 10], terminated=[0], updates=1))
+    tracker.sums += metrics(1, 2, 3, 4)
+    see(tracker, tick([2, 20]))
+    tracker.best = {"mean": 5.0, "step": 7}
+    return tracker
+
+
+def go_on(tracker: Tracker) -> dict[str, Any]:
+    see(tracker, tick([4, 40], truncated=[0, 1], updates=1))
+    tracker.sums += metrics(3, 3, 3, 3)
+    found = row(tracker)
+    del found["time/fps"]
+    return found
+
+
+def test_a_tracker_goes_on_from_its_state() -> None:
+    first, second = seen(), tracker_of(2)
+    second.load(json.loads(json.dumps(first.state())), NOW)
+    assert second.best == first.best
+    expected = go_on(seen())
+    assert expected["rollout/ep_rew_mean"] == pytest.approx((1 + 6 + 70) / 3)
+    assert expected["train/loss"] == 2
+    assert go_on(second) == expected
+    assert json.loads(json.dumps(second.state())) == second.state()
+
+
+def test_sums_go_on_from_a_state_without_losing_digits() -> None:
+    first, second = tracker_of(1), tracker_of(1)
+    # 0.1 is no number of float32, so that rounding it would show.
+    doubles = torch.full((len(Metrics._fields),), 0.1, dtype=torch.float64)
+    learn(first, *[doubles] * 3)
+    second.load(json.loads(json.dumps(first.state())), NOW)
+    assert second.state()["sums"] == first.state()["sums"]
+    assert row(second)["train/loss"] == row(first)["train/loss"]
+
+
+def test_seconds_go_on_from_a_state(time: Time) -> None:
+    watch = Stopwatch()
+    first = Tracker(1, watch, no_sums())
+    time.now += 50
+    watch.lap("train")
+    time.now += 8
+    watch.lap("compile")
+    later = Stopwatch()
+    second = Tracker(1, later, no_sums())
+    time.now += 3
+    later.lap("start")
+    second.load(first.state(), Clock(1000))
+    assert second.seconds == {"start": 3, "train": 50, "eval": 0, "compile": 8}
+    time.now += 10
+    assert second.row(at(Clock(1200)), 0)["time/fps"] == 20
+    assert second.seconds["train"] == 60
+    assert first.seconds["train"] == 50
+
+
+def of_two_members() -> Tick:
+    """Each has two environments, of which one ends an episode."""
+    one, other = tick([1, 10], terminated=[1]), tick([2, 20], truncated=[0])
+    step = Step(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
+    epsilon = np.array([[0.5, 0.25], [0.125, 0.125]])
+    now = [NOW, Clock(40, 3, 9)]
+    ended = one.ended + other.ended
+    return one._replace(now=now, step=step, ended=ended, epsilon=epsilon, updates=1)
+
+
+def test_each_member_is_told_of_what_is_its_own() -> None:
+    both, watch = of_two_members(), Stopwatch()
+    rows = []
+    sums = torch.stack([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)]).double()
+    for member in (0, 1):
+        tracker = Tracker(2, watch, sums[member], member)
+        see(tracker, both, member)
+        rows.append(tracker.row(both, 1e-3))
+    told = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
+    assert told == {
+        "rollout/exploration_rate": [0.375, 0.125],
+        "train/learning_rate": [1e-3, 1e-3],
+        "train/n_updates": [3, 3],
+        "time/episodes": [2, 9],
+        "rollout/ep_rew_mean": [10, 2],
+        "rollout/ep_len_mean": [1, 1],
+        "train/loss": [1, 5],
+        "train/q_mean": [2, 6],
+        "train/td_error": [3, 7],
+        "train/gradient_norm": [4, 8],
+        "train/edge_mass": [None, 0.5],
+    }
+
+
+def test_members_share_one_stopwatch_and_keep_the_seconds_they_brought(time: Time) -> None:
+    watch = Stopwatch()
+    fresh, resumed = Tracker(1, watch, no_sums()), Tracker(1, watch, no_sums(), 1)
+    spent = {"start": 1.0, "train": 20.0, "eval": 3.0, "compile": 0.0}
+    resumed.load(resumed.state() | {"seconds": spent}, NOW)
+    time.now += 5
+    watch.lap("train")
+    assert fresh.seconds == {"start": 0, "train": 5, "eval": 0, "compile": 0}
+    assert resumed.seconds == {"start": 1, "train": 25, "eval": 3, "compile": 0}

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+import torch
+
+from dqn_cli.runs import provenance
+from dqn_cli.runs.provenance import git_commit, versions
+
+
+def test_versions_are_those_that_run() -> None:
+    assert versions()["torch"] == torch.__version__
+    assert versions()["python"].startswith("3.")
+
+
+def test_what_is_not_installed_is_unknown_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package in ("dqn-train", "minatar"):
+            raise PackageNotFoundError(package)
+        return f"{package} 1"
+
+    monkeypatch.setattr(provenance, "version", version)
+    provenance._version.cache_clear()
+    found = versions()
+    provenance._version.cache_clear()
+    assert found["dqn-train"] == "unknown"
+    assert found["ale-py"] == "ale-py 1"
+    assert "minatar" not in found
+
+
+def test_the_commit_is_that_of_the_working_folder(in_folder: Path) -> None:
+    assert git_commit() is None
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    commit = git_commit()
+    assert commit is not None
+    assert len(commit) == 40

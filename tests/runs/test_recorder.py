@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dqn_cli.agent.clock import Clock
+from dqn_cli.runs import checkpoints
+from dqn_cli.runs.recorder import Job, Journal
+from dqn_cli.runs.session import Session, train_alone
+from dqn_cli.storage import load_checkpoint
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+SMALL = (
+    "steps=300", "learning_starts=50", "train_every=4", "updates_per_train=1",
+    "network.widths=[8]", "eval.every=100", "eval.episodes=2", "replay.batch_size=8",
+)  # fmt: skip
+
+
+def test_a_tie_goes_to_the_later_evaluation(settings_of: Compose, tmp_path: Path) -> None:
+    # The line world's first policies walk off the same end, so that evaluations tie.
+    settings = settings_of("env=LineWorld-v0", *SMALL, "optimizer.lr=1e-12")
+    result = train_alone(Job(settings, tmp_path, []))
+    assert result["best"]["mean"] == result["final"]["mean"]
+    assert result["best"]["step"] == 300
+
+
+def test_older_checkpoints_are_kept_as_asked(settings_of: Compose, tmp_path: Path) -> None:
+    train_alone(Job(settings_of(*SMALL, "checkpoint.every=50", "checkpoint.keep=2"), tmp_path, []))
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("step_*"))
+    assert kept == ["step_0000000250", "step_0000000300"]
+    assert "stream" not in load_checkpoint(tmp_path / "checkpoints" / kept[0])
+
+
+def test_without_replay_a_checkpoint_is_small_and_still_resumes(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    settings = settings_of(*SMALL, "checkpoint.replay=false")
+    train_alone(Job(settings, tmp_path, []))
+    data = load_checkpoint(tmp_path / "checkpoints" / "last")
+    assert data["stream"] == {}
+    longer = settings_of(*SMALL, "checkpoint.replay=false", "steps=400")
+    assert train_alone(Job(longer, tmp_path, [], resumes=True))["steps"] == 400
+
+
+def test_a_full_disk_costs_a_checkpoint_but_not_the_run(
+    settings_of: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real, calls = checkpoints.save_checkpoint, []
+
+    def fails_at_first(path: Path, data: dict[str, object]) -> None:
+        calls.append(path.name)
+        if len(calls) == 1:
+            raise OSError("no space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(checkpoints, "save_checkpoint", fails_at_first)
+    result = train_alone(Job(settings_of(*SMALL), tmp_path, []))
+    assert result["status"] == "finished"
+    assert (tmp_path / "checkpoints" / "last").is_file()
+    assert "no space left" in capsys.readouterr().out
+
+
+def rows(folder: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard shows, by tag and step."""
+    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in tags}
+
+
+@pytest.mark.parametrize(
+    ("words", "has_edges"),
+    [
+        (("agent=c51", "head.v_max=20"), True),
+        (("agent=rainbow", "head.atoms=7"), True),
+        (("agent=dqn",), False),
+        (("agent=qr",), False),
+        (("agent=iqn",), False),
+        (("agent=drqn", "network.units=4", "network.burn_in=0", "network.length=2"), False),
+    ],
+)
+def test_rows_tell_of_dormant_units_and_of_edges_where_there_are_any(
+    settings_of: Compose, tmp_path: Path, words: tuple[str, ...], has_edges: bool
+) -> None:
+    settings = settings_of(*words, *SMALL, "steps=120", "log.every=40")
+    train_alone(Job(settings, tmp_path, []))
+    seen = rows(tmp_path)
+    assert list(seen["train/dormant_units"]) == [40, 80, 120]
+    assert all(0 <= share <= 1 for share in seen["train/dormant_units"].values())
+    # Nothing is learned before step 50.
+    assert list(seen["train/loss"]) == [80, 120]
+    assert list(seen.get("train/edge_mass", {})) == ([80, 120] if has_edges else [])
+    assert all(0 < share <= 1 for share in seen.get("train/edge_mass", {}).values())
+
+
+NARROW = ("agent=c51", "head.v_min=-1", "head.v_max=1", "log.every=20")
+
+
+def test_a_support_that_is_too_narrow_is_told_once(
+    settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Every step of CartPole pays 1, so that all returns are at the upper edge.
+    train_alone(Job(settings_of(*SMALL, *NARROW), tmp_path, []))
+    told = [line for line in capsys.readouterr().out.splitlines() if "at the edges" in line]
+    assert len(told) == 1
+    assert told[0].startswith("warning: ")
+    assert "head.v_min=-1 and head.v_max=1, beyond which" in told[0]
+    assert told[0].endswith("widen them")
+    assert sum(mass > 0.2 for mass in rows(tmp_path)["train/edge_mass"].values()) > 1
+
+
+def test_a_support_that_is_wide_enough_is_not_spoken_of(
+    settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_alone(Job(settings_of(*SMALL, "agent=c51", "log.every=20"), tmp_path, []))
+    assert "at the edges" not in capsys.readouterr().out
+    assert max(rows(tmp_path)["train/edge_mass"].values()) < 0.2
+
+
+def test_a_support_is_judged_by_the_mean_of_a_row(settings_of: Compose, tmp_path: Path) -> None:
+    session = Session([Job(settings_of(*SMALL, *NARROW), tmp_path, [])])
+    (journal,), said = session.journals, list[str]()
+    journal.say = said.append
+    for mass in (None, 0.0, 0.19, 0.2, 0.21, 0.9):
+        row = {} if mass is None else {"train/edge_mass": mass}
+        journal._warn_of_edges(row)
+        assert len(said) == ((mass or 0) > 0.2)
+    session.run.envs.close()
+    assert "21% of the returns' distribution" in said[0]
+
+
+def journal_of(settings: Settings, folder: Path) -> tuple[Journal, list[str]]:
+    """A run's journal before its first step, and what it says."""
+    session, said = Session([Job(settings, folder, [])]), list[str]()
+    session.run.envs.close()
+    (journal,) = session.journals
+    journal.say = said.append
+    return journal, said
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_step_is_evaluated_once(settings_of: Compose, tmp_path: Path) -> None:
+    journal, _ = journal_of(settings_of(*SMALL), tmp_path)
+    row = journal.evaluate(never)
+    assert set(row) == {
+        "eval/mean_reward", "eval/mean_ep_length", "eval/mean_ci95_low", "eval/mean_ci95_high",
+    }  # fmt: skip
+    assert row["eval/mean_reward"] == row["eval/mean_ep_length"] > 0
+    assert journal.tracker.best == journal.tracker.final
+    assert load_checkpoint(tmp_path / "checkpoints" / "best")["clock"] == (0, 0, 0)
+    assert journal.evaluate(never) == {}
+    journal._run.clocks = [Clock(steps=1)]
+    assert journal.evaluate(never) == row
+    assert journal.tracker.final is not None
+    assert journal.tracker.final["step"] == 1
+
+
+def test_an_evaluation_that_is_stopped_leaves_nothing(settings_of: Compose, tmp_path: Path) -> None:
+    journal, _ = journal_of(settings_of(*SMALL), tmp_path)
+    assert journal.evaluate(lambda: True) == {}
+    assert journal.tracker.best is journal.tracker.final is None
+    assert not (tmp_path / "checkpoints" / "best").exists()
+    assert journal.evaluate(never)  # it is still to be done
+
+
+@pytest.mark.parametrize(
+    ("clock", "over"),
+    [(Clock(), False), (Clock(299, 90, 8), False), (Clock(300), True), (Clock(20, 0, 9), True)],
+)
+def test_a_member_is_finished_by_its_own_clock(
+    settings_of: Compose, tmp_path: Path, clock: Clock, over: bool
+) -> None:
+    journal, _ = journal_of(settings_of(*SMALL, "episodes=9"), tmp_path)
+    journal._run.clocks = [clock]
+    assert journal.is_finished is over
+
+
+def test_only_what_must_be_saved_fails_on_a_full_disk(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    journal, said = journal_of(settings_of(*SMALL), tmp_path)
+    monkeypatch.setattr(checkpoints, "save_checkpoint", fails)
+    journal.save(compiled=False)
+    assert said == [
+        "warning: no checkpoint this time, the earlier one stays: no space left on device"
+    ]
+    with pytest.raises(OSError, match="no space left"):
+        journal.save(compiled=False, must=True)
+
+
+def test_a_checkpoint_names_those_it_was_made_among(settings_of: Compose, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    session = Session([Job(settings_of(*SMALL), folder, []) for folder in folders], "jobs")
+    session.run.envs.close()
+    for journal, folder in zip(session.journals, folders, strict=True):
+        journal.save(compiled=True)
+        data = load_checkpoint(folder / "checkpoints" / "last")
+        assert (data["together"], data["compiled"]) == (["one", "other"], True)
+
+
+def test_the_end_is_written_down(settings_of: Compose, tmp_path: Path) -> None:
+    journal, _ = journal_of(settings_of(*SMALL, "seed=7"), tmp_path)
+    assert journal.result is None
+    journal.close("failed", "it broke", compiled=False)
+    assert journal.result == json.loads((tmp_path / "result.json").read_text())
+    told = ("status", "error", "seed", "steps", "best", "final", "members", "compile")
+    assert [journal.result[name] for name in told] == [
+        "failed", "it broke", 7, 0, None, None, 1, False,
+    ]  # fmt: skip

@@ -1,0 +1,587 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from side_by_side import CLOSE, changed, without_twice
+from test_checkpoints import check_same
+from test_recorder import SMALL, rows
+
+from dqn_cli.agent.clock import Clock
+from dqn_cli.compiling.compiler import AheadOfTime
+from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.runs import checkpoints
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.session import Interrupted, Session, TrainingFailure, train_alone
+from dqn_cli.storage import load_checkpoint
+from dqn_cli.training import build_run
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+
+
+def test_a_failure_is_written_down_and_raised(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_checkpoint", fails)
+    with pytest.raises(OSError, match="no space left"):
+        train_alone(Job(settings_of(*SMALL), tmp_path, []))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["status"], result["error"]) == ("failed", "no space left on device")
+
+
+def test_what_a_run_says_of_its_disk_is_about_right(settings_of: Compose, tmp_path: Path) -> None:
+    settings = settings_of(*SMALL, "replay.capacity=200")
+    session = Session([Job(settings, tmp_path, [])])
+    promised = checkpoints.expected_bytes(settings, session.run)
+    session()
+    written = sum(path.stat().st_size for path in (tmp_path / "checkpoints").iterdir())
+    assert written == pytest.approx(promised, rel=0.5, abs=30_000)
+
+
+def test_dormant_units_are_those_of_the_network_as_it_is(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(*SMALL, "steps=60", "log.every=30")
+    session = Session([Job(settings, tmp_path, [])])
+    asked = []
+
+    def dormant(obs: Any) -> Any:
+        asked.append(obs)
+        return np.array([0.25 * len(asked)])
+
+    monkeypatch.setattr(session.run.learner, "dormant", dormant)
+    session()
+    assert rows(tmp_path)["train/dormant_units"] == {30: 0.25, 60: 0.5}
+    first, second = asked
+    # 30 and 60 steps, and a slot more for each end and for the newest observation.
+    assert 31 <= first.shape[1] < second.shape[1]
+    assert (second[0, 0] == session.run.envs.obs).all()
+
+
+PICTURES = (*SMALL, "env=pictures:Pictures-v0", "steps=20", "learning_starts=19")
+BLIND = "network=mlp sees no neighbourhood in them: network=nature or minatar does"
+
+
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [
+        (("env.preprocess.stack=2",), [2, 36, 36]),
+        (("+env.kwargs.colours=true",), [36, 36, 3]),
+        (("+env.kwargs.colours=true", "env.preprocess.stack=2"), [2, 36, 36, 3]),
+        (("env.preprocess.stack=2", "network=dueling"), [2, 36, 36]),
+    ],
+)
+def test_a_plain_network_is_warned_of_images(
+    settings_of: Compose,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    shape: list[int],
+) -> None:
+    train_alone(Job(settings_of(*PICTURES, *words), tmp_path, []))
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count(f"warning: observations are images {shape}, and {BLIND}") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*PICTURES, "env.preprocess.stack=2", "network=nature", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colours=true", "network=minatar", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colours=true", "network=impala", "network.channels=[2]"),
+        (*SMALL, "steps=20", "learning_starts=19", "env.preprocess.stack=2"),
+        (*SMALL, "steps=20", "learning_starts=19"),
+    ],
+    ids=["nature", "minatar", "impala", "stacked vectors", "vectors"],
+)
+def test_networks_for_images_and_vectors_are_not_warned(
+    settings_of: Compose,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    train_alone(Job(settings_of(*words), tmp_path, []))
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "preprocess"),
+    [
+        ((), {"type": "Preprocess", "stack": 1, "clip_rewards": False}),
+        (
+            ("env.preprocess.stack=2", "env.preprocess.clip_rewards=true"),
+            {"type": "Preprocess", "stack": 2, "clip_rewards": True},
+        ),
+    ],
+)
+def test_a_result_says_what_was_seen_of_the_environment(
+    settings_of: Compose, tmp_path: Path, words: tuple[str, ...], preprocess: dict[str, Any]
+) -> None:
+    words = (*SMALL, "steps=20", "learning_starts=19", *words)
+    result = train_alone(Job(settings_of(*words), tmp_path, []))
+    assert result["preprocess"] == preprocess
+    assert json.loads((tmp_path / "result.json").read_text())["preprocess"] == preprocess
+
+
+def test_dormant_units_of_stacked_pictures_are_counted_on_what_was_seen(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("env.preprocess.stack=3", "steps=40", "log.every=20", "env.num_envs=2")
+    session = Session([Job(settings_of(*PICTURES, *words), tmp_path, [])])
+    seen: list[Any] = []
+
+    def dormant(obs: Any) -> Any:
+        seen.append(obs)
+        return np.array([0.5])
+
+    monkeypatch.setattr(session.run.learner, "dormant", dormant)
+    session()
+    assert [obs.shape[2:] for obs in seen] == [(3, 36, 36)] * 2
+    newest = seen[-1].reshape(2, -1, 3, 36, 36)[:, 0]
+    assert (newest == session.run.envs.obs[0]).all()
+
+
+@pytest.mark.parametrize("envs", [1, 2, 300])
+def test_dormant_units_are_counted_on_at_least_as_many_observations_as_environments(
+    settings_of: Compose, tmp_path: Path, envs: int
+) -> None:
+    words = ("env=LineWorld-v0", f"env.num_envs={envs}", "steps=600", "learning_starts=599")
+    settings = settings_of(*SMALL, *words, "log.every=600", "eval.every=1000", "eval.episodes=1")
+    session = Session([Job(settings, tmp_path, [])])
+    session()
+    assert 0 <= rows(tmp_path)["train/dormant_units"][600] <= 1
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent=per",),
+        ("agent=per", "replay.priority=loss"),
+        ("agent=pqn", "env.num_envs=2", "train_every=16", "network.layer_norm=false"),
+        ("exploration=boltzmann",),
+    ],
+)
+def test_a_loss_that_explodes_is_a_failure_in_words_with_every_kind_of_replay(
+    settings_of: Compose, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    explode = ("optimizer=sgd", "optimizer.lr=1e25", "update.loss=squared")
+    settings = settings_of(*SMALL, *words, *explode, "update.max_grad_norm=null")
+    with pytest.raises(TrainingFailure, match="NaN or infinite"):
+        train_alone(Job(settings, tmp_path, []))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "NaN" in result["error"]
+
+
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """In place of a compiler: runs functions as they are and keeps those that were asked for."""
+    asked: list[Any] = []
+
+    def package(compiler: AheadOfTime, function: Any, inputs: Any) -> Any:
+        asked.append(function)
+        with compiler.waiting():
+            time.sleep(0.05)
+        return lambda inputs: function(*inputs)
+
+    monkeypatch.setattr(AheadOfTime, "package", package)
+    return asked
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return load_checkpoint(folder / "checkpoints" / "last")
+
+
+def test_a_compiled_run_says_so_and_books_the_time_it_took(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any]
+) -> None:
+    result = train_alone(Job(settings_of(*SMALL, "compile=true"), tmp_path, []))
+    assert len(interpreter) == 2  # what acts and what updates
+    assert result["compile"] is True
+    assert last(tmp_path)["compiled"] is True
+    seconds = result["seconds"]
+    assert 0.1 <= seconds["compile"] < seconds["total"]
+    assert seconds["total"] >= seconds["train"] + seconds["eval"] + seconds["compile"]
+
+
+def test_short_runs_are_not_compiled_and_learn_the_same(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any]
+) -> None:
+    for name, words in (("auto", ()), ("no", ("compile=false",)), ("yes", ("compile=true",))):
+        (tmp_path / name).mkdir()
+        result = train_alone(Job(settings_of(*SMALL, *words), tmp_path / name, []))
+        assert result["compile"] is (name == "yes")
+        assert (result["seconds"]["compile"] > 0) is (name == "yes")
+        assert bool(interpreter) is (name == "yes")
+    expected = last(tmp_path / "no")["parameters"]
+    assert torch.equal(last(tmp_path / "auto")["parameters"], expected)
+    assert torch.equal(last(tmp_path / "yes")["parameters"], expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_run_goes_on_as_it_computed_though_it_is_longer_now(
+    settings_of: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interpreter: list[Any],
+    compiled: bool,
+) -> None:
+    monkeypatch.setattr(build_run, "WORTH_COMPILING", 1 if compiled else 1_000_000)
+    assert train_alone(Job(settings_of(*SMALL), tmp_path, []))["compile"] is compiled
+    monkeypatch.setattr(build_run, "WORTH_COMPILING", 1_000_000 if compiled else 1)
+    first = len(interpreter)
+    result = train_alone(Job(settings_of(*SMALL, "steps=400"), tmp_path, [], resumes=True))
+    assert result["compile"] is last(tmp_path)["compiled"] is compiled
+    assert (len(interpreter) > first) is compiled
+
+
+def test_a_run_that_can_not_be_compiled_says_so_and_runs_all_the_same(
+    settings_of: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler\nand much more")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what is compiled already is not there
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fails)
+    result = train_alone(Job(settings_of(*SMALL, "compile=true"), tmp_path, []))
+    assert (result["status"], result["steps"]) == ("finished", 300)
+    assert result["compile"] is last(tmp_path)["compiled"] is False
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "no C++ compiler" in line]
+    assert told
+    assert all(line.startswith("warning: ") and "slower" in line for line in told)
+    assert not any("much more" in line for line in lines)
+
+
+OWN = (
+    ("gamma=0.9", "exploration.end=0.5"),
+    ("optimizer.lr=1e-2", "target.every=20"),
+    ("exploration.duration=0.9", "exploration.unit=updates"),
+)
+
+
+def jobs_of(
+    settings_of: Compose, folder: Path, *common: str, owns: tuple[tuple[str, ...], ...] = OWN
+) -> list[Job]:
+    """Jobs with a seed and a folder of their own, which is empty."""
+    settings, jobs = settings_of(*without_twice("dtype=float64", *SMALL, *common)), []
+    for number, own in enumerate(owns):
+        (folder / f"job{number}").mkdir(parents=True)
+        mine = changed(settings, *own, f"seed={number}")
+        jobs.append(Job(mine, folder / f"job{number}", list(own)))
+    return jobs
+
+
+def written(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    """What a result.json says but how long it took."""
+    result = written(folder)
+    assert result.pop("seconds")["total"] > 0
+    return result
+
+
+def check_as_alone(job: Job, folder: Path) -> None:
+    """A member's result, events and weights are those of the same job on its own."""
+    folder.mkdir()
+    train_alone(job._replace(folder=folder))
+    mine, alone = result_in(job.folder), result_in(folder)
+    assert mine.pop("members") > alone.pop("members") == 1
+    assert mine == alone
+    seen, expected = rows(job.folder), rows(folder)
+    assert seen.keys() == expected.keys()
+    for tag in seen.keys() - {"time/fps"}:
+        assert seen[tag] == pytest.approx(expected[tag], rel=1e-6), tag
+    for name in ("parameters", "target", "moments"):
+        one, other = (last(each)["learner"][name] for each in (job.folder, folder))
+        torch.testing.assert_close(one, other, rtol=CLOSE, atol=CLOSE)
+
+
+def test_members_of_a_session_come_to_what_each_comes_to_alone(
+    settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = jobs_of(settings_of, tmp_path / "sweep", "log.every=50")
+    results = Session(jobs, "jobs 0-2")()
+    told = capsys.readouterr().out.splitlines()
+    assert "300 steps" in told[0]
+    assert "3 members" in told[0]
+    assert told[0].endswith(f" MB in {tmp_path / 'sweep'}")
+    assert all(line.startswith("jobs 0-2: ") for line in told)
+    for number, (job, result) in enumerate(zip(jobs, results, strict=True)):
+        assert json.loads(json.dumps(result)) == written(job.folder)
+        assert (result["status"], result["members"]) == ("finished", 3)
+        assert (result["seed"], result["overrides"]) == (number, list(OWN[number]))
+        check_as_alone(job, tmp_path / f"alone{number}")
+
+
+def test_members_that_finish_early_have_results_of_their_own_and_others_go_on(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    jobs = jobs_of(settings_of, tmp_path / "sweep", "episodes=9", "log.every=40", "reset.every=70")
+    session = Session(jobs, "jobs")
+    results = session()
+    ends = [result["steps"] for result in results]
+    assert len(set(ends)) == 3
+    assert max(ends) < 300
+    assert [clock.steps for clock in session.run.clocks] == [max(ends)] * 3
+    for number, (job, result) in enumerate(zip(jobs, results, strict=True)):
+        assert (result["status"], result["episodes"]) == ("finished", 9)
+        assert result["final"]["step"] == result["steps"] == last(job.folder)["clock"][0]
+        assert result["best"]["mean"] >= result["final"]["mean"] > 0
+        check_as_alone(job, tmp_path / f"alone{number}")
+    seconds = [result["seconds"]["total"] for result in results]
+    assert sorted(range(3), key=ends.__getitem__) == sorted(range(3), key=seconds.__getitem__)
+
+
+def test_a_member_that_diverges_has_failed_and_the_others_go_on(
+    settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Plain gradient steps on a squared loss explode even in float64.
+    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=40")
+    owns = (("optimizer.lr=1e-3",), ("optimizer.lr=1e30",), ("optimizer.lr=1e-4",))
+    jobs = jobs_of(settings_of, tmp_path / "sweep", *explode, "checkpoint.every=40", owns=owns)
+    first, failed, third = Session(jobs, "jobs")()
+    assert (first["status"], failed["status"], third["status"]) == (
+        "finished", "failed", "finished",
+    )  # fmt: skip
+    assert json.loads(json.dumps(failed)) == written(jobs[1].folder)
+    assert failed["error"].startswith("the loss became NaN or infinite before step ")
+    assert 50 < failed["steps"] < 300
+    assert torch.isfinite(last(jobs[1].folder)["parameters"]).all()
+    assert last(jobs[1].folder)["clock"][0] == 40  # before anything was learned
+    told = [line for line in capsys.readouterr().out.splitlines() if "NaN" in line]
+    assert told == [f"jobs: {jobs[1].folder} failed: {failed['error']}"]
+    for number in (0, 2):
+        check_as_alone(jobs[number], tmp_path / f"alone{number}")
+
+
+def test_a_session_ends_where_all_members_have_diverged(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=40")
+    owns = (("optimizer.lr=1e30",), ("optimizer.lr=1e20",))
+    session = Session(jobs_of(settings_of, tmp_path, *explode, "steps=3000", owns=owns), "jobs")
+    assert [result["status"] for result in session()] == ["failed", "failed"]
+    assert session.run.clocks[0].steps < 1000
+
+
+PERIODS = ("log.every=40", "checkpoint.every=90", "eval.every=120", "steps=240")
+
+
+@pytest.mark.parametrize(
+    "common",
+    [
+        ("agent=rainbow", "head.atoms=7", "dtype=float32", "reset.every=60"),
+        ("agent=pqn", "env.num_envs=3", "train_every=48", "updates_per_train=6"),
+    ],
+)
+def test_two_sessions_of_the_same_jobs_give_the_same_bits(
+    settings_of: Compose, tmp_path: Path, common: tuple[str, ...]
+) -> None:
+    owns = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
+    words = (*PERIODS, *common)
+    sweeps = [jobs_of(settings_of, tmp_path / name, *words, owns=owns) for name in "ab"]
+    for jobs in sweeps:
+        Session(jobs, "jobs")()
+    for one, other in zip(*sweeps, strict=True):
+        check_same_ends(one.folder, other.folder, left_out=("seconds",))
+
+
+def check_same_ends(one: Path, other: Path, left_out: Sequence[str]) -> None:
+    """Results and checkpoints agree to the bit, but for some of what the tracker keeps."""
+    assert result_in(one) == result_in(other)
+    ends = [last(folder) for folder in (one, other)]
+    for data in ends:
+        for name in left_out:
+            del data["tracker"][name]
+    check_same(*ends)
+    best = [load_checkpoint(folder / "checkpoints" / "best") for folder in (one, other)]
+    check_same(*best)
+
+
+def before_step(session: Session, count: int, act: Callable[[], None]) -> None:
+    """Does something when the environments are about to take so many steps in all."""
+    envs, done = session.run.envs, [0]
+    step = envs.step
+
+    def counted(action: Any) -> Any:
+        done[0] += 1
+        if done[0] == count:
+            act()
+        return step(action)
+
+    envs.step = counted  # type: ignore[method-assign]
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("common", [("agent=per", "episodes=9"), ("agent=noisy", "reset.every=60")])
+def test_members_that_were_interrupted_go_on_together_to_the_same_bits(
+    settings_of: Compose, tmp_path: Path, common: tuple[str, ...]
+) -> None:
+    owns = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
+    whole = jobs_of(settings_of, tmp_path / "whole", *common, owns=owns)
+    halves = jobs_of(settings_of, tmp_path / "halves", *common, owns=owns)
+    Session(whole, "jobs")()
+    session = Session(halves, "jobs")
+    before_step(session, 77, interrupt)
+    with pytest.raises(Interrupted) as caught:
+        session()
+    assert caught.value.exit_code == 143
+    for job in halves:
+        result = result_in(job.folder)
+        assert (result["status"], result["steps"]) == ("interrupted", 77)
+        assert last(job.folder)["together"] == ["job0", "job1", "job2"]
+    Session([job._replace(resumes=True) for job in halves], "jobs")()
+    for one, other in zip(whole, halves, strict=True):
+        # test_tracking.py looks at the sums.
+        check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
+
+
+def test_a_member_that_was_interrupted_at_its_end_is_judged_as_it_was_then(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    whole = jobs_of(settings_of, tmp_path / "whole", "episodes=9")
+    halves = jobs_of(settings_of, tmp_path / "halves", "episodes=9")
+    results = Session(whole, "jobs")()
+    session = Session(halves, "jobs")
+    before_step(session, min(result["steps"] for result in results), interrupt)
+    with pytest.raises(Interrupted):
+        session()
+    Session([job._replace(resumes=True) for job in halves], "jobs")()
+    for one, other in zip(whole, halves, strict=True):
+        check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
+
+
+@pytest.mark.parametrize("trained", [0, 77])
+def test_what_a_signal_finds_compiling_is_made_again_to_the_same_bits(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any], trained: int
+) -> None:
+    whole = jobs_of(settings_of, tmp_path / "whole", "compile=true")
+    halves = jobs_of(settings_of, tmp_path / "halves", "compile=true")
+    Session(whole, "jobs")()
+    if trained:
+        session = Session(halves, "jobs")
+        before_step(session, trained, interrupt)
+        with pytest.raises(Interrupted):
+            session()
+        halves = [job._replace(resumes=True) for job in halves]
+
+    def cut_short(compiler: AheadOfTime, function: Any, inputs: Any) -> None:
+        with compiler.waiting():
+            interrupt()
+            pytest.fail("it waited for the compiler")
+
+    session = Session(halves, "jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AheadOfTime, "package", cut_short)
+        with pytest.raises(Interrupted) as caught:
+            session()
+    assert caught.value.exit_code == 143
+    for job in halves:
+        result = result_in(job.folder)
+        assert (result["status"], result["error"]) == ("interrupted", None)
+        assert (job.folder / "checkpoints" / "last").exists() is bool(trained)
+    Session(halves, "jobs")()
+    for one, other in zip(whole, halves, strict=True):
+        check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
+
+
+def test_a_member_of_a_session_goes_on_alone(settings_of: Compose, tmp_path: Path) -> None:
+    jobs = jobs_of(settings_of, tmp_path / "sweep")
+    session = Session(jobs, "jobs")
+    before_step(session, 77, interrupt)
+    with pytest.raises(Interrupted):
+        session()
+    result = train_alone(jobs[1]._replace(resumes=True))
+    assert (result["status"], result["steps"], result["members"]) == ("finished", 300, 1)
+    (tmp_path / "alone").mkdir()
+    train_alone(jobs[1]._replace(folder=tmp_path / "alone"))
+    one, other = (last(each)["parameters"] for each in (jobs[1].folder, tmp_path / "alone"))
+    torch.testing.assert_close(one, other, rtol=CLOSE, atol=CLOSE)
+    assert result_in(jobs[1].folder) == result_in(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_what_has_diverged_is_not_saved_when_the_others_are_interrupted(
+    settings_of: Compose, tmp_path: Path, member: int
+) -> None:
+    jobs = jobs_of(settings_of, tmp_path, owns=((), ()))
+    session = Session(jobs, "jobs")
+
+    def diverge_and_interrupt() -> None:
+        session.run.learner.state.parameters[member] = float("nan")
+        interrupt()
+
+    before_step(session, 77, diverge_and_interrupt)
+    with pytest.raises(Interrupted):
+        session()
+    failed, other = jobs[member], jobs[1 - member]
+    assert result_in(failed.folder)["status"] == "failed"
+    assert "NaN or infinite" in result_in(failed.folder)["error"]
+    assert result_in(other.folder)["status"] == "interrupted"
+    assert last(other.folder)["clock"][0] == 77
+
+
+def test_an_environment_that_fails_ends_all_members(settings_of: Compose, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise EnvironmentFailure("it broke")
+
+    jobs = jobs_of(settings_of, tmp_path)
+    session = Session(jobs, "jobs")
+    before_step(session, 77, fail)
+    with pytest.raises(TrainingFailure, match="it broke, at step 77"):
+        session()
+    for job in jobs:
+        result = result_in(job.folder)
+        assert (result["status"], result["error"]) == ("failed", "it broke, at step 77")
+        assert result["steps"] == 76
+
+
+def test_several_are_shown_as_their_mean_and_all_of_their_steps(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    class Shown(list[tuple[Clock, float, dict[str, float]]]):
+        def show(self, now: Clock, done: float, row: dict[str, float]) -> None:
+            self.append((now, done, row))
+
+    session, shown = Session(jobs_of(settings_of, tmp_path), "jobs"), Shown()
+    session.run.envs.close()
+    session.run.clocks = [Clock(150, 20, 7), Clock(150, 20, 9), Clock(150, 20, 8)]
+    told = [{"train/loss": 1.0, "time/fps": 10.0}, {"train/loss": 4.0, "time/fps": 20.0}]
+    told[0]["rollout/ep_rew_mean"] = 7.0  # the other one has not finished any episode
+    session._show(shown, told)  # type: ignore[arg-type]
+    means = {"train/loss": 2.5, "time/fps": 30.0, "rollout/ep_rew_mean": 7.0}
+    assert shown == [(Clock(150, 20, 7), 0.5, means)]
+
+
+def test_several_members_run_as_compiled_code_together(
+    settings_of: Compose, tmp_path: Path, interpreter: list[Any]
+) -> None:
+    jobs = jobs_of(settings_of, tmp_path / "sweep", "compile=true", "steps=100")
+    results = Session(jobs, "jobs")()
+    assert len(interpreter) == 2  # what acts and what updates
+    assert [result["compile"] for result in results] == [True] * 3
+    assert [last(job.folder)["compiled"] for job in jobs] == [True] * 3
+    check_as_alone(jobs[2], tmp_path / "alone")

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.replay.prioritised import PrioritisedSampler
+from dqn_cli.replay.rollouts import RolloutSampler
+from dqn_cli.replay.samplers import Sampler, UniformSampler
+from dqn_cli.training import build_run as build_module
+from dqn_cli.training.build_run import (
+    agent_for,
+    build_run,
+    thread_count,
+    torch_device,
+    worth_compiling,
+)
+from dqn_cli.training.learner import Learner
+from dqn_cli.training.loop import Run, act, remember, train
+from dqn_cli.training.settings import Device, Settings
+
+Compose = Callable[..., Settings]
+
+
+def built(settings: Settings) -> Run:
+    _, run = build_run([settings])
+    run.envs.close()
+    return run
+
+
+def test_a_run_starts_with_the_shapes_its_settings_ask_for(
+    settings_of: Callable[..., Settings],
+) -> None:
+    words = ("env.num_envs=3", "network.widths=[8]", "replay.capacity=90", "dtype=float64")
+    (agent,), run = build_run([settings_of(*words)])
+    run.envs.close()
+    assert run.envs.obs.shape == (1, 3, 4)
+    assert run.stream.capacity == 30
+    assert run.learner.state.parameters.shape == (1, 4 * 8 + 8 + 8 * 2 + 2)
+    assert run.learner.state.parameters.dtype == torch.float64
+    assert agent.spaces.actions == 2
+
+
+@pytest.mark.parametrize(
+    ("agent", "sampler"),
+    [("dqn", UniformSampler), ("rainbow", PrioritisedSampler), ("pqn", RolloutSampler)],
+)
+def test_the_sampler_is_that_of_the_replay_and_draws_from_the_stream(
+    settings_of: Compose, agent: str, sampler: type[Sampler]
+) -> None:
+    settings = settings_of(f"agent={agent}", "network.widths=[8]")
+    run = built(settings)
+    assert type(run.sampler) is sampler
+    assert run.sampler.replay is settings.replay
+    assert run.sampler.stream is run.stream
+
+
+ONE = "replay.n_step=1"
+
+
+@pytest.mark.parametrize(
+    ("words", "window", "state"),
+    [
+        ((ONE,), 1, 0),
+        (("replay.n_step=5",), 5, 0),
+        # n + burn_in + length - 1: the last of the slots that are learned from has n behind it
+        (("agent=drqn", "network.burn_in=4", "network.length=6", "network.units=7", ONE), 10, 7),
+        (("network=lstm", "network.burn_in=0", "network.length=1", "network.units=7", ONE), 1, 14),
+        (("network=gru", "network.burn_in=4", "network.length=6", "replay.n_step=3"), 12, 128),
+    ],
+)
+def test_the_stream_keeps_the_window_and_the_state_that_the_network_needs(
+    settings_of: Compose, words: tuple[str, ...], window: int, state: int
+) -> None:
+    run = built(settings_of(*words, "network.widths=[8]", "env.num_envs=2"))
+    assert run.stream.window == window
+    assert run.stream.state.shape[2] == state
+    assert run.state.shape == (1, 2, state)
+
+
+def batch_of(settings: Settings) -> Batch | Sequences:
+    """A batch after 60 random steps."""
+    _, run = build_run([settings])
+    for _ in range(60):
+        run.action = act(settings, run, np.ones((1, 1)))
+        remember(run, run.envs.step(run.action))
+    run.envs.close()
+    drawn = run.sampler.draw(run.random.replay.uniform, [0.0])
+    return run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
+
+
+def test_batches_are_of_transitions(settings_of: Compose) -> None:
+    batch = batch_of(settings_of("network.widths=[8]", "replay.batch_size=20", "replay.n_step=3"))
+    assert isinstance(batch, Batch)
+    assert batch.action.shape == (1, 20)
+    assert batch.obs.shape == (1, 20, 4)
+
+
+PICTURES = ("env=pictures:Pictures-v0", "network.widths=[8]", "replay.batch_size=20")
+COLOURS = (*PICTURES, "network=nature", "+env.kwargs.colours=true")
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "seen"),
+    [
+        ((), (36, 36), (36, 36)),
+        (("env.preprocess.stack=3",), (36, 36), (3, 36, 36)),
+        (
+            ("env.preprocess.stack=3", "+env.kwargs.colours=true", "network=nature"),
+            (36, 36, 3),
+            (3, 36, 36, 3),
+        ),
+        (("+env.kwargs.colours=true", "network=nature"), (36, 36, 3), (36, 36, 3)),
+    ],
+)
+def test_pictures_are_kept_once_as_bytes_and_batches_stack_them(
+    settings_of: Compose, words: tuple[str, ...], kept: tuple[int, ...], seen: tuple[int, ...]
+) -> None:
+    settings = settings_of(*PICTURES, *words)
+    run = built(settings)
+    assert run.stream.frames == settings.env.preprocess.frames
+    assert run.stream.obs.shape[2:] == kept
+    assert run.stream.obs.dtype == np.uint8
+    batch = batch_of(settings)
+    assert isinstance(batch, Batch)
+    for obs in (batch.obs, batch.next_obs):
+        assert obs.shape == (1, 20, *seen)
+        assert obs.dtype == torch.uint8
+        assert obs.max() >= 200
+
+
+@pytest.mark.parametrize(("network", "ready_made"), [("nature", True), ("mlp", False)])
+@pytest.mark.parametrize("replay", ["uniform", "prioritised"])
+def test_a_network_of_images_gets_its_batches_ready_made(
+    settings_of: Compose, network: str, ready_made: bool, replay: str
+) -> None:
+    given: list[tuple[Any, Any]] = []
+
+    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        def noted(*changing: Any) -> Any:
+            if function.__name__ == "update":
+                given.append((fixed[-1], changing[0]))
+            return function(*fixed, *changing)
+
+        return noted
+
+    words = (*PICTURES, "+env.kwargs.colours=true", f"network={network}", f"replay={replay}")
+    settings = settings_of(*words, "learning_starts=50", "steps=70")
+    agents, run = build_run([settings], compiler=compiler)
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    sources, drawn = given[-1]
+    assert isinstance(drawn, Batch) is (not sources) is ready_made
+    # What was drawn means the same batch either way.
+    drawn = run.sampler.draw(run.random.replay.uniform, [0.5])
+    weights = [[np.random.default_rng(0)] for _ in range(2)]
+    learners = [
+        Learner(agents, each, torch.float32, torch.device("cpu"), sampler)
+        for each, sampler in zip(weights, (run.sampler, None), strict=True)
+    ]
+    batch = run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
+    for learner, taken in zip(learners, (drawn, batch), strict=True):
+        learner.update(taken, run.random.noise, [1.0])
+    assert torch.equal(*(learner.state.moments for learner in learners))
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("words", [("env.preprocess.stack=4",), ("replay.n_step=3",)])
+def test_a_buffer_larger_than_memory_is_refused_with_the_capacity_that_fits(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], envs: int
+) -> None:
+    free = 3_000_000
+    monkeypatch.setattr("dqn_cli.memory.free_bytes", lambda device: free)
+    words = (*PICTURES, *words, f"env.num_envs={envs}")
+    with pytest.raises(ValueError, match=r"replay\.capacity=1000000000 needs") as refused:
+        build_run([settings_of(*words, "replay.capacity=1e9")])
+    named = int(str(refused.value).split("replay.capacity=")[2].split()[0])
+    run = built(settings_of(*words, f"replay.capacity={int(0.98 * named)}"))
+    assert 0.9 * free < run.stream.nbytes <= 0.95 * free
+
+
+@pytest.mark.parametrize("clip", ["true", "false"])
+def test_rewards_are_clipped_for_learning_alone(settings_of: Compose, clip: str) -> None:
+    settings = settings_of(*PICTURES, f"env.preprocess.clip_rewards={clip}")
+    largest = batch_of(settings).reward.max()
+    assert largest == 1 if clip == "true" else largest > 1
+    _, run = build_run([settings])
+    paid = [tick.step.reward.max() for tick in islice(train([settings], run), 60)]
+    run.envs.close()
+    assert max(paid) > 1
+    assert run.stream.reward.max() == pytest.approx(max(paid))
+
+
+@pytest.mark.parametrize("replay", ["uniform", "prioritised"])
+@pytest.mark.parametrize(("size", "sequences"), [(20, 4), (24, 4), (25, 5), (5, 1), (4, 1)])
+def test_batches_for_recurrent_networks_are_as_many_sequences_as_hold_the_transitions(
+    settings_of: Compose, replay: str, size: int, sequences: int
+) -> None:
+    settings = settings_of(
+        "agent=drqn", f"replay={replay}", f"replay.batch_size={size}", "replay.n_step=3",
+        "network.widths=[8]", "network.units=6", "network.burn_in=2", "network.length=5",
+    )  # fmt: skip
+    batch = batch_of(settings)
+    assert isinstance(batch, Sequences)
+    assert batch.action.shape == (1, sequences, 5)
+    assert batch.obs.shape == (1, sequences, 2 + 5 + 3, 4)
+    assert batch.state.shape == (1, sequences, 6)
+    assert settings.replay.batch_size == size
+
+
+def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> None:
+    run = built(settings_of("network.widths=[8]", "seed=5"))
+    drawn = np.concatenate([stream.uniform(4) for stream in run.random])
+    assert len(np.unique(drawn)) == drawn.size
+
+
+def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
+    settings = settings_of("agent=rainbow")
+    agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0))
+    assert agent.head is settings.head
+    assert agent.network is settings.network
+    assert agent.update is settings.update
+    assert agent.optimizer is settings.optimizer
+    assert agent.layout["advantage.out.weight"].shape == (3 * 51, 256)
+
+
+def test_auto_takes_a_gpu_for_large_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_there in (False, True):
+        monkeypatch.setitem(build_module._AVAILABLE, Device.cuda, lambda there=is_there: there)
+        assert torch_device(Device.auto) == torch.device("cpu")
+        assert torch_device(Device.auto, large=True).type == ("cuda" if is_there else "cpu")
+        assert torch_device(Device.cpu, large=True) == torch.device("cpu")
+
+
+def test_a_missing_device_is_refused_by_its_key(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(build_module._AVAILABLE, Device.cuda, lambda: False)
+    for key in ("device", "replay.device"):
+        with pytest.raises(ValueError, match=f"^{key}=cuda: .* use {key}=cpu$"):
+            build_run([settings_of(f"{key}=cuda", "network.widths=[4]")])
+
+
+SLOW_START = ("learning_starts=1000", "train_every=4", "updates_per_train=2")
+
+
+@pytest.mark.parametrize(
+    ("words", "worth"),
+    [
+        (("steps=20000", "learning_starts=0", "train_every=1", "updates_per_train=1"), True),
+        (("steps=19999", "learning_starts=0", "train_every=1", "updates_per_train=1"), False),
+        # (40999 - 1000) / 4 are 9999 trainings, of two updates each
+        (("steps=41000", *SLOW_START), True),
+        (("steps=40999", *SLOW_START), False),
+        (("steps=40999", *SLOW_START, "compile=true"), True),
+        (("steps=41000", *SLOW_START, "compile=false"), False),
+        (("steps=100", "compile=true", "device=cpu"), True),
+        (("steps=41000", *SLOW_START, "device=cpu"), True),
+        # How many episodes the steps hold is not known before.
+        (("steps=41000", *SLOW_START, "episodes=1"), True),
+    ],
+)
+def test_a_run_is_compiled_where_it_is_asked_for_or_has_twenty_thousand_updates(
+    settings_of: Compose, words: tuple[str, ...], worth: bool
+) -> None:
+    assert worth_compiling(settings_of(*words)) is worth
+
+
+@pytest.mark.parametrize("word", ["auto", "false"])
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_only_the_cpu_is_compiled_for(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, device: str, word: str
+) -> None:
+    monkeypatch.setitem(build_module._AVAILABLE, Device[device], lambda: True)
+    settings = settings_of("steps=50000", *SLOW_START, f"device={device}", f"compile={word}")
+    assert not worth_compiling(settings)
+
+
+def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
+    settings_of: Compose,
+) -> None:
+    calls: list[str] = []
+
+    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+        def noted(*changing: Any) -> Any:
+            calls.append(function.__name__)
+            return partial(function, *fixed)(*changing)
+
+        return noted
+
+    settings = settings_of(
+        "steps=30", "learning_starts=10", "train_every=5", "updates_per_train=2",
+        "network.widths=[4]", "replay.batch_size=4", "exploration=constant", "exploration.start=0",
+    )  # fmt: skip
+    _, run = build_run([settings], compiler=compiler)
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    assert calls == ["act", *(["act"] * 5 + ["update"] * 2) * 4]  # each a step ahead
+
+
+@pytest.mark.parametrize(
+    ("words", "members", "threads"),
+    [
+        (COLOURS, 1, 2),
+        (COLOURS, 2, 1),
+        ((*COLOURS, "threads=1"), 1, 1),
+        (("network.widths=[1024,1024]",), 1, 1),
+        (("threads=3",), 4, 3),
+    ],
+)
+def test_a_lone_run_on_images_takes_two_threads(
+    settings_of: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    members: int,
+    threads: int,
+) -> None:
+    monkeypatch.setattr(build_module, "available_cores", lambda: 8)
+    assert thread_count(settings_of(*words), members) == threads
+
+
+def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "available_cores", lambda: 1)
+    assert thread_count(settings_of(*COLOURS), 1) == 1
