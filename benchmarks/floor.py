@@ -27,7 +27,7 @@ from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.replay.batches import Look, transitions
 from dqn_cli.replay.samplers import MemoryDevice, Replay, Uniform
-from dqn_cli.replay.stream import Step, Stream
+from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 
@@ -120,7 +120,7 @@ def filled(members: int, capacity: int) -> Stream:
     false = np.zeros(shape, bool)
     for _ in range(stream.slots):
         after = random.normal(size=obs.shape).astype(np.float32)
-        step = Step(np.ones(shape), false, false, false, after, mask, after, mask)
+        step = EnvStep(np.ones(shape), false, false, false, after, mask, after, mask)
         stream.append(random.integers(ACTIONS, size=shape), step)
     return stream
 

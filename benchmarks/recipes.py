@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dqn_cli.commands.plot import runs_at
-from dqn_cli.commands.run_discovery import Found, label_of, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, label_of, varied_keys
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
 from dqn_cli.evaluation.tables import figure
 from dqn_cli.runs.result import read_result
@@ -31,12 +31,12 @@ def main() -> None:
             print(row(f"{sweep.name} {label}".strip(), group))
 
 
-def is_finished(run: Found) -> bool:
+def is_finished(run: RunInfo) -> bool:
     result = read_result(run.folder)
     return result is not None and result["status"] == "finished"
 
 
-def row(name: str, runs: list[Found]) -> str:
+def row(name: str, runs: list[RunInfo]) -> str:
     results = [result for run in runs if (result := read_result(run.folder))]
     best = [result["best"]["mean"] for result in results]
     final = [result["final"]["mean"] for result in results]

@@ -24,7 +24,7 @@ from dqn_cli.compiling.compiler import AheadOfTime, Compiler, uncompiled
 from dqn_cli.replay.batches import Look, transitions
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.samplers import Drawn, MemoryDevice, Sources
-from dqn_cli.replay.stream import Step, Stream
+from dqn_cli.replay.stream import EnvStep, Stream
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
 ALPHA, BETA = 0.6, 0.4
@@ -61,7 +61,7 @@ def filled(capacity: int) -> PrioritisedSampler:
         ended = np.full((1, ENVS), count % EPISODE == EPISODE - 1)
         after = random.normal(size=obs.shape).astype(np.float32)
         never = ended & False
-        step = Step(np.ones((1, ENVS)), ended, never, never, after, mask, after, mask)
+        step = EnvStep(np.ones((1, ENVS)), ended, never, never, after, mask, after, mask)
         stream.append(random.integers(ACTIONS, size=(1, ENVS)), step)
     device, priority = MemoryDevice.cpu, Priority.td_error
     replay = Prioritised(capacity, BATCH, 1, device, ALPHA, BETA, 1.0, priority, 1e-6)

@@ -23,7 +23,7 @@ import numpy as np
 
 from dqn_cli.evaluation.curves import read_curve
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
-from dqn_cli.policies import judge
+from dqn_cli.policies import evaluate_checkpoint
 from dqn_cli.storage import write_atomically
 
 EPISODES = 100
@@ -80,7 +80,9 @@ def key_of(result: dict[str, Any]) -> Key:
 def judged(folder: Path, result: dict[str, Any]) -> Judged:
     """A finished run, its checkpoints judged on fresh episodes."""
     best, last = (
-        round(judge(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"], 3)
+        round(
+            evaluate_checkpoint(folder / "checkpoints" / name, EPISODES, JUDGE_SEED, [])["mean"], 3
+        )
         for name in ("best", "last")
     )
     return Judged(

@@ -106,7 +106,9 @@ def load_policy(path: str | Path) -> Policy:
     return Policy(policy)
 
 
-def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[str, Any]:
+def evaluate_checkpoint(
+    path: Path, episodes: int, seed: int, modules: Sequence[str]
+) -> dict[str, Any]:
     """Plays fresh episodes greedily and says what came of them, as evaluation.json has it.
 
     The environment is the checkpoint's own; one of a `module:Id` is only made if `modules` names
@@ -120,7 +122,7 @@ def judge(path: Path, episodes: int, seed: int, modules: Sequence[str]) -> dict[
     played = play(
         policy,
         settings.env.in_one_process,
-        episode_seeds(seed, Purpose.judgement.value, 0),
+        episode_seeds(seed, Purpose.final_evaluation.value, 0),
         episodes,
         settings.eval.max_episode_steps,
         settings.dtype.name,
@@ -155,7 +157,7 @@ def report_path(checkpoint: Path) -> Path:
 def record(path: Path, seed: int) -> Path:
     """Films the first of the episodes that `judge` plays (of native games: one like it)."""
     settings, policy = open_policy(path)
-    seed_of = episode_seeds(seed, Purpose.judgement.value, 0)
+    seed_of = episode_seeds(seed, Purpose.final_evaluation.value, 0)
     return film(policy, settings.env, seed_of, settings.eval.max_episode_steps, path.parent)
 
 

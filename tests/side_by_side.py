@@ -215,9 +215,9 @@ def gone_on(settings: Sequence[Settings], run: Run) -> list[Member]:
     """The same of a run that has begun, with epsilons since then."""
     ended: dict[int, Member] = {}
     epsilons: list[list[list[float]]] = []  # [steps][members][envs or 1]
-    for tick in train(settings, run):
-        epsilons.append(tick.epsilon.tolist())
-        for member, over in enumerate(tick.finished):
+    for report in train(settings, run):
+        epsilons.append(report.epsilon.tolist())
+        for member, over in enumerate(report.finished):
             if over and member not in ended:
                 ended[member] = as_it_is(run, member, [each[member] for each in epsilons])
     run.envs.close()

@@ -173,7 +173,7 @@ def mixed() -> Iterator[None]:
 def run_a_little(settings: Settings) -> None:
     _, run = build_run([settings])
     before = run.learner.state.parameters.clone()
-    updates = sum(tick.updates for tick in train([settings], run))
+    updates = sum(report.updates for report in train([settings], run))
     run.envs.close()
     assert updates >= 2
     assert torch.isfinite(run.learner.state.parameters).all()

@@ -17,7 +17,7 @@ from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
-from dqn_cli.policies import Policy, checkpoint_at, judge
+from dqn_cli.policies import Policy, checkpoint_at, evaluate_checkpoint
 from dqn_cli.storage import CheckpointError
 from dqn_cli.training.randomness import Purpose
 
@@ -114,10 +114,10 @@ def test_a_loaded_policy_plays_the_episodes_that_evaluation_plays(
 ) -> None:
     assert type_train("env=PositionCartPole-v1", *SMALL, *words) == 0
     path = in_folder / "run" / "checkpoints" / "last"
-    expected = judge(path, 5, 3, ())["lengths"]
+    expected = evaluate_checkpoint(path, 5, 3, ())["lengths"]
     env, policy, lengths = gymnasium.make("PositionCartPole-v1"), dqn_cli.load_policy(path), []
     for episode in range(5):
-        obs, _ = env.reset(seed=episode_seeds(3, Purpose.judgement.value, 0)(episode))
+        obs, _ = env.reset(seed=episode_seeds(3, Purpose.final_evaluation.value, 0)(episode))
         policy.reset()
         steps, ended = 0, False
         while not ended:

@@ -9,9 +9,9 @@ from settings import ATARI, dqn_train_words
 from timed import watch_calls
 
 from dqn_cli.commands.train import dispatch
-from dqn_cli.envs.native_atari import Games
+from dqn_cli.envs.native_atari import NativeAtari
 
 first, last, words = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-watch_calls(Games, "step", first, last)
+watch_calls(NativeAtari, "step", first, last)
 with tempfile.TemporaryDirectory() as folder:
     dispatch([*dqn_train_words(ATARI), f"hydra.run.dir={folder}/run", *words])

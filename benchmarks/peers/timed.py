@@ -20,7 +20,7 @@ def watch(first: int, last: int) -> None:
 
     class Timed(gymnasium.Wrapper):  # type: ignore[type-arg]
         def step(self, action: Any) -> Any:
-            clock.tick()
+            clock.report()
             return super().step(action)
 
     gymnasium.make = lambda *args, **kwargs: Timed(make(*args, **kwargs))
@@ -31,7 +31,7 @@ def watch_calls(owner: Any, name: str, first: int, last: int) -> None:
     called, clock = getattr(owner, name), _Clock(first, last)
 
     def timed(self: Any, actions: Any) -> Any:
-        clock.tick(len(actions))
+        clock.report(len(actions))
         return called(self, actions)
 
     setattr(owner, name, timed)
@@ -42,7 +42,7 @@ class _Clock:
         self._first, self._last, self._steps = first, last, 0
         self._launched = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + _started()
 
-    def tick(self, steps: int = 1) -> None:
+    def report(self, steps: int = 1) -> None:
         before, self._steps = self._steps, self._steps + steps
         if before == 0:
             self._launch = time.time() - self._launched
@@ -77,5 +77,5 @@ def _peak() -> float:
 def _started() -> float:
     """Seconds after boot at which this process was started."""
     with open("/proc/self/stat") as stat:  # noqa: PTH123
-        ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        reports = int(stat.read().rsplit(")", 1)[1].split()[19])
+    return reports / os.sysconf("SC_CLK_TCK")

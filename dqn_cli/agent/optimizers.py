@@ -23,7 +23,7 @@ class Schedule(Enum):
         return 1.0 if self is Schedule.constant else max(1.0 - progress, 0.0)
 
 
-class Step(NamedTuple):
+class OptimizerState(NamedTuple):
     """What an optimiser's step leaves behind; moments and corrections are zeros before the first.
 
     Corrections are for optimisers that correct the bias which those zeros bring.
@@ -46,7 +46,7 @@ class Optimizer:
         """How many vectors as long as the parameters it remembers."""
         raise NotImplementedError
 
-    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+    def step(self, before: OptimizerState, gradient: Tensor, factor: Tensor) -> OptimizerState:
         """One step along a gradient [size]; `factor` multiplies the learning rate."""
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class Adam(Optimizer):
         """Running means of the gradient and of its square."""
         return 2
 
-    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+    def step(self, before: OptimizerState, gradient: Tensor, factor: Tensor) -> OptimizerState:
         """One step against the bias-corrected mean, divided by the root of the mean square."""
         parameters, moments, corrections = before
         mean = moments[0] + (1 - self.beta1) * (gradient - moments[0])
@@ -75,7 +75,7 @@ class Adam(Optimizer):
         second = corrections[1] + (1 - self.beta2) * (1 - corrections[1])
         step_size = (factor * self.lr / first).to(parameters.dtype)
         after = parameters - step_size * self.direction(mean, square, second)
-        return Step(after, (mean, square), torch.stack([first, second]))
+        return OptimizerState(after, (mean, square), torch.stack([first, second]))
 
     def direction(self, mean: Tensor, square: Tensor, correction: Tensor) -> Tensor:
         """The mean over the root of the mean square, of which `correction` is known so far."""
@@ -90,7 +90,7 @@ class AdamW(Adam):
 
     weight_decay: NonNegative
 
-    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+    def step(self, before: OptimizerState, gradient: Tensor, factor: Tensor) -> OptimizerState:
         """The parameters shrink first, then Adam's step."""
         shrink = (1 - factor * self.lr * self.weight_decay).to(gradient.dtype)
         before = before._replace(parameters=before.parameters * shrink)
@@ -128,7 +128,7 @@ class RmsProp(Optimizer):
         """Running means of the square and of the gradient, and the momentum."""
         return 3
 
-    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+    def step(self, before: OptimizerState, gradient: Tensor, factor: Tensor) -> OptimizerState:
         """One step against the gradient divided by its running deviation."""
         parameters, moments, corrections = before
         square = moments[0] + (1 - self.decay) * (gradient * gradient - moments[0])
@@ -137,7 +137,9 @@ class RmsProp(Optimizer):
         direction = gradient / (variance.clamp(min=0).sqrt() + self.eps)
         velocity = self.momentum * moments[2] + direction
         step_size = (factor * self.lr).to(parameters.dtype)
-        return Step(parameters - step_size * velocity, (square, mean, velocity), corrections)
+        return OptimizerState(
+            parameters - step_size * velocity, (square, mean, velocity), corrections
+        )
 
 
 @dataclass
@@ -151,9 +153,9 @@ class Sgd(Optimizer):
         """The momentum."""
         return 1
 
-    def step(self, before: Step, gradient: Tensor, factor: Tensor) -> Step:
+    def step(self, before: OptimizerState, gradient: Tensor, factor: Tensor) -> OptimizerState:
         """One step against the running sum of gradients."""
         parameters, moments, corrections = before
         velocity = self.momentum * moments[0] + gradient
         step_size = (factor * self.lr).to(parameters.dtype)
-        return Step(parameters - step_size * velocity, (velocity,), corrections)
+        return OptimizerState(parameters - step_size * velocity, (velocity,), corrections)

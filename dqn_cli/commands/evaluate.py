@@ -152,7 +152,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
     What was judged is written and shown, whatever becomes of the others.
     """
     from dqn_cli.evaluation.tables import print_table
-    from dqn_cli.policies import judge, record, report_path
+    from dqn_cli.policies import evaluate_checkpoint, record, report_path
     from dqn_cli.storage import write_json
 
     reports: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         for number, path in enumerate(paths, start=1):
             if len(paths) > 1:
                 print(f"judging {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
-            reports.append(judge(path, request.episodes, request.seed, modules))
+            reports.append(evaluate_checkpoint(path, request.episodes, request.seed, modules))
             try:
                 write_json(report_path(path), reports[-1])
             except OSError as error:

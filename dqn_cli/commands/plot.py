@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dqn_cli.commands.command_line import answered, exit_code_of, refuse_flags
 from dqn_cli.commands.help import PLOT
-from dqn_cli.commands.run_discovery import Found, found, label_of, runs_in, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, found, label_of, runs_in, varied_keys
 
 KEYS = ("out", "x", "by")
 
@@ -76,7 +76,7 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
     print(f"{len(curves)} runs drawn in {out}")
 
 
-def runs_at(path: Path) -> list[Found]:
+def runs_at(path: Path) -> list[RunInfo]:
     """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
     from dqn_cli.config.run_metadata import is_run
     from dqn_cli.config.validation import ConfigError

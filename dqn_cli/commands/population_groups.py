@@ -17,7 +17,7 @@ from dqn_cli.config.errors import explain
 from dqn_cli.hardware import available_cores
 from dqn_cli.runs.grouping import spans
 from dqn_cli.runs.locks import InUse, locked
-from dqn_cli.runs.manifest import save_plans
+from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import RESULT, result_of_none
 from dqn_cli.runs.session import Interrupted, Session
@@ -56,7 +56,7 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
     Returns the exit code of a signal that ended them, after checkpoints were written, or 0.
     """
     for group in groups:
-        save_plans(group)
+        write_manifests(group)
     if len(groups) == 1:
         return _train(groups[0])
     waiting, running = list(groups), list[BaseProcess]()

@@ -17,7 +17,7 @@ from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.policies import check_imported
 from dqn_cli.runs.grouping import structure
 from dqn_cli.runs.locks import locked
-from dqn_cli.runs.manifest import has_saved, is_known, load_stand
+from dqn_cli.runs.manifest import can_resume, has_checkpoint, load_state
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.session import Interrupted, TrainingFailure, train_alone
@@ -30,10 +30,10 @@ def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> in
 
     A run that is finished says so.
     """
-    runs = [run for run in sorted(folder.glob("*/")) if is_known(run)]
-    if runs and not is_known(folder):
+    runs = [run for run in sorted(folder.glob("*/")) if can_resume(run)]
+    if runs and not can_resume(folder):
         return _resume_sweep(folder, runs, overrides, modules)
-    data = load_stand(folder)
+    data = load_state(folder)
     job = _job(folder, data, overrides, modules)
     clock = Clock(*data["clock"])
     if _is_over(job, clock):
@@ -60,7 +60,7 @@ def _resume_sweep(
     for run in runs:
         if _status(run) == "failed":
             continue
-        data = load_stand(run)
+        data = load_state(run)
         job = _job(run, data, overrides, modules)
         steps, updates, _ = data["clock"]
         threads = max(threads, data["threads"])
@@ -107,8 +107,10 @@ def _job(folder: Path, data: Any, overrides: Sequence[str], modules: Sequence[st
     settings = with_schedule_of(before, stored_settings(data["settings"], overrides))
     check_imported(settings, modules)
     result = read_result(folder)
-    words = [*(result["overrides"] if result else run_metadata.typed(folder)), *overrides]
-    return Job(settings, folder, words, run_metadata.job_number(folder), resumes=has_saved(folder))
+    words = [*(result["overrides"] if result else run_metadata.overrides(folder)), *overrides]
+    return Job(
+        settings, folder, words, run_metadata.job_number(folder), resumes=has_checkpoint(folder)
+    )
 
 
 def with_schedule_of(before: Settings, now: Settings) -> Settings:

@@ -16,7 +16,7 @@ from dqn_cli.commands.command_line import next_command
 from dqn_cli.config import run_metadata
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.evaluation.tables import figure, interval, wide_console
-from dqn_cli.runs.manifest import is_waiting
+from dqn_cli.runs.manifest import has_not_begun
 from dqn_cli.runs.result import read_result
 from dqn_cli.storage import write_atomically
 
@@ -46,10 +46,10 @@ def report_sweep(folder: Path) -> None:
 def _row(job: Path) -> dict[str, Any]:
     result = read_result(job)
     # A run that was gone on with for longer says so; its folder says how it was started.
-    words = result["overrides"] if result else run_metadata.typed(job)
+    words = result["overrides"] if result else run_metadata.overrides(job)
     row: dict[str, Any] = {**run_metadata.by_key(words), **dict.fromkeys(COLUMNS)}
     row |= {"job": run_metadata.job_number(job), "folder": job.name}
-    row["status"] = "interrupted" if is_waiting(job) else "failed"
+    row["status"] = "interrupted" if has_not_begun(job) else "failed"
     if result:
         row |= {"status": result["status"], "seconds": round(result["seconds"]["total"], 3)}
         if best := result["best"]:

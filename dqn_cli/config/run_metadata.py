@@ -15,7 +15,7 @@ def is_run(folder: Path) -> bool:
     return (folder / NOTES).is_dir()
 
 
-def typed(run: Path) -> list[str]:
+def overrides(run: Path) -> list[str]:
     """The overrides it was started with."""
     return [str(word) for word in _noted(run, "overrides")]
 

@@ -14,11 +14,11 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from dqn_cli.arrays import Array
 from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.sync_envs import legal
-from dqn_cli.replay.stream import Step
+from dqn_cli.replay.stream import EnvStep
 
 
-class Processes:
-    """Gymnasium's environments in processes, with the answers of `Serial`."""
+class AsyncEnvs:
+    """Gymnasium's environments in processes, with the answers of `SyncEnvs`."""
 
     def __init__(self, name: str, makers: Sequence[Callable[[], AnyEnv]]) -> None:
         mode = AutoresetMode.SAME_STEP
@@ -34,7 +34,7 @@ class Processes:
         self._masked = "action_mask" in info
         return np.array(obs, dtype), self._masks(info), self._masked
 
-    def step(self, actions: list[int]) -> Step:
+    def step(self, actions: list[int]) -> EnvStep:
         """What the environments answer, each array with a leading axis of environments."""
         answer = self._vector.step(np.array(actions))
         obs, reward, terminated, truncated, info = answer
@@ -47,7 +47,7 @@ class Processes:
                 final_obs[row] = info["final_obs"][row]
                 final_mask[row] = finals[row]
         lost = np.array(info.get("life_lost", np.zeros(self._rows)), bool)
-        return Step(reward, terminated, truncated, lost, final_obs, final_mask, obs, mask)
+        return EnvStep(reward, terminated, truncated, lost, final_obs, final_mask, obs, mask)
 
     def reseeded(self, ended: Array) -> Array:
         """Which of the environments that ended began an episode with a seed of its own: all."""

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.async_envs import Processes
+from dqn_cli.envs.async_envs import AsyncEnvs
 from dqn_cli.envs.env_config import (
     EnvConfig,
     EnvironmentFailure,
@@ -18,11 +18,11 @@ from dqn_cli.envs.env_config import (
     make,
     storage_dtype,
 )
-from dqn_cli.envs.episode_seeds import Place, SeededEpisodes, SeedOf
-from dqn_cli.envs.native_atari import Games
+from dqn_cli.envs.episode_seeds import EnvSnapshot, SeededEpisodes, SeedOf
+from dqn_cli.envs.native_atari import NativeAtari
 from dqn_cli.envs.preprocessing import AnyEnv
-from dqn_cli.envs.sync_envs import Serial
-from dqn_cli.replay.stream import Step
+from dqn_cli.envs.sync_envs import SyncEnvs
+from dqn_cli.replay.stream import EnvStep
 
 
 class Environments:
@@ -37,13 +37,13 @@ class Environments:
         config: EnvConfig,
         seed_ofs: Sequence[Sequence[SeedOf]],
         dtype: str,
-        places: Sequence[Place] | None = None,
+        places: Sequence[EnvSnapshot] | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
         """Starts an environment for each of `seed_ofs` [members, envs], or puts it in its place."""
         self._shape = (len(seed_ofs), len(seed_ofs[0]))
         flat = [seed_of for member in seed_ofs for seed_of in member]
-        places = places or [Place()] * len(flat)
+        places = places or [EnvSnapshot()] * len(flat)
         self._envs = _side_by_side(config, flat, places, max_episode_steps)
         self._id = config.id
         self._episodes = [place.episode for place in places]
@@ -56,12 +56,12 @@ class Environments:
         self._check_finite("observation", self.obs)
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[EnvSnapshot]:
         """Where each environment stands, for a run that goes on later."""
         pairs = zip(self._episodes, self._actions, strict=True)
-        return [Place(episode, tuple(actions)) for episode, actions in pairs]
+        return [EnvSnapshot(episode, tuple(actions)) for episode, actions in pairs]
 
-    def step(self, action: Array) -> Step:
+    def step(self, action: Array) -> EnvStep:
         """Takes `action` [members, envs]; EnvironmentFailure on a NaN or infinite answer."""
         actions = action.ravel().tolist()
         step = self._envs.step(actions)
@@ -81,7 +81,9 @@ class Environments:
             rows.reshape(self._shape)
             for rows in step[:4]  # each [members, envs]
         )
-        return Step(reward, terminated, truncated, lost, final_obs, final_mask, self.obs, self.mask)
+        return EnvStep(
+            reward, terminated, truncated, lost, final_obs, final_mask, self.obs, self.mask
+        )
 
     def close(self) -> None:
         """Closes every environment."""
@@ -102,22 +104,22 @@ class Environments:
 def _side_by_side(
     config: EnvConfig,
     seed_ofs: Sequence[SeedOf],
-    places: Sequence[Place],
+    places: Sequence[EnvSnapshot],
     max_episode_steps: int | None,
-) -> Serial | Processes | Games:
+) -> SyncEnvs | AsyncEnvs | NativeAtari:
     """An environment for each seed, in its place."""
     if config.vectorization is Vectorization.native:
-        return Games(config, seed_ofs, places, max_episode_steps)
+        return NativeAtari(config, seed_ofs, places, max_episode_steps)
     makers = [
         partial(_seeded, config, seed_of, place, max_episode_steps)
         for seed_of, place in zip(seed_ofs, places, strict=True)
     ]
     is_async = config.vectorization is Vectorization["async"]
-    return (Processes if is_async else Serial)(config.id, makers)
+    return (AsyncEnvs if is_async else SyncEnvs)(config.id, makers)
 
 
 def _seeded(
-    config: EnvConfig, seed_of: SeedOf, place: Place, max_episode_steps: int | None
+    config: EnvConfig, seed_of: SeedOf, place: EnvSnapshot, max_episode_steps: int | None
 ) -> AnyEnv:
     env, _ = make(config)
     if max_episode_steps is not None:

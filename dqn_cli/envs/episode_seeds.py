@@ -15,7 +15,7 @@ SeedOf = Callable[[int], int]
 READ = ("action_mask", "life_lost")  # of an environment's info
 
 
-class Place(NamedTuple):
+class EnvSnapshot(NamedTuple):
     """Where an environment stands: by the number of its latest seed, and the actions since.
 
     But for `native` ones each episode has a seed of its own.
@@ -42,7 +42,7 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     episode's actions puts an environment where a run left it, without pickling anything.
     """
 
-    def __init__(self, env: AnyEnv, seed_of: SeedOf, place: Place = Place()) -> None:
+    def __init__(self, env: AnyEnv, seed_of: SeedOf, place: EnvSnapshot = EnvSnapshot()) -> None:
         super().__init__(env)
         self._seed_of, self._episode, self._replay = seed_of, place.episode, place.actions
 

@@ -11,18 +11,18 @@ from gymnasium.vector import AutoresetMode
 
 from dqn_cli.arrays import Array
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, check_installed
-from dqn_cli.envs.episode_seeds import Place, SeedOf
+from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedOf
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.hardware import available_cores
-from dqn_cli.replay.stream import Step
+from dqn_cli.replay.stream import EnvStep
 
 # Seeding a game loads it anew, which takes as long as 200 steps. So its next seed is due at the
 # first episode's end after so many steps, and a run that goes on replays few actions more.
 STEPS_OF_A_SEED = 10_000
 
 
-class Games:
-    """Copies of one game, with the answers of `Serial`.
+class NativeAtari:
+    """Copies of one game, with the answers of `SyncEnvs`.
 
     An environment's state is its latest seed and the actions since, through the ends of episodes.
     """
@@ -31,7 +31,7 @@ class Games:
         self,
         config: EnvConfig,
         seed_ofs: Sequence[SeedOf],
-        places: Sequence[Place],
+        places: Sequence[EnvSnapshot],
         max_episode_steps: int | None,
     ) -> None:
         """EnvironmentFailure if the environment is no game of ALE."""
@@ -89,7 +89,7 @@ class Games:
             self._reseed(self._since == 0)
         return self._obs, self._mask, False
 
-    def step(self, actions: list[int]) -> Step:
+    def step(self, actions: list[int]) -> EnvStep:
         """What the games answer, each array with a leading axis of games."""
         obs, reward, terminated, truncated, info = self._vector.step(np.array(actions))
         ended = terminated | truncated
@@ -106,7 +106,7 @@ class Games:
             if due.any():
                 self._reseed(due)
                 self._since[due] = 0
-        return Step(
+        return EnvStep(
             reward=reward.astype(float),
             terminated=terminated,
             truncated=truncated,

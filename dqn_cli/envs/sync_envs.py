@@ -10,10 +10,10 @@ import numpy as np
 from dqn_cli.arrays import Array
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.envs.preprocessing import AnyEnv
-from dqn_cli.replay.stream import Step
+from dqn_cli.replay.stream import EnvStep
 
 
-class Serial:
+class SyncEnvs:
     """A list of environments; where an episode ends, the next one starts in the same step.
 
     For the small environments that a DQN is mostly used on, a process each costs more than it saves
@@ -35,7 +35,7 @@ class Serial:
             self._masked |= self._restart(row)
         return self._obs, self._mask, self._masked
 
-    def step(self, actions: list[int]) -> Step:
+    def step(self, actions: list[int]) -> EnvStep:
         """What the environments answer, each array with a leading axis of environments."""
         rows, ended = len(actions), []
         rewards = np.empty(rows)
@@ -58,7 +58,7 @@ class Serial:
             self._obs, self._mask = final_obs.copy(), final_mask.copy()
             for row in ended:
                 self._restart(row)
-        return Step(
+        return EnvStep(
             reward=rewards,
             terminated=terminations,
             truncated=truncations,

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Values, cast, library, tensor
-from dqn_cli.replay.stream import Indices, Stored
+from dqn_cli.replay.stream import Indices, StreamStorage
 
 # A batch of what begins at the indices, with importance weights [members, batch], gamma [members].
-View: TypeAlias = Callable[[Stored, Indices, Values, Values], Batch | Sequences]
+View: TypeAlias = Callable[[StreamStorage, Indices, Values, Values], Batch | Sequences]
 
 
 class Look(NamedTuple):
@@ -28,7 +28,7 @@ class Look(NamedTuple):
 
 
 def transitions(
-    stored: Stored, indices: Indices, weight: Values, gamma: Values, look: Look
+    stored: StreamStorage, indices: Indices, weight: Values, gamma: Values, look: Look
 ) -> Batch:
     """The transitions at `indices` [members, batch], with gamma [members]."""
     slots, real = stored.action.shape[1], stored.reward.dtype
@@ -51,7 +51,7 @@ def transitions(
 
 
 def sequences(
-    stored: Stored,
+    stored: StreamStorage,
     indices: Indices,
     weight: Values,
     gamma: Values,
@@ -95,7 +95,7 @@ def sequences(
     return Sequences(*map(tensor, sample))
 
 
-def observations(stored: Stored, ring: Values, slot: Values, frames: int) -> Values:
+def observations(stored: StreamStorage, ring: Values, slot: Values, frames: int) -> Values:
     """What is seen in slots [...] of rings [...], [..., *shape] or [..., frames, *shape].
 
     A stack reaches back to the episode's first slot at most; the frames before are zeros.
@@ -118,7 +118,7 @@ def observations(stored: Stored, ring: Values, slot: Values, frames: int) -> Val
 
 
 def _returns(
-    stored: Stored, row: Values, slot: Values, gamma: Values, look: Look
+    stored: StreamStorage, row: Values, slot: Values, gamma: Values, look: Look
 ) -> tuple[Values, Values, Values]:
     """Sum of n rewards, discount and number of steps from each slot [members, ...] on, in float64.
 
@@ -141,7 +141,7 @@ def _returns(
     return reward, discount, steps
 
 
-def _reward(stored: Stored, at: Values, look: Look) -> Values:
+def _reward(stored: StreamStorage, at: Values, look: Look) -> Values:
     reward = cast(_at(stored.reward, at), "float64")
     return reward.clip(-1, 1) if look.clip_rewards else reward
 
@@ -156,7 +156,7 @@ def _at(values: Values, at: Values) -> Values:
     return rows.view(*at.shape, *flat.shape[1:])  # [..., *shape]
 
 
-def _legal(stored: Stored, at: Values, actions: int) -> Values:
+def _legal(stored: StreamStorage, at: Values, actions: int) -> Values:
     """What is legal, [..., actions], in slots [...], which are counted through all rings."""
     if stored.mask.shape[2] == 0:
         return library(at).ones((*at.shape, actions), dtype=stored.mask.dtype)

@@ -12,7 +12,7 @@ from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, cast, library
 from dqn_cli.ranges import Count
 from dqn_cli.replay.batches import View
-from dqn_cli.replay.stream import Indices, Stored, Stream, nth_oldest
+from dqn_cli.replay.stream import Indices, Stream, StreamStorage, nth_oldest
 
 # What a batch is drawn by, each [members, ...].
 Drawn: TypeAlias = tuple[Values, ...]
@@ -32,7 +32,7 @@ class MemoryDevice(Enum):
 class Sources(NamedTuple):
     """What batches are made from."""
 
-    stored: Stored
+    stored: StreamStorage
     gamma: Values  # [members]
     memory: Any = ()  # what a sampler remembers of its own, as nested tuples of arrays
 

@@ -17,7 +17,7 @@ from torch import as_tensor
 from dqn_cli.arrays import Array, Values, tensor
 
 
-class Step(NamedTuple):
+class EnvStep(NamedTuple):
     """What the environments answered to one action each; leading axes [members, envs].
 
     `final_obs` is what the action led to, also where the episode ended; `obs` is what to act on
@@ -40,7 +40,7 @@ class Step(NamedTuple):
         return np.asarray(self.terminated | self.truncated)
 
 
-class Stored(NamedTuple):
+class StreamStorage(NamedTuple):
     """A stream's memory."""
 
     obs: Values  # [rings, slots, *shape], without the axis of time that frames are stacked on
@@ -63,7 +63,7 @@ class Indices(NamedTuple):
     slot: Values
 
 
-def nth_oldest(stored: Stored, ring: Values, nth: Values) -> Values:
+def nth_oldest(stored: StreamStorage, ring: Values, nth: Values) -> Values:
     """The place of each ring's `nth` oldest transition in its queue; all [members, batch]."""
     return (stored.first[ring] + nth) % stored.queue.shape[1]
 
@@ -123,7 +123,7 @@ class Stream:
         self.head = np.zeros(rings, np.int64)  # the newest slot, of which only obs is known
         self.appends = 0  # how often it was appended to
         names = (*self._contents, *self._positions[:3])
-        self.stored = Stored(*(getattr(self, name) for name in names))
+        self.stored = StreamStorage(*(getattr(self, name) for name in names))
         rows = zip(obs.reshape(rings, *obs.shape[2:]), mask.reshape(rings, -1), strict=True)
         for ring, (row, legal) in enumerate(rows):
             self._write_obs(ring, 0, row, legal)
@@ -138,7 +138,7 @@ class Stream:
         """How many transitions can be sampled from each ring, [members, envs]."""
         return self.count.reshape(self.members, self.envs)
 
-    def append(self, action: Array, step: Step, state: Array | None = None) -> None:
+    def append(self, action: Array, step: EnvStep, state: Array | None = None) -> None:
         """Stores what followed the newest observations when `action` [members, envs] was taken.
 
         `state` [members, envs, state_size] is the recurrent state to act on `step.obs` with.

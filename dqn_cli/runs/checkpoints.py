@@ -10,8 +10,8 @@ import torch
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.arrays import tensor
-from dqn_cli.envs.episode_seeds import Place
-from dqn_cli.runs.metrics_tracker import Tracker
+from dqn_cli.envs.episode_seeds import EnvSnapshot
+from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, temporary_name
 from dqn_cli.training.loop import Run
@@ -34,7 +34,7 @@ def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
 
 
 def run_data(
-    settings: Settings, run: Run, member: int, tracker: Tracker, compiled: bool
+    settings: Settings, run: Run, member: int, tracker: MetricsTracker, compiled: bool
 ) -> dict[str, Any]:
     """The policy, and everything else of a member that changes as a run goes on."""
     replay = settings.checkpoint.replay
@@ -67,12 +67,12 @@ def load_last(folder: Path) -> dict[str, Any]:
     return load_checkpoint(last)
 
 
-def places_in(data: Mapping[str, Any]) -> list[Place]:
+def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
     """Where a checkpoint left each environment."""
-    return [Place(episode, tuple(actions)) for episode, actions in data["places"]]
+    return [EnvSnapshot(episode, tuple(actions)) for episode, actions in data["places"]]
 
 
-def restore(data: Mapping[str, Any], run: Run, member: int, tracker: Tracker) -> None:
+def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTracker) -> None:
     """Puts a member of a fresh run of the same settings where `run_data` left it."""
     run.learner.load(LearnerState(**data["learner"]), member)
     if data["stream"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.runs.stopwatch import ACTIVITIES, Stopwatch
-from dqn_cli.training.loop import Tick
+from dqn_cli.training.loop import StepReport
 from dqn_cli.training.population import Metrics
 
 TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
@@ -20,8 +20,8 @@ FPS = "time/fps"
 RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
 
 
-class Tracker:
-    """Consumes ticks; rows of one member's metrics come out, named as Stable-Baselines3's are."""
+class MetricsTracker:
+    """Consumes reports; rows of one member's metrics come out, named as Stable-Baselines3's are."""
 
     def __init__(self, envs: int, stopwatch: Stopwatch, sums: Tensor, member: int = 0) -> None:
         """`sums` [len(Metrics)] are where the learner adds up what the member's updates see."""
@@ -53,11 +53,11 @@ class Tracker:
         spent = self._stopwatch.seconds
         return {activity: spent[activity] + self._earlier[activity] for activity in ACTIVITIES}
 
-    def row(self, tick: Tick, learning_rate: float) -> dict[str, float]:
+    def row(self, report: StepReport, learning_rate: float) -> dict[str, float]:
         """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
-        now = tick.now[self._member]
+        now = report.now[self._member]
         row = {
-            "rollout/exploration_rate": float(tick.epsilon[self._member].mean()),
+            "rollout/exploration_rate": float(report.epsilon[self._member].mean()),
             "train/learning_rate": learning_rate,
             "train/n_updates": float(now.updates),
             "time/episodes": float(now.episodes),

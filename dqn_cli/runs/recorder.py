@@ -1,4 +1,4 @@
-"""A member's journal: all that one run shows, saves and reports in its own folder."""
+"""A member's recorder: all that one run shows, saves and reports in its own folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dqn_cli.evaluation.play import play
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.event_file import EventFile
-from dqn_cli.runs.metrics_tracker import Tracker
+from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, result_of
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
-from dqn_cli.training.loop import Run, Tick, finished, progress
+from dqn_cli.training.loop import Run, StepReport, finished, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
 
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     resumes: bool = False  # from the folder's checkpoints/last
 
 
-class Journal:
+class RunRecorder:
     """Follows one member of a run; what it wants to say goes to `say`."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Journal:
         self.job, self.member, self.folder = job, member, job.folder
         self.say: Callable[[str], None] = print
         self.result: dict[str, Any] | None = None  # once it has ended
-        self.tracker = Tracker(
+        self.tracker = MetricsTracker(
             job.settings.env.num_envs, stopwatch, run.learner.metrics[member], member
         )
         self._settings, self._agent, self._run = job.settings, agent, run
@@ -79,11 +79,11 @@ class Journal:
         purge_step = self._steps + 1 if begun_before else None
         self._events = EventFile(self.folder, self._settings, purge_step)
 
-    def log(self, tick: Tick, dormant: float) -> dict[str, float]:
+    def log(self, report: StepReport, dormant: float) -> dict[str, float]:
         """Writes and returns a row of metrics; `dormant` is a share of hidden units."""
         optimizer = self._settings.optimizer
-        factor = optimizer.schedule.factor(progress(self._settings, tick.now[self.member]))
-        row = self.tracker.row(tick, optimizer.lr * factor)
+        factor = optimizer.schedule.factor(progress(self._settings, report.now[self.member]))
+        row = self.tracker.row(report, optimizer.lr * factor)
         row["train/dormant_units"] = dormant
         self._warn_of_edges(row)
         self._write(row)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dqn_cli.runs.metrics_tracker import Tracker
+from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import git_commit, versions
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings, plain
@@ -28,7 +28,7 @@ def result_of(
     settings: Settings,
     run: Run,
     member: int,
-    tracker: Tracker,
+    tracker: MetricsTracker,
     overrides: Sequence[str],
     status: str,
     error: str | None,

@@ -19,13 +19,13 @@ from dqn_cli.runs import checkpoints
 from dqn_cli.runs.advice import advice
 from dqn_cli.runs.display import Display
 from dqn_cli.runs.locks import locked
-from dqn_cli.runs.manifest import save_plans
+from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.metrics_tracker import FPS
-from dqn_cli.runs.recorder import Job, Journal
+from dqn_cli.runs.recorder import Job, RunRecorder
 from dqn_cli.runs.signals import CutShort, Interruption
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.training.build_run import build_run, can_compile, thread_count, worth_compiling
-from dqn_cli.training.loop import Tick, progress, train
+from dqn_cli.training.loop import StepReport, progress, train
 
 DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
 
@@ -49,7 +49,7 @@ def train_alone(job: Job) -> dict[str, Any]:
     """
     with locked([job.folder]):
         session = Session([job])
-        save_plans([job])
+        write_manifests([job])
         (result,) = session()
     if result["status"] == "failed":
         raise TrainingFailure(result["error"])
@@ -76,22 +76,22 @@ class Session:
         if resumed:
             wanted = resumed[0]["compiled"] and can_compile(structure)
         self._compiler = AheadOfTime(print, self._compiling) if wanted else None
-        places = [place for data in resumed for place in checkpoints.places_in(data)]
+        places = [place for data in resumed for place in checkpoints.snapshots_in(data)]
         agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
         threads = thread_count(structure, len(jobs))
         if resumed and structure.threads == "auto":
             threads = resumed[0]["threads"]
         torch.set_num_threads(threads)
         together = [job.folder.name for job in jobs]
-        self.journals = [
-            Journal(job, member, agent, self.run, self._stopwatch, together)
+        self.recorders = [
+            RunRecorder(job, member, agent, self.run, self._stopwatch, together)
             for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
         ]
-        self._active = list(self.journals)  # those that have not ended
+        self._active = list(self.recorders)  # those that have not ended
         if len({tuple(data["clock"][:2]) for data in resumed}) > 1:
             raise ValueError("members that go on together must stand at the same step")
         for member, data in enumerate(resumed):
-            checkpoints.restore(data, self.run, member, self.journals[member].tracker)
+            checkpoints.restore(data, self.run, member, self.recorders[member].tracker)
 
     def __call__(self) -> list[dict[str, Any]]:
         """Runs to the end and returns what each result.json says.
@@ -104,23 +104,23 @@ class Session:
                 self._open(display)
                 self._train(display)
                 self._end_diverged(display)
-                for journal in list(self._active):
-                    journal.save(self.compiled, must=True)
-                    self._close(journal, "interrupted")
+                for recorder in list(self._active):
+                    recorder.save(self.compiled, must=True)
+                    self._close(recorder, "interrupted")
         except CutShort:  # in the middle of a step, which no checkpoint can hold
-            for journal in list(self._active):
-                self._close(journal, "interrupted")
+            for recorder in list(self._active):
+                self._close(recorder, "interrupted")
         except BaseException as caught:
             error = " ".join(str(caught).split()) or type(caught).__name__
             status = "interrupted" if isinstance(caught, KeyboardInterrupt) else "failed"
-            for journal in list(self._active):
-                self._close(journal, status, error)
+            for recorder in list(self._active):
+                self._close(recorder, status, error)
             raise
         finally:
             self.run.envs.close()
         if self._interruption:
             raise Interrupted(self._interruption.exit_code)
-        return [journal.result for journal in self.journals if journal.result]
+        return [recorder.result for recorder in self.recorders if recorder.result]
 
     @property
     def compiled(self) -> bool:
@@ -131,29 +131,29 @@ class Session:
         self._stopwatch.lap("start")
         # Without this, Python's collector walks through all of torch's objects every so often.
         gc.freeze()
-        ticks = train(self._settings, self.run)
+        reports = train(self._settings, self.run)
         # What a signal kept from being judged when the session before was interrupted.
-        missed = [journal for journal in self._active if journal.missed_evaluation]
+        missed = [recorder for recorder in self._active if recorder.missed_evaluation]
         self._evaluate(missed, display)
         self._finish(display)
         while not self._interruption and self._active:
             try:
-                tick = next(ticks, None)
+                report = next(reports, None)
             except EnvironmentFailure as failure:
                 step = self.run.clocks[0].steps + 1
                 raise TrainingFailure(f"{failure}, at step {step}") from failure
-            if tick is not None:
-                rewards = tick.step.reward.tolist()
-                for journal in self._active:
-                    member = journal.member
-                    journal.tracker.see(rewards[member], tick.ended[member], tick.updates)
-                self._look(tick, display)
-            if tick is None or any(tick.finished[journal.member] for journal in self._active):
+            if report is not None:
+                rewards = report.step.reward.tolist()
+                for recorder in self._active:
+                    member = recorder.member
+                    recorder.tracker.see(rewards[member], report.ended[member], report.updates)
+                self._look(report, display)
+            if report is None or any(report.finished[recorder.member] for recorder in self._active):
                 self._finish(display)
 
-    def _look(self, tick: Tick, display: Display) -> None:
+    def _look(self, report: StepReport, display: Display) -> None:
         """Logs, evaluates and saves, each where its period is crossed."""
-        structure, before, now = self._structure, tick.before[0].steps, tick.now[0].steps
+        structure, before, now = self._structure, report.before[0].steps, report.now[0].steps
         logs = crossings(before, now, structure.log.every)
         evaluates = crossings(before, now, structure.eval.every)
         saves = crossings(before, now, structure.checkpoint.every)
@@ -165,47 +165,47 @@ class Session:
             newest = stream.newest(DORMANCY_SAMPLE // structure.env.num_envs + 1)
             seen = observations(stream.stored, newest.ring, newest.slot, stream.frames)
             dormant = self.run.learner.dormant(seen).tolist()
-            self._show(display, [each.log(tick, dormant[each.member]) for each in self._active])
+            self._show(display, [each.log(report, dormant[each.member]) for each in self._active])
         if evaluates:
             self._evaluate(self._active, display)
         if saves:
-            for journal in self._active:
-                journal.save(self.compiled)
+            for recorder in self._active:
+                recorder.save(self.compiled)
 
-    def _evaluate(self, journals: Sequence[Journal], display: Display) -> None:
-        if not journals:
+    def _evaluate(self, recorders: Sequence[RunRecorder], display: Display) -> None:
+        if not recorders:
             return
         with self._stopwatch.booked("eval"):
             stopped = self._interruption.__bool__
-            self._show(display, [each.evaluate(stopped) for each in journals])
+            self._show(display, [each.evaluate(stopped) for each in recorders])
 
     def _finish(self, display: Display) -> None:
         """Judges, saves and closes the members that have finished."""
-        if not any(journal.is_finished for journal in self._active):
+        if not any(recorder.is_finished for recorder in self._active):
             return
         self._end_diverged(display)
-        over = [journal for journal in self._active if journal.is_finished]
+        over = [recorder for recorder in self._active if recorder.is_finished]
         self._evaluate(over, display)
-        for journal in over:
+        for recorder in over:
             if not self._interruption:
-                journal.save(self.compiled, must=True)
-                self._close(journal, "finished")
+                recorder.save(self.compiled, must=True)
+                self._close(recorder, "finished")
 
     def _end_diverged(self, display: Display) -> None:
         finite = torch.isfinite(self.run.learner.state.parameters).all(1).tolist()
-        for journal in [each for each in self._active if not finite[each.member]]:
+        for recorder in [each for each in self._active if not finite[each.member]]:
             error = (
                 f"the loss became NaN or infinite before step {self.run.clocks[0].steps}; the last"
                 " good checkpoint stays. Try a smaller optimizer.lr, or update.max_grad_norm=10"
             )
-            self._close(journal, "failed", error)
+            self._close(recorder, "failed", error)
             if self._title:
-                display.say(f"{journal.folder} failed: {error}")
+                display.say(f"{recorder.folder} failed: {error}")
 
-    def _close(self, journal: Journal, status: str, error: str | None = None) -> None:
+    def _close(self, recorder: RunRecorder, status: str, error: str | None = None) -> None:
         self._stopwatch.lap("train")
-        self._active.remove(journal)
-        journal.close(status, error, self.compiled)
+        self._active.remove(recorder)
+        recorder.close(status, error, self.compiled)
 
     def _show(self, display: Display, rows: Sequence[Mapping[str, float]]) -> None:
         tags = {tag for row in rows for tag in row}
@@ -228,17 +228,17 @@ class Session:
 
     def _open(self, display: Display) -> None:
         structure, run = self._structure, self.run
-        for journal in self.journals:
-            journal.say = display.say
-            journal.open()
+        for recorder in self.recorders:
+            recorder.say = display.say
+            recorder.open()
         if self._compiler:
             self._compiler.say = display.say
-        steps, job = run.clocks[0].steps, self.journals[0].job
+        steps, job = run.clocks[0].steps, self.recorders[0].job
         doing = f"resumed at step {steps:,}" if job.resumes else "training"
-        disk = checkpoints.expected_bytes(structure, run) * len(self.journals) / 1e6
+        disk = checkpoints.expected_bytes(structure, run) * len(self.recorders) / 1e6
         memory = (run.stream.nbytes + run.sampler.nbytes) / 1e6
         size = run.learner.state.parameters.shape[1]
-        whose = f"{len(self.journals)} members" if self._title else f"seed {structure.seed}"
+        whose = f"{len(self.recorders)} members" if self._title else f"seed {structure.seed}"
         folder = job.folder.parent if self._title else job.folder
         display.say(
             f"{structure.env.id}: {doing}, {structure.steps:,} steps, {size:,} parameters,"

@@ -16,7 +16,7 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.compiling.compiler import Compiler, uncompiled
 from dqn_cli.envs.environments import Environments
-from dqn_cli.envs.episode_seeds import Place, episode_seeds
+from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
 from dqn_cli.hardware import available_cores
 from dqn_cli.memory import check_memory
 from dqn_cli.replay.batches import Look, View, sequences, transitions
@@ -24,7 +24,7 @@ from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, in_step
-from dqn_cli.training.members import merged
+from dqn_cli.training.members import merge_parts
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.settings import Device, Settings
 
@@ -42,7 +42,7 @@ WORTH_COMPILING_TOGETHER = 10_000
 
 def build_run(
     settings: Sequence[Settings],
-    places: Sequence[Place] | None = None,
+    places: Sequence[EnvSnapshot] | None = None,
     compiler: Compiler = uncompiled,
 ) -> tuple[list[Agent], Run]:
     """A run that is about to start, with a member for each of these settings of one structure.
@@ -79,7 +79,7 @@ def _run(
         stream=stream,
         sampler=sampler,
         learner=learner,
-        exploration=merged([each.exploration for each in settings]),
+        exploration=merge_parts([each.exploration for each in settings]),
         action=np.zeros(envs.mask.shape[:2], np.int64),
         state=np.zeros((*envs.mask.shape[:2], agents[0].model.state_size), structure.dtype.name),
         random=RandomStreams.of(seeds),
@@ -102,7 +102,7 @@ def thread_count(settings: Settings, members: int) -> int:
     if settings.threads != "auto":
         return int(settings.threads)
     # Runs at once on the same cores wait for each other's threads: small products then take eight
-    # times as long, more than a lone run gains. Processes of a population share the cores too.
+    # times as long, more than a lone run gains. AsyncEnvs of a population share the cores too.
     alone = members == 1 and multiprocessing.parent_process() is None
     return min(2, available_cores()) if alone and settings.network.is_large else 1
 
@@ -121,7 +121,7 @@ def _memory(
     settings: Sequence[Settings], envs: Environments, agent: Agent
 ) -> tuple[Stream, Sampler[Replay]]:
     """The stream, and what draws from it: transitions, or sequences for a recurrent network."""
-    replay, network = merged([each.replay for each in settings]), agent.network
+    replay, network = merge_parts([each.replay for each in settings]), agent.network
     window, spaces = replay.n_step, envs.spaces
     clip = settings[0].env.preprocess.clip_rewards
     look = Look(replay.n_step, spaces.actions, spaces.frames, clip)

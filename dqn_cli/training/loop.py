@@ -13,7 +13,7 @@ from dqn_cli.agent.exploration import Exploration, explore, legal_values
 from dqn_cli.arrays import Array
 from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
-from dqn_cli.replay.stream import Step, Stream
+from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.settings import Settings
@@ -42,19 +42,19 @@ class Run:
     in_step: bool  # whether all members' schedules and periods always say the same
 
 
-class Tick(NamedTuple):
+class StepReport(NamedTuple):
     """What one step of the environments brought."""
 
     before: list[Clock]  # of each member
     now: list[Clock]
-    step: Step
+    step: EnvStep
     ended: list[list[bool]]  # of each member's environments, whether an episode did
     epsilon: Array  # now, [members, envs], or [members, 1] where all environments have the same
     updates: int  # that followed
     finished: list[bool]  # of each member
 
 
-def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
+def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
     """Acts, remembers and learns, and yields once for each step of the environments.
 
     It goes on until the last member, each with its own settings, has finished.
@@ -81,7 +81,7 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[Tick]:
         over = [share >= 1 for share in done]
         if reset_due(structure, before[0], run.clocks[0]):
             run.learner.reset(run.random.resets, spared=over)
-        yield Tick(before, run.clocks, step, ended, epsilon, updates, over)
+        yield StepReport(before, run.clocks, step, ended, epsilon, updates, over)
 
 
 def act(settings: Settings, run: Run, epsilon: Array) -> Array:
@@ -104,7 +104,7 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     return np.where(exploring, explore(mask, uniform[..., 1]), preferred)
 
 
-def remember(run: Run, step: Step) -> None:
+def remember(run: Run, step: EnvStep) -> None:
     """Stores what the action led to; a new episode begins with an empty memory."""
     if run.state.size:
         run.state = np.where(step.ended[..., None], 0, run.state)

@@ -17,7 +17,7 @@ from dqn_cli.agent.agent import Agent
 Part = TypeVar("Part")
 
 
-def merged(parts: Sequence[Part]) -> Part:
+def merge_parts(parts: Sequence[Part]) -> Part:
     """One part for all members: of numbers that differ it has an array, [members, 1]."""
     differing = {}
     for field in fields(parts[0]):  # type: ignore[arg-type]

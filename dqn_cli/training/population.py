@@ -14,7 +14,7 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent, Surprise
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.layers import is_spectral, renewed
-from dqn_cli.agent.optimizers import Step
+from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.arrays import Values, tensor
 from dqn_cli.replay.samplers import Drawn, Sources
 from dqn_cli.training.members import per_member
@@ -59,9 +59,9 @@ class LearnerState(NamedTuple):
     corrections: Tensor  # [members, moments], float64, of the moments' bias
 
     @property
-    def step(self) -> Step:
+    def step(self) -> OptimizerState:
         """What an optimiser's step changes, on the same memory."""
-        return Step(self.parameters, self.moments.unbind(1), self.corrections)
+        return OptimizerState(self.parameters, self.moments.unbind(1), self.corrections)
 
 
 class Metrics(NamedTuple):
@@ -98,7 +98,7 @@ class Population:
 
     def update(
         self,
-        before: Step,
+        before: OptimizerState,
         target: Tensor,
         metrics: Tensor,
         scalars: Tensor,
@@ -172,7 +172,9 @@ class Population:
 
 
 @torch.no_grad()
-def _step(agent: Agent, before: Step, gradient: Tensor, factor: Tensor) -> tuple[Step, Tensor]:
+def _step(
+    agent: Agent, before: OptimizerState, gradient: Tensor, factor: Tensor
+) -> tuple[OptimizerState, Tensor]:
     norm = gradient.norm()
     if agent.update.max_grad_norm is not None:
         gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)

@@ -24,7 +24,7 @@ class Purpose(Enum):
     resets = "resets"
     environment = "environment"
     evaluation = "evaluation"  # while a run goes on
-    judgement = "judgement"  # of its checkpoints, by other episodes
+    final_evaluation = "judgement"  # by dqn-eval; the word is part of each seed
 
 
 class Randomness:

@@ -119,7 +119,7 @@ def sequences(burn_in: int, state: int) -> Sequences:
 def by_hand(
     model: Model, parameters: Tensor, sample: Sequences, noise: Tensor, taus: Tensor
 ) -> Tensor:
-    """Step by step, each sequence by itself: z [batch, length + n, actions, atoms]."""
+    """EnvStep by step, each sequence by itself: z [batch, length + n, actions, atoms]."""
     network = model.network
     assert isinstance(network, Recurrent)
     time = sample.obs.shape[1] - network.burn_in

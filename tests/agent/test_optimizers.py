@@ -14,11 +14,11 @@ from dqn_cli.agent.optimizers import (
     Adam,
     AdamW,
     Optimizer,
+    OptimizerState,
     RAdam,
     RmsProp,
     Schedule,
     Sgd,
-    Step,
 )
 
 Reference = Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -76,15 +76,17 @@ OURS = pytest.mark.parametrize("ours", [pair[0] for pair in PAIRS.values()], ids
 GradientOf = Callable[[Tensor, int], Tensor]
 
 
-def begun(optimizer: Optimizer, parameters: Tensor) -> Step:
+def begun(optimizer: Optimizer, parameters: Tensor) -> OptimizerState:
     """What there is before the first step."""
     moments = tuple(torch.zeros_like(parameters) for _ in range(optimizer.moments))
-    return Step(parameters.clone(), moments, torch.zeros(optimizer.moments, dtype=torch.float64))
+    return OptimizerState(
+        parameters.clone(), moments, torch.zeros(optimizer.moments, dtype=torch.float64)
+    )
 
 
 def steps(
     optimizer: Optimizer, start: Tensor, gradient_of: GradientOf, factors: Iterable[float]
-) -> Iterator[Step]:
+) -> Iterator[OptimizerState]:
     """A step with each of `factors`."""
     after = begun(optimizer, start)
     for count, factor in enumerate(factors, 1):

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from dqn_cli.commands import population_launcher
 from dqn_cli.commands.population_groups import train_groups
-from dqn_cli.runs.manifest import save_plans
+from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import TrainingFailure
 from dqn_cli.storage import load_checkpoint
@@ -241,7 +241,7 @@ def test_jobs_that_did_not_begin_are_told_of_and_kept(
     type_sweep: Typed, training: Callable[..., Returned], type_train: Typed
 ) -> None:
     def instead(jobs: list[Job]) -> int:
-        save_plans(jobs)
+        write_manifests(jobs)
         done(jobs[0], "interrupted")
         return 143
 

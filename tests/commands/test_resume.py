@@ -20,7 +20,7 @@ from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.commands.resume import with_schedule_of
 from dqn_cli.commands.sweep_tables import report_sweep
 from dqn_cli.runs.locks import locked
-from dqn_cli.runs.manifest import save_plans
+from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Interrupted, Session
 from dqn_cli.storage import load_checkpoint
@@ -277,8 +277,8 @@ def test_jobs_that_never_began_do_so_when_their_sweep_goes_on(
     whole, jobs = (sweep_of(settings_of, name, rates=(1e-3,) * 4) for name in ("whole", "sweep"))
     for group in (whole[:2], whole[2:]):
         Session(group, "jobs")()
-    save_plans(jobs[:2])
-    save_plans(jobs[2:])
+    write_manifests(jobs[:2])
+    write_manifests(jobs[2:])
     train_until(jobs[:2], 77)
     report_sweep(Path("sweep"))
     assert statuses("sweep") == ["interrupted"] * 4

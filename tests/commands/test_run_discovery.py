@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.run_discovery import Found, found, label_of, runs_in, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, found, label_of, runs_in, varied_keys
 
 Typed = Callable[..., int]
 
 
-def run(**overrides: str) -> Found:
-    return Found(Path(), "A", overrides)
+def run(**overrides: str) -> RunInfo:
+    return RunInfo(Path(), "A", overrides)
 
 
 def test_runs_vary_in_what_differs_but_the_seed() -> None:
@@ -30,7 +30,7 @@ def test_runs_vary_in_what_differs_but_the_seed() -> None:
     ],
 )
 def test_a_label_names_what_is_varied(varied: list[str], label: str) -> None:
-    assert label_of(Found(Path(), "A", {"gamma": "0.9", "seed": "3"}), varied) == label
+    assert label_of(RunInfo(Path(), "A", {"gamma": "0.9", "seed": "3"}), varied) == label
 
 
 def test_a_sweep_has_runs_and_a_run_has_none(type_train: Typed, in_folder: Path) -> None:

@@ -630,8 +630,8 @@ def test_an_update_of_the_shipped_size_can_be_compiled(
     settings = settings_of(f"agent={preset}", *without_twice(*OWN.get(preset, EACH_STEP)))
     several = [changed(settings, f"seed={seed}") for seed in range(members)]
     _, run = build_run(several, None, AheadOfTime(said.append))
-    for tick in train(several, run):
-        if tick.updates:
+    for report in train(several, run):
+        if report.updates:
             break
     run.envs.close()
     assert exported

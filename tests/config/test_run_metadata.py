@@ -11,8 +11,8 @@ def test_what_a_run_was_started_with_is_read_again(type_train: Callable[..., int
     assert type_train("hydra.run.dir=run", "eval.episodes=1", *words) == 0
     run = Path("run")
     assert run_metadata.is_run(run)
-    assert run_metadata.typed(run) == ["eval.episodes=1", *words]
-    assert run_metadata.by_key(run_metadata.typed(run)) == {
+    assert run_metadata.overrides(run) == ["eval.episodes=1", *words]
+    assert run_metadata.by_key(run_metadata.overrides(run)) == {
         "eval.episodes": "1",
         "steps": "20",
         "env.kwargs.sutton_barto_reward": "true",
@@ -29,5 +29,5 @@ def test_a_job_has_its_number_and_words_that_are_no_strings_become_some(tmp_path
     (folder / "overrides.yaml").write_text("- seed=3\n- 7\n")
     (folder / "hydra.yaml").write_text("hydra: {job: {num: 12}}\n")
     assert run_metadata.is_run(tmp_path)
-    assert run_metadata.typed(tmp_path) == ["seed=3", "7"]
+    assert run_metadata.overrides(tmp_path) == ["seed=3", "7"]
     assert run_metadata.job_number(tmp_path) == 12

@@ -11,27 +11,27 @@ import numpy as np
 import pytest
 from scripted import Scripted
 
-from dqn_cli.envs.async_envs import Processes
+from dqn_cli.envs.async_envs import AsyncEnvs
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import SeededEpisodes
 from dqn_cli.envs.space_adapter import AnyEnv
-from dqn_cli.envs.sync_envs import Serial
-from dqn_cli.replay.stream import Step
+from dqn_cli.envs.sync_envs import SyncEnvs
+from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs.signals import Interruption
 
 FLOAT = np.dtype(np.float32)
 MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
 Maker = Callable[[], AnyEnv]
-Start = Callable[..., Processes]
+Start = Callable[..., AsyncEnvs]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts processes, which end with the test."""
-    started: list[Processes] = []
+    started: list[AsyncEnvs] = []
 
-    def processes(*makers: Maker) -> Processes:
-        started.append(Processes("Name-v0", makers))
+    def processes(*makers: Maker) -> AsyncEnvs:
+        started.append(AsyncEnvs("Name-v0", makers))
         return started[-1]
 
     yield processes
@@ -44,11 +44,11 @@ def seeded(length: int = 3, **options: Any) -> AnyEnv:
     return SeededEpisodes(Scripted(length, **options), lambda episode: episode)
 
 
-def copied(step: Step) -> Step:
-    return Step(*(array.copy() for array in step))
+def copied(step: EnvStep) -> EnvStep:
+    return EnvStep(*(array.copy() for array in step))
 
 
-def equal(one: Step, other: Step) -> None:
+def equal(one: EnvStep, other: EnvStep) -> None:
     for mine, yours in zip(one, other, strict=True):
         np.testing.assert_array_equal(mine, yours)
         assert mine.dtype == yours.dtype
@@ -69,7 +69,7 @@ def equal(one: Step, other: Step) -> None:
 def test_answers_are_those_of_environments_in_series(
     start: Start, makers: tuple[Maker, ...], dtype: str
 ) -> None:
-    apart, together = start(*makers), Serial("Name-v0", makers)
+    apart, together = start(*makers), SyncEnvs("Name-v0", makers)
     assert apart.observation_space == together.observation_space
     mine, yours = (each.reset(3, np.dtype(dtype)) for each in (apart, together))
     assert mine[0].dtype == yours[0].dtype == dtype
@@ -128,7 +128,7 @@ def test_each_environment_has_a_process_and_gets_its_own_action(start: Start) ->
 
 def test_closing_ends_every_process() -> None:
     before = set(multiprocessing.active_children())
-    envs = Processes("Name-v0", [seeded, seeded])
+    envs = AsyncEnvs("Name-v0", [seeded, seeded])
     envs.reset(3, FLOAT)
     own = set(multiprocessing.active_children()) - before
     assert len(own) == 2
@@ -176,7 +176,7 @@ def watched() -> tuple[list[int], list[int], bool]:
     """Builds two: what each knows of its handlers, their processes, and if ours stayed."""
     with Interruption():
         before = [signal.getsignal(number) for number in SIGNALS]
-        envs = Processes("Name-v0", [Watching, Watching])
+        envs = AsyncEnvs("Name-v0", [Watching, Watching])
         obs, _, _ = envs.reset(3, np.dtype(np.float64))
         envs.close()
         same = before == [signal.getsignal(number) for number in SIGNALS]

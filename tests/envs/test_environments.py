@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
 from dqn_cli.envs.environments import Environments
-from dqn_cli.envs.episode_seeds import Place, episode_seeds
+from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ def _scripted() -> Iterator[None]:
 def environments(
     env_id: str = "Scripted-v0",
     envs: int = 1,
-    places: list[Place] | None = None,
+    places: list[EnvSnapshot] | None = None,
     vectorization: str = "sync",
     max_episode_steps: int | None = None,
     **kwargs: Any,
@@ -105,7 +105,7 @@ def test_steps_are_not_changed_by_what_the_environment_does_later() -> None:
 
 
 def test_only_the_environment_that_ended_starts_anew() -> None:
-    envs = environments(envs=2, length=3, places=[Place(0, (0,)), Place(0, ())])
+    envs = environments(envs=2, length=3, places=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())])
     assert envs.obs.tolist() == [[[0, 1], [0, 0]]]
     envs.step(np.zeros((1, 2), int))
     step = envs.step(np.zeros((1, 2), int))
@@ -133,7 +133,9 @@ def test_masks_belong_to_the_final_state_and_to_the_next_one() -> None:
 
 def test_final_masks_are_those_of_the_environments_that_ended() -> None:
     masks = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    envs = environments(envs=2, length=2, masks=masks, places=[Place(0, (0,)), Place(0, ())])
+    envs = environments(
+        envs=2, length=2, masks=masks, places=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())]
+    )
     step = envs.step(np.zeros((1, 2), int))
     assert step.final_mask.tolist() == [[[False, False, True], [False, True, False]]]
     assert step.mask.tolist() == [[[True, False, False], [False, True, False]]]
@@ -214,7 +216,7 @@ def test_places_count_episodes_and_their_actions() -> None:
     envs = environments(envs=2, length=3)
     for action in ([0, 1], [1, 2], [2, 0], [1, 2]):
         envs.step(np.array([action]))
-    assert envs.places == [Place(1, (1,)), Place(1, (2,))]
+    assert envs.places == [EnvSnapshot(1, (1,)), EnvSnapshot(1, (2,))]
 
 
 def test_processes_of_their_own_give_the_same() -> None:

@@ -10,7 +10,7 @@ from conftest import PLAIN
 
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments
-from dqn_cli.envs.episode_seeds import Place, SeededEpisodes, episode_seeds
+from dqn_cli.envs.episode_seeds import EnvSnapshot, SeededEpisodes, episode_seeds
 
 
 class Recorder(gymnasium.Env[Any, Any]):
@@ -74,7 +74,7 @@ def test_each_reset_takes_the_next_episodes_seed_whatever_it_is_given() -> None:
 
 def test_a_place_is_reached_by_its_actions_once() -> None:
     recorder = Recorder()
-    env = SeededEpisodes(recorder, lambda episode: 100 + episode, Place(4, (1, 0)))
+    env = SeededEpisodes(recorder, lambda episode: 100 + episode, EnvSnapshot(4, (1, 0)))
     env.reset()
     env.reset()
     assert recorder.asked == ["seed 104", 1, 0, "seed 105"]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from dqn_cli.envs import native_atari
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
 from dqn_cli.envs.environments import Environments
-from dqn_cli.envs.episode_seeds import Place, episode_seeds
+from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
 from dqn_cli.envs.preprocessing import Atari
-from dqn_cli.replay.stream import Step
+from dqn_cli.replay.stream import EnvStep
 
 pytest.importorskip("ale_py")
 pytest.importorskip("cv2")
@@ -48,7 +48,7 @@ def environments(
     game: str = "Breakout",
     how: str = "native",
     rows: int = 1,
-    places: list[Place] | None = None,
+    places: list[EnvSnapshot] | None = None,
     longest: int | None = None,
     seeds: tuple[int, ...] = (7,),
     first: int = 0,
@@ -67,12 +67,12 @@ def choices(envs: Environments, steps: int, seed: int = 0) -> Array:
     return random.integers(envs.spaces.actions, size=(steps, *envs.mask.shape[:2]))
 
 
-def played(envs: Environments, actions: Array) -> list[Step]:
+def played(envs: Environments, actions: Array) -> list[EnvStep]:
     return [envs.step(action) for action in actions]
 
 
-def equal(one: Step, other: Step, *but: str) -> None:
-    for name, mine, yours in zip(Step._fields, one, other, strict=True):
+def equal(one: EnvStep, other: EnvStep, *but: str) -> None:
+    for name, mine, yours in zip(EnvStep._fields, one, other, strict=True):
         if name not in but:
             np.testing.assert_array_equal(mine, yours, name)
 
@@ -248,7 +248,9 @@ def test_a_place_is_the_number_of_a_seed_and_the_actions_since(
     actions = choices(envs, 230)
     played(envs, actions)
     # Episodes of 50 steps end at 50, 100 (a new seed), 150 and 200 (another one).
-    assert envs.places == [Place(2, tuple(actions[200:, 0, row].tolist())) for row in range(2)]
+    assert envs.places == [
+        EnvSnapshot(2, tuple(actions[200:, 0, row].tolist())) for row in range(2)
+    ]
 
 
 def test_a_new_seed_changes_no_other_game(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +262,7 @@ def test_a_new_seed_changes_no_other_game(monkeypatch: pytest.MonkeyPatch) -> No
         step = together.step(action)
         for row, own in enumerate(alone):
             mine = own.step(action[:, row : row + 1])
-            equal(mine, Step(*(values[:, row : row + 1] for values in step)))
+            equal(mine, EnvStep(*(values[:, row : row + 1] for values in step)))
         if step.ended.any():
             assert not step.ended.all()
             moments.add(number)
@@ -275,7 +277,7 @@ def test_members_are_a_leading_axis() -> None:
     assert both.mask.shape == (2, 2, 4)
     for action in choices(both, 30):
         step, mine = both.step(action), alone.step(action[1:])
-        equal(mine, Step(*(values[1:] for values in step)))
+        equal(mine, EnvStep(*(values[1:] for values in step)))
 
 
 def test_answers_stay_as_they_were(soon_reseeded: None) -> None:

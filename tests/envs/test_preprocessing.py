@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dqn_cli.envs import env_config
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization, make
 from dqn_cli.envs.environments import Environments
-from dqn_cli.envs.episode_seeds import Place, episode_seeds
+from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
 from dqn_cli.envs.preprocessing import Atari, Images, Preprocess
 from dqn_cli.training.settings import Settings
 
@@ -64,7 +64,7 @@ def config(
 
 
 def environments(
-    given: EnvConfig, places: list[Place] | None = None, dtype: str = "float32"
+    given: EnvConfig, places: list[EnvSnapshot] | None = None, dtype: str = "float32"
 ) -> Environments:
     seed_ofs = [[episode_seeds(7, "environment", env) for env in range(given.num_envs)]]
     return Environments(given, seed_ofs, dtype, places)
@@ -169,7 +169,7 @@ def test_others_go_on_in_the_middle_of_an_episode(pictures: Callable[..., Enviro
     first = pictures()
     for _ in range(10):
         first.step(np.array([[1]]))
-    assert first.places == [Place(1, (1, 1, 1))]
+    assert first.places == [EnvSnapshot(1, (1, 1, 1))]
     second = environments(config("Pictures-v0", IMAGES), first.places)
     np.testing.assert_array_equal(first.obs, second.obs)
     for _ in range(10):

@@ -8,27 +8,27 @@ from numpy.typing import NDArray
 from scripted import Scripted
 
 from dqn_cli.envs.env_config import EnvironmentFailure
-from dqn_cli.envs.sync_envs import Serial, legal
-from dqn_cli.replay.stream import Step
+from dqn_cli.envs.sync_envs import SyncEnvs, legal
+from dqn_cli.replay.stream import EnvStep
 
 FLOAT = np.dtype(np.float32)
 
 
-def serial(*envs: Scripted) -> Serial:
-    return Serial("Name-v0", [lambda env=env: env for env in envs])
+def serial(*envs: Scripted) -> SyncEnvs:
+    return SyncEnvs("Name-v0", [lambda env=env: env for env in envs])
 
 
-def begun(*envs: Scripted) -> Serial:
+def begun(*envs: Scripted) -> SyncEnvs:
     rows = serial(*envs)
     rows.reset(3, FLOAT)
     return rows
 
 
-def copied(step: Step) -> Step:
-    return Step(*(array.copy() for array in step))
+def copied(step: EnvStep) -> EnvStep:
+    return EnvStep(*(array.copy() for array in step))
 
 
-def equal(one: Step, other: Step) -> None:
+def equal(one: EnvStep, other: EnvStep) -> None:
     for mine, yours in zip(one, other, strict=True):
         np.testing.assert_array_equal(mine, yours)
 

@@ -17,7 +17,7 @@ from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.replay.batches import Look, View, observations, sequences, transitions
 from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources
-from dqn_cli.replay.stream import Indices, Step, Stored, Stream, nth_oldest
+from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage, nth_oldest
 
 ACTIONS, STATE, FRAME = 3, 2, 2
 IN_TENSORS = "cpu:0"  # a device where observations are kept as a tensor, which every machine has
@@ -179,7 +179,7 @@ def step_all(
             for pair in zip(envs, action, strict=True)
         ]
         taken = [[slot.taken for slot in row] for row in before]
-        step = Step(
+        step = EnvStep(
             *(np.array([[each[i] for each in row] for row in taken]) for i in (1, 2, 3, 4)),
             final_obs=np.array([[slot.obs for slot in row] for row in finals]),
             final_mask=np.array([[slot.mask for slot in row] for row in finals]),
@@ -226,7 +226,7 @@ def append(
     ends = np.full(shape, terminated), np.full(shape, truncated), np.full(shape, lost)
     mask = np.ones((*shape, ACTIONS), bool)
     then = -final if terminated or truncated else final
-    stream.append(np.zeros(shape, np.int64), Step(number, *ends, final, mask, then, mask))
+    stream.append(np.zeros(shape, np.int64), EnvStep(number, *ends, final, mask, then, mask))
 
 
 def every_transition(stream: Stream) -> tuple[Array, Array]:
@@ -407,7 +407,7 @@ def sampled(
 
 def arrays_of(stream: Stream) -> list[Array]:
     """The stream's own arrays, in the order of what is `stored`."""
-    return [getattr(stream, {"size": "count"}.get(name, name)) for name in Stored._fields]
+    return [getattr(stream, {"size": "count"}.get(name, name)) for name in StreamStorage._fields]
 
 
 def same(one: Batch | Sequences, other: Batch | Sequences) -> bool:

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
-from dqn_cli.replay.stream import Indices, Step, Stream
+from dqn_cli.replay.stream import EnvStep, Indices, Stream
 
 ONE = np.ones((1, 1))
 
@@ -222,7 +222,7 @@ def test_stacks_have_the_dtype_and_the_shape_that_was_emitted(dtype: str, device
     stream, false = Stream(3, obs, mask, False, 0, 1, 3, device), np.zeros((2, 1), bool)
     after = np.concatenate([obs[:, :, 1:], 7 * np.ones_like(obs[:, :, :1])], axis=2)
     number, zero = np.zeros((2, 1)), np.zeros((2, 1), np.int64)
-    stream.append(zero, Step(number, false, false, false, after, mask, after, mask))
+    stream.append(zero, EnvStep(number, false, false, false, after, mask, after, mask))
     ring = np.arange(2)[:, None]
     batch = transitions_of(stream, located(stream, ring, zero), number, np.ones(2))
     for found, expected in ((batch.obs, obs), (batch.next_obs, after)):
@@ -297,7 +297,7 @@ def test_batches_have_observations_as_stored_and_numbers_in_their_precision(
     obs, mask = np.full((1, 1, 2, 2), 255, stored), np.ones((1, 1, 10_000), bool)
     stream = Stream(3, obs, mask, False, 0, 1)
     false = np.zeros((1, 1), bool)
-    stream.append(np.array([[9999]]), Step(ONE / 3, false, false, false, obs, mask, obs, mask))
+    stream.append(np.array([[9999]]), EnvStep(ONE / 3, false, false, false, obs, mask, obs, mask))
     zero = np.zeros((1, 1), np.int64)
     batch = transitions_of(stream, located(stream, zero, zero), ONE, np.array([0.9]))
     assert batch.obs.numpy().dtype == batch.next_obs.numpy().dtype == stored
@@ -466,7 +466,7 @@ def test_sequences_have_the_dtypes_of_batches(stored: str) -> None:
     stream = Stream(4, obs, mask, False, 2, 2)
     false = np.zeros((1, 1), bool)
     for _ in range(3):
-        step = Step(ONE / 3, false, false, false, obs, mask, obs, mask)
+        step = EnvStep(ONE / 3, false, false, false, obs, mask, obs, mask)
         stream.append(np.ones((1, 1)), step, np.ones((1, 1, 2)))
     batch = sequences_of(stream, starting_at(0), ONE, np.array([0.9]), 1, 1)
     assert batch.obs.numpy().dtype == stored

@@ -42,7 +42,7 @@ from dqn_cli.replay.batches import Look, View, transitions
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import MemoryDevice, Replay, Sampler, Uniform, UniformSampler
-from dqn_cli.replay.stream import Indices, Stored, Stream
+from dqn_cli.replay.stream import Indices, Stream, StreamStorage
 
 SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring
@@ -79,7 +79,9 @@ class Asked:
     weight: list[Values] = field(default_factory=list)
     gamma: list[Values] = field(default_factory=list)
 
-    def __call__(self, stored: Stored, indices: Indices, weight: Values, gamma: Values) -> Batch:
+    def __call__(
+        self, stored: StreamStorage, indices: Indices, weight: Values, gamma: Values
+    ) -> Batch:
         self.indices.append(indices)
         self.weight.append(weight)
         self.gamma.append(gamma)

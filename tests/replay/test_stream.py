@@ -25,7 +25,7 @@ from recorded_envs import (
 )
 
 from dqn_cli.arrays import tensor
-from dqn_cli.replay.stream import Indices, Step, Stored, Stream
+from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage
 
 
 def check_ring(env: RecordedEnv, stream: Stream) -> None:
@@ -199,7 +199,7 @@ def test_after_an_end_the_state_belongs_to_the_new_episode() -> None:
     obs, mask = np.zeros((1, 1, 1)), np.ones((1, 1, 2), bool)
     stream = Stream(5, obs, mask, False, 1, 1)
     zero, true = np.zeros((1, 1)), np.ones((1, 1), bool)
-    step = Step(zero, true, ~true, ~true, obs + 1, mask, obs + 2, mask)
+    step = EnvStep(zero, true, ~true, ~true, obs + 1, mask, obs + 2, mask)
     stream.append(zero.astype(int), step, np.full((1, 1, 1), 7.0))
     assert stream.obs[0, :3].tolist() == [[0], [1], [2]]
     assert stream.state[0, [0, 2]].tolist() == [[0], [7]]
@@ -245,7 +245,9 @@ def test_observations_keep_their_dtype_and_rewards_follow_it(stored: str, number
     obs, mask = np.full((1, 1, 2, 2), 255, stored), np.ones((1, 1, 10_000), bool)
     stream = Stream(3, obs, mask, False, 0, 1)
     number, false = np.ones((1, 1)), np.zeros((1, 1), bool)
-    stream.append(np.array([[9999]]), Step(number / 3, false, false, false, obs, mask, obs, mask))
+    stream.append(
+        np.array([[9999]]), EnvStep(number / 3, false, false, false, obs, mask, obs, mask)
+    )
     assert stream.obs.dtype == stored
     assert stream.obs[0, :2].tolist() == [obs[0, 0].tolist()] * 2
     assert stream.reward.dtype == numbers
@@ -290,7 +292,7 @@ def test_a_transition_of_atari_takes_a_frame_and_a_few_bytes(
     assert stream.nbytes <= 7100 * (members * capacity + 7 * members * envs)
 
 
-def check_stored(stream: Stream, tensors: Stored) -> None:
+def check_stored(stream: Stream, tensors: StreamStorage) -> None:
     """The stream's own arrays are what is stored, and what `tensors` of earlier are on."""
     assert all(each is own for each, own in zip(stream.stored, arrays_of(stream), strict=True))
     for earlier, own in zip(tensors, map(tensor, arrays_of(stream)), strict=True):
@@ -366,7 +368,9 @@ def test_actions_are_stored_for_each_ring() -> None:
     stream = Stream(4, np.zeros((2, 2, 1)), mask, False, 0, 1)
     zero, false = np.zeros((2, 2)), np.zeros((2, 2), bool)
     obs = np.zeros((2, 2, 1))
-    stream.append(np.array([[0, 1], [2, 1]]), Step(zero, false, false, false, obs, mask, obs, mask))
+    stream.append(
+        np.array([[0, 1], [2, 1]]), EnvStep(zero, false, false, false, obs, mask, obs, mask)
+    )
     assert stream.action[:, 0].tolist() == [0, 1, 2, 1]
 
 

@@ -14,12 +14,12 @@ from dqn_cli.arrays import tensor
 from dqn_cli.runs.checkpoints import (
     CheckpointFolder,
     expected_bytes,
-    places_in,
     policy_data,
     restore,
     run_data,
+    snapshots_in,
 )
-from dqn_cli.runs.metrics_tracker import Tracker
+from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint
 from dqn_cli.training.build_run import build_run
@@ -59,7 +59,7 @@ class Training(NamedTuple):
 
     settings: Sequence[Settings]
     run: Run
-    trackers: list[Tracker]
+    trackers: list[MetricsTracker]
 
 
 def settings_for(settings_of: Compose, *words: str) -> Settings:
@@ -74,18 +74,18 @@ def started(*settings: Settings) -> Training:
     return Training(settings, run, trackers_of(settings, run))
 
 
-def trackers_of(settings: Sequence[Settings], run: Run) -> list[Tracker]:
+def trackers_of(settings: Sequence[Settings], run: Run) -> list[MetricsTracker]:
     watch, sums = Stopwatch(), run.learner.metrics
-    return [Tracker(each.env.num_envs, watch, sums[m], m) for m, each in enumerate(settings)]
+    return [MetricsTracker(each.env.num_envs, watch, sums[m], m) for m, each in enumerate(settings)]
 
 
 def go_on(training: Training, until: int | None = None) -> None:
     """Trains to a step, or to the end."""
-    for tick in train(training.settings, training.run):
-        rewards = tick.step.reward.tolist()
+    for report in train(training.settings, training.run):
+        rewards = report.step.reward.tolist()
         for member, tracker in enumerate(training.trackers):
-            tracker.see(rewards[member], tick.ended[member], tick.updates)
-        if until is not None and tick.now[0].steps >= until:
+            tracker.see(rewards[member], report.ended[member], report.updates)
+        if until is not None and report.now[0].steps >= until:
             return
     training.run.envs.close()
 
@@ -105,7 +105,7 @@ def data_of(training: Training, member: int = 0, compiled: bool = False) -> dict
 
 def resumed(settings: Sequence[Settings], kept: Sequence[dict[str, Any]]) -> Training:
     """A run whose members go on from where these checkpoints left them."""
-    places = [place for data in kept for place in places_in(data)]
+    places = [place for data in kept for place in snapshots_in(data)]
     run = build_run(settings, places)[1]
     training = Training(settings, run, trackers_of(settings, run))
     for member, data in enumerate(kept):
@@ -198,7 +198,7 @@ def test_without_replay_learning_waits_until_as_much_is_there_as_at_first(
     settings = settings_of(*SMALL, "learning_starts=60", "steps=400", "checkpoint.replay=false")
     half = advanced(settings, 100)
     run = resumed([settings], [through_a_file(tmp_path, data_of(half))]).run
-    began = [tick.now[0].steps for tick in train([settings], run) if tick.updates]
+    began = [report.now[0].steps for report in train([settings], run) if report.updates]
     run.envs.close()
     assert 160 < began[0] <= 160 + settings.train_every
 
@@ -249,7 +249,7 @@ def test_a_restored_learner_learns_in_the_memory_that_its_update_was_made_for(
     run.envs.close()
     fixed = (*run.learner.state, *kept_in_place(run))
     places = [tensor(each).data_ptr() for each in fixed]
-    restore(data_of(half), run, 0, Tracker(1, Stopwatch(), run.learner.metrics[0]))
+    restore(data_of(half), run, 0, MetricsTracker(1, Stopwatch(), run.learner.metrics[0]))
     again = (*run.learner.state, *kept_in_place(run))
     assert [tensor(each).data_ptr() for each in again] == places
     assert all(map(torch.equal, run.learner.state, half.run.learner.state))

@@ -7,12 +7,12 @@ import pytest
 
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.runs.manifest import (
-    PLAN,
-    has_saved,
-    is_known,
-    is_waiting,
-    load_stand,
-    save_plans,
+    MANIFEST,
+    can_resume,
+    has_checkpoint,
+    has_not_begun,
+    load_state,
+    write_manifests,
 )
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import train_alone
@@ -28,16 +28,16 @@ def jobs(settings_of: Compose, tmp_path: Path) -> list[Job]:
     """Two that Hydra has made folders for."""
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
-        (folder / PLAN).parent.mkdir(parents=True)
+        (folder / MANIFEST).parent.mkdir(parents=True)
     return [
         Job(settings_of(*SMALL, f"seed={seed}"), folder, []) for seed, folder in enumerate(folders)
     ]
 
 
 def test_a_plan_has_the_settings_and_the_group(jobs: list[Job]) -> None:
-    save_plans(jobs)
+    write_manifests(jobs)
     for job in jobs:
-        data = load_stand(job.folder)
+        data = load_state(job.folder)
         assert stored_settings(data["settings"]) == job.settings
         assert data["together"] == ["first", "second"]
         assert data["clock"] == (0, 0, 0)
@@ -48,37 +48,37 @@ def test_a_sweep_that_goes_on_is_told_how_many_threads_a_run_takes(
     jobs: list[Job], settings_of: Compose, word: str, threads: int
 ) -> None:
     images = settings_of("network=nature", "env=MinAtar/Breakout-v1", word)
-    save_plans([jobs[0]._replace(settings=images)])
-    assert load_stand(jobs[0].folder)["threads"] == threads
+    write_manifests([jobs[0]._replace(settings=images)])
+    assert load_state(jobs[0].folder)["threads"] == threads
 
 
 def test_a_run_waits_until_it_begins_and_is_known_from_its_plan_on(jobs: list[Job]) -> None:
     run = jobs[0].folder
-    assert not is_known(run)
-    assert not is_waiting(run)
-    save_plans(jobs[:1])
-    assert is_known(run)
-    assert is_waiting(run)
+    assert not can_resume(run)
+    assert not has_not_begun(run)
+    write_manifests(jobs[:1])
+    assert can_resume(run)
+    assert has_not_begun(run)
     train_alone(jobs[0])
-    assert is_known(run)
-    assert not is_waiting(run)
+    assert can_resume(run)
+    assert not has_not_begun(run)
 
 
 def test_a_checkpoint_says_more_than_a_plan(jobs: list[Job]) -> None:
     run = jobs[0].folder
     train_alone(jobs[0])
-    assert (run / PLAN).is_file()
-    assert has_saved(run)
-    assert load_stand(run)["clock"][0] == 60
+    assert (run / MANIFEST).is_file()
+    assert has_checkpoint(run)
+    assert load_state(run)["clock"][0] == 60
 
 
 def test_what_goes_on_has_no_plan_and_neither_has_a_folder_without_notes(
     jobs: list[Job], tmp_path: Path
 ) -> None:
-    save_plans([jobs[0]._replace(resumes=True), jobs[1]._replace(folder=tmp_path)])
-    assert not list(tmp_path.rglob(PLAN.name))
+    write_manifests([jobs[0]._replace(resumes=True), jobs[1]._replace(folder=tmp_path)])
+    assert not list(tmp_path.rglob(MANIFEST.name))
 
 
 def test_a_folder_that_says_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoints/last yet"):
-        load_stand(tmp_path)
+        load_state(tmp_path)

@@ -9,40 +9,40 @@ import torch
 from test_stopwatch import Time
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.replay.stream import Step
+from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs import stopwatch
-from dqn_cli.runs.metrics_tracker import RECENT, Tracker
+from dqn_cli.runs.metrics_tracker import RECENT, MetricsTracker
 from dqn_cli.runs.stopwatch import Stopwatch
-from dqn_cli.training.loop import Tick
+from dqn_cli.training.loop import StepReport
 from dqn_cli.training.population import Metrics
 
 NOW = Clock(40, 3, 2)
 
 
-def tick(
+def report(
     rewards: list[float],
     terminated: list[int] = [],  # noqa: B006
     truncated: list[int] = [],  # noqa: B006
     updates: int = 0,
-) -> Tick:
+) -> StepReport:
     envs = range(len(rewards))
     ends = [np.array([[env in which for env in envs]]) for which in (terminated, truncated)]
     obs, mask = np.zeros((1, len(rewards), 1)), np.ones((1, len(rewards), 2), bool)
-    step = Step(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
+    step = EnvStep(np.array([rewards]), *ends, np.zeros_like(ends[0]), obs, mask, obs, mask)
     ended = step.ended.tolist()
-    return Tick([Clock()], [Clock()], step, ended, np.array([[0.5]]), updates, [False])
+    return StepReport([Clock()], [Clock()], step, ended, np.array([[0.5]]), updates, [False])
 
 
-def see(tracker: Tracker, tick: Tick, member: int = 0) -> None:
-    tracker.see(tick.step.reward[member].tolist(), tick.ended[member], tick.updates)
+def see(tracker: MetricsTracker, report: StepReport, member: int = 0) -> None:
+    tracker.see(report.step.reward[member].tolist(), report.ended[member], report.updates)
 
 
-def learn(tracker: Tracker, *updates: torch.Tensor) -> None:
+def learn(tracker: MetricsTracker, *updates: torch.Tensor) -> None:
     """A learner adds up what its updates see, and then a step is seen that these followed."""
     for metrics in updates:
         tracker.sums += metrics
     envs = len(tracker.state()["return"])
-    see(tracker, tick([0] * envs, updates=len(updates)))
+    see(tracker, report([0] * envs, updates=len(updates)))
 
 
 def metrics(
@@ -57,17 +57,17 @@ def no_sums() -> torch.Tensor:
     return torch.zeros(len(Metrics._fields), dtype=torch.float64)
 
 
-def row(tracker: Tracker) -> dict[str, float]:
+def row(tracker: MetricsTracker) -> dict[str, float]:
     return tracker.row(at(NOW), 1e-3)
 
 
-def at(now: Clock, *epsilon: float) -> Tick:
+def at(now: Clock, *epsilon: float) -> StepReport:
     """A step that one environment took without reward."""
-    return tick([0])._replace(now=[now], epsilon=np.array([epsilon or [0.25]]))
+    return report([0])._replace(now=[now], epsilon=np.array([epsilon or [0.25]]))
 
 
-def tracker_of(envs: int) -> Tracker:
-    return Tracker(envs, Stopwatch(), no_sums())
+def tracker_of(envs: int) -> MetricsTracker:
+    return MetricsTracker(envs, Stopwatch(), no_sums())
 
 
 def test_what_has_not_happened_yet_is_left_out() -> None:
@@ -83,11 +83,11 @@ def test_what_has_not_happened_yet_is_left_out() -> None:
 
 def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
     tracker = tracker_of(2)
-    see(tracker, tick([1, 10]))
-    see(tracker, tick([2, 20], terminated=[0]))
+    see(tracker, report([1, 10]))
+    see(tracker, report([2, 20], terminated=[0]))
     assert row(tracker)["rollout/ep_rew_mean"] == 3
     assert row(tracker)["rollout/ep_len_mean"] == 2
-    see(tracker, tick([4, 30], truncated=[0, 1]))
+    see(tracker, report([4, 30], truncated=[0, 1]))
     found = row(tracker)
     assert found["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
     assert found["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
@@ -96,7 +96,7 @@ def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
 def test_means_roll_over_the_latest_hundred_episodes() -> None:
     tracker = tracker_of(1)
     for number in range(RECENT + 50):
-        see(tracker, tick([number], terminated=[0]))
+        see(tracker, report([number], terminated=[0]))
     assert RECENT == 100
     assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
 
@@ -136,7 +136,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
     watch = Stopwatch()
-    tracker = Tracker(1, watch, no_sums())
+    tracker = MetricsTracker(1, watch, no_sums())
     time.now += 2
     with watch.booked("compile"):
         time.now += 100
@@ -146,7 +146,7 @@ def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
 
 def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
     watch = Stopwatch()
-    tracker = Tracker(1, watch, no_sums())
+    tracker = MetricsTracker(1, watch, no_sums())
     time.now += 4
     assert tracker.row(at(Clock(100)), 0)["time/fps"] == 25
     time.now += 2
@@ -157,17 +157,17 @@ def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
     assert tracker.row(at(Clock(600)), 0)["time/fps"] == 100
 
 
-def seen() -> Tracker:
+def seen() -> MetricsTracker:
     tracker = tracker_of(2)
-    see(tracker, tick([1, 10], terminated=[0], updates=1))
+    see(tracker, report([1, 10], terminated=[0], updates=1))
     tracker.sums += metrics(1, 2, 3, 4)
-    see(tracker, tick([2, 20]))
+    see(tracker, report([2, 20]))
     tracker.best = {"mean": 5.0, "step": 7}
     return tracker
 
 
-def go_on(tracker: Tracker) -> dict[str, Any]:
-    see(tracker, tick([4, 40], truncated=[0, 1], updates=1))
+def go_on(tracker: MetricsTracker) -> dict[str, Any]:
+    see(tracker, report([4, 40], truncated=[0, 1], updates=1))
     tracker.sums += metrics(3, 3, 3, 3)
     found = row(tracker)
     del found["time/fps"]
@@ -197,13 +197,13 @@ def test_sums_go_on_from_a_state_without_losing_digits() -> None:
 
 def test_seconds_go_on_from_a_state(time: Time) -> None:
     watch = Stopwatch()
-    first = Tracker(1, watch, no_sums())
+    first = MetricsTracker(1, watch, no_sums())
     time.now += 50
     watch.lap("train")
     time.now += 8
     watch.lap("compile")
     later = Stopwatch()
-    second = Tracker(1, later, no_sums())
+    second = MetricsTracker(1, later, no_sums())
     time.now += 3
     later.lap("start")
     second.load(first.state(), Clock(1000))
@@ -214,10 +214,10 @@ def test_seconds_go_on_from_a_state(time: Time) -> None:
     assert first.seconds["train"] == 50
 
 
-def of_two_members() -> Tick:
+def of_two_members() -> StepReport:
     """Each has two environments, of which one ends an episode."""
-    one, other = tick([1, 10], terminated=[1]), tick([2, 20], truncated=[0])
-    step = Step(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
+    one, other = report([1, 10], terminated=[1]), report([2, 20], truncated=[0])
+    step = EnvStep(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
     epsilon = np.array([[0.5, 0.25], [0.125, 0.125]])
     now = [NOW, Clock(40, 3, 9)]
     ended = one.ended + other.ended
@@ -229,7 +229,7 @@ def test_each_member_is_told_of_what_is_its_own() -> None:
     rows = []
     sums = torch.stack([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)]).double()
     for member in (0, 1):
-        tracker = Tracker(2, watch, sums[member], member)
+        tracker = MetricsTracker(2, watch, sums[member], member)
         see(tracker, both, member)
         rows.append(tracker.row(both, 1e-3))
     told = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
@@ -250,7 +250,7 @@ def test_each_member_is_told_of_what_is_its_own() -> None:
 
 def test_members_share_one_stopwatch_and_keep_the_seconds_they_brought(time: Time) -> None:
     watch = Stopwatch()
-    fresh, resumed = Tracker(1, watch, no_sums()), Tracker(1, watch, no_sums(), 1)
+    fresh, resumed = MetricsTracker(1, watch, no_sums()), MetricsTracker(1, watch, no_sums(), 1)
     spent = {"start": 1.0, "train": 20.0, "eval": 3.0, "compile": 0.0}
     resumed.load(resumed.state() | {"seconds": spent}, NOW)
     time.now += 5

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.runs import checkpoints
-from dqn_cli.runs.recorder import Job, Journal
+from dqn_cli.runs.recorder import Job, RunRecorder
 from dqn_cli.runs.session import Session, train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings
@@ -128,23 +128,23 @@ def test_a_support_that_is_wide_enough_is_not_spoken_of(
 
 def test_a_support_is_judged_by_the_mean_of_a_row(settings_of: Compose, tmp_path: Path) -> None:
     session = Session([Job(settings_of(*SMALL, *NARROW), tmp_path, [])])
-    (journal,), said = session.journals, list[str]()
-    journal.say = said.append
+    (recorder,), said = session.recorders, list[str]()
+    recorder.say = said.append
     for mass in (None, 0.0, 0.19, 0.2, 0.21, 0.9):
         row = {} if mass is None else {"train/edge_mass": mass}
-        journal._warn_of_edges(row)
+        recorder._warn_of_edges(row)
         assert len(said) == ((mass or 0) > 0.2)
     session.run.envs.close()
     assert "21% of the returns' distribution" in said[0]
 
 
-def journal_of(settings: Settings, folder: Path) -> tuple[Journal, list[str]]:
-    """A run's journal before its first step, and what it says."""
+def journal_of(settings: Settings, folder: Path) -> tuple[RunRecorder, list[str]]:
+    """A run's recorder before its first step, and what it says."""
     session, said = Session([Job(settings, folder, [])]), list[str]()
     session.run.envs.close()
-    (journal,) = session.journals
-    journal.say = said.append
-    return journal, said
+    (recorder,) = session.recorders
+    recorder.say = said.append
+    return recorder, said
 
 
 def never() -> bool:
@@ -152,27 +152,27 @@ def never() -> bool:
 
 
 def test_a_step_is_evaluated_once(settings_of: Compose, tmp_path: Path) -> None:
-    journal, _ = journal_of(settings_of(*SMALL), tmp_path)
-    row = journal.evaluate(never)
+    recorder, _ = journal_of(settings_of(*SMALL), tmp_path)
+    row = recorder.evaluate(never)
     assert set(row) == {
         "eval/mean_reward", "eval/mean_ep_length", "eval/mean_ci95_low", "eval/mean_ci95_high",
     }  # fmt: skip
     assert row["eval/mean_reward"] == row["eval/mean_ep_length"] > 0
-    assert journal.tracker.best == journal.tracker.final
+    assert recorder.tracker.best == recorder.tracker.final
     assert load_checkpoint(tmp_path / "checkpoints" / "best")["clock"] == (0, 0, 0)
-    assert journal.evaluate(never) == {}
-    journal._run.clocks = [Clock(steps=1)]
-    assert journal.evaluate(never) == row
-    assert journal.tracker.final is not None
-    assert journal.tracker.final["step"] == 1
+    assert recorder.evaluate(never) == {}
+    recorder._run.clocks = [Clock(steps=1)]
+    assert recorder.evaluate(never) == row
+    assert recorder.tracker.final is not None
+    assert recorder.tracker.final["step"] == 1
 
 
 def test_an_evaluation_that_is_stopped_leaves_nothing(settings_of: Compose, tmp_path: Path) -> None:
-    journal, _ = journal_of(settings_of(*SMALL), tmp_path)
-    assert journal.evaluate(lambda: True) == {}
-    assert journal.tracker.best is journal.tracker.final is None
+    recorder, _ = journal_of(settings_of(*SMALL), tmp_path)
+    assert recorder.evaluate(lambda: True) == {}
+    assert recorder.tracker.best is recorder.tracker.final is None
     assert not (tmp_path / "checkpoints" / "best").exists()
-    assert journal.evaluate(never)  # it is still to be done
+    assert recorder.evaluate(never)  # it is still to be done
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_an_evaluation_that_is_stopped_leaves_nothing(settings_of: Compose, tmp_
 def test_a_member_is_finished_by_its_own_clock(
     settings_of: Compose, tmp_path: Path, clock: Clock, over: bool
 ) -> None:
-    journal, _ = journal_of(settings_of(*SMALL, "episodes=9"), tmp_path)
-    journal._run.clocks = [clock]
-    assert journal.is_finished is over
+    recorder, _ = journal_of(settings_of(*SMALL, "episodes=9"), tmp_path)
+    recorder._run.clocks = [clock]
+    assert recorder.is_finished is over
 
 
 def test_only_what_must_be_saved_fails_on_a_full_disk(
@@ -193,14 +193,14 @@ def test_only_what_must_be_saved_fails_on_a_full_disk(
     def fails(*_: object) -> None:
         raise OSError("no space left on device")
 
-    journal, said = journal_of(settings_of(*SMALL), tmp_path)
+    recorder, said = journal_of(settings_of(*SMALL), tmp_path)
     monkeypatch.setattr(checkpoints, "save_checkpoint", fails)
-    journal.save(compiled=False)
+    recorder.save(compiled=False)
     assert said == [
         "warning: no checkpoint this time, the earlier one stays: no space left on device"
     ]
     with pytest.raises(OSError, match="no space left"):
-        journal.save(compiled=False, must=True)
+        recorder.save(compiled=False, must=True)
 
 
 def test_a_checkpoint_names_those_it_was_made_among(settings_of: Compose, tmp_path: Path) -> None:
@@ -209,18 +209,18 @@ def test_a_checkpoint_names_those_it_was_made_among(settings_of: Compose, tmp_pa
         folder.mkdir()
     session = Session([Job(settings_of(*SMALL), folder, []) for folder in folders], "jobs")
     session.run.envs.close()
-    for journal, folder in zip(session.journals, folders, strict=True):
-        journal.save(compiled=True)
+    for recorder, folder in zip(session.recorders, folders, strict=True):
+        recorder.save(compiled=True)
         data = load_checkpoint(folder / "checkpoints" / "last")
         assert (data["together"], data["compiled"]) == (["one", "other"], True)
 
 
 def test_the_end_is_written_down(settings_of: Compose, tmp_path: Path) -> None:
-    journal, _ = journal_of(settings_of(*SMALL, "seed=7"), tmp_path)
-    assert journal.result is None
-    journal.close("failed", "it broke", compiled=False)
-    assert journal.result == json.loads((tmp_path / "result.json").read_text())
+    recorder, _ = journal_of(settings_of(*SMALL, "seed=7"), tmp_path)
+    assert recorder.result is None
+    recorder.close("failed", "it broke", compiled=False)
+    assert recorder.result == json.loads((tmp_path / "result.json").read_text())
     told = ("status", "error", "seed", "steps", "best", "final", "members", "compile")
-    assert [journal.result[name] for name in told] == [
+    assert [recorder.result[name] for name in told] == [
         "failed", "it broke", 7, 0, None, None, 1, False,
     ]  # fmt: skip

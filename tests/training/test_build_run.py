@@ -193,7 +193,7 @@ def test_rewards_are_clipped_for_learning_alone(settings_of: Compose, clip: str)
     largest = batch_of(settings).reward.max()
     assert largest == 1 if clip == "true" else largest > 1
     _, run = build_run([settings])
-    paid = [tick.step.reward.max() for tick in islice(train([settings], run), 60)]
+    paid = [report.step.reward.max() for report in islice(train([settings], run), 60)]
     run.envs.close()
     assert max(paid) > 1
     assert run.stream.reward.max() == pytest.approx(max(paid))

@@ -39,8 +39,8 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"
 def played(settings: Settings) -> Run:
     """A run before its end, with a rollout at hand."""
     _, run = build_run([settings])
-    for tick in train([settings], run):
-        if tick.now[0].steps >= 40:
+    for report in train([settings], run):
+        if report.now[0].steps >= 40:
             break
     run.sampler.begin(lambda obs: run.learner.values(obs, run.random.noise))
     run.envs.close()

@@ -22,7 +22,7 @@ from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import (
     Run,
-    Tick,
+    StepReport,
     advance,
     current_epsilon,
     finished,
@@ -158,7 +158,7 @@ def test_termination_cuts_the_bootstrap(settings_of: Compose) -> None:
     np.testing.assert_allclose(q[ends], RandomMdp.reward[ends], atol=0.01)
 
 
-def ticks(settings: Settings) -> list[Tick]:
+def reports(settings: Settings) -> list[StepReport]:
     _, run = build_run([settings])
     seen = list(train([settings], run))
     run.envs.close()
@@ -170,9 +170,9 @@ def test_updates_begin_after_learning_starts_and_come_in_rounds(settings_of: Com
         "steps=40", "learning_starts=10", "train_every=4", "updates_per_train=3",
         "replay.batch_size=2", "network.widths=[4]",
     )  # fmt: skip
-    trained = [tick.now[0].steps for tick in ticks(settings) if tick.updates]
+    trained = [report.now[0].steps for report in reports(settings) if report.updates]
     assert trained == [12, 16, 20, 24, 28, 32, 36, 40]
-    assert all(tick.updates in (0, 3) for tick in ticks(settings))
+    assert all(report.updates in (0, 3) for report in reports(settings))
 
 
 def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
@@ -180,7 +180,7 @@ def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
         "steps=30", "learning_starts=0", "train_every=1", "updates_per_train=1",
         "replay.batch_size=20", "replay.n_step=1", "network.widths=[4]",
     )  # fmt: skip
-    assert next(tick.now[0].steps for tick in ticks(settings) if tick.updates) == 20
+    assert next(report.now[0].steps for report in reports(settings) if report.updates) == 20
 
 
 def test_several_environments_cross_several_multiples(settings_of: Compose) -> None:
@@ -188,15 +188,15 @@ def test_several_environments_cross_several_multiples(settings_of: Compose) -> N
         "steps=40", "env.num_envs=5", "learning_starts=10", "train_every=2",
         "updates_per_train=1", "replay.batch_size=2", "replay.n_step=1", "network.widths=[4]",
     )  # fmt: skip
-    seen = ticks(settings)
-    assert [tick.now[0].steps for tick in seen] == [5, 10, 15, 20, 25, 30, 35, 40]
+    seen = reports(settings)
+    assert [report.now[0].steps for report in seen] == [5, 10, 15, 20, 25, 30, 35, 40]
     # In (10, 15] lie 12 and 14, in (15, 20] lie 16, 18 and 20.
-    assert [tick.updates for tick in seen] == [0, 0, 2, 3, 2, 3, 2, 3]
+    assert [report.updates for report in seen] == [0, 0, 2, 3, 2, 3, 2, 3]
 
 
 def test_a_run_ends_at_steps_or_episodes_whichever_is_first(settings_of: Compose) -> None:
-    by_steps = ticks(settings_of("steps=30", "episodes=100"))
-    by_episodes = ticks(settings_of("env=Endless-v0", "steps=1000", "episodes=3"))
+    by_steps = reports(settings_of("steps=30", "episodes=100"))
+    by_episodes = reports(settings_of("env=Endless-v0", "steps=1000", "episodes=3"))
     assert by_steps[-1].now[0].steps == 30
     assert by_episodes[-1].now == [Clock(steps=15, updates=0, episodes=3)]
 
@@ -208,7 +208,7 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
         "steps=40", "learning_starts=10", "exploration.start=0.8", "exploration.end=0.2",
         "exploration.duration=20", "replay.batch_size=2",
     )  # fmt: skip
-    seen = [tick.epsilon.item() for tick in ticks(settings)]
+    seen = [report.epsilon.item() for report in reports(settings)]
     assert seen[:9] == [1.0] * 9  # after the first step, the second, ...
     assert seen[9] == pytest.approx(0.8)
     assert seen[19] == pytest.approx(0.5)
@@ -246,7 +246,7 @@ def test_the_learning_rate_follows_its_schedule_over_the_run(
 
 def test_the_clock_counts_every_environment(settings_of: Compose) -> None:
     settings = settings_of("steps=60", "env=Endless-v0", "env.num_envs=4")
-    assert ticks(settings)[-1].now == [Clock(steps=60, updates=0, episodes=12)]
+    assert reports(settings)[-1].now == [Clock(steps=60, updates=0, episodes=12)]
 
 
 def test_no_update_is_due_between_rounds(settings_of: Compose) -> None:
@@ -268,7 +268,7 @@ def test_a_batch_as_large_as_the_buffer_is_learned_from_though_episodes_are_shor
         "learning_starts=0",
         "network.widths=[4]",
     )
-    seen = ticks(settings_of("env=RandomMdp-v0", "steps=200", *words))
+    seen = reports(settings_of("env=RandomMdp-v0", "steps=200", *words))
     assert seen[-1].updates == 1
 
 
@@ -371,11 +371,11 @@ def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observa
     settings = settings_of(*words, *RECURRENT)
     _, run = build_run([settings])
     assert not run.state.any()
-    ticks = train([settings], run)
-    next(ticks)
+    reports = train([settings], run)
+    next(reports)
     before = run.state.astype(np.float32)
-    for tick in ticks:
-        ended = tick.step.ended
+    for report in reports:
+        ended = report.step.ended
         newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots][None]
         assert not newest[ended].any()
         np.testing.assert_array_equal(newest[~ended], before[~ended])
@@ -383,7 +383,7 @@ def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observa
         before = run.state.astype(np.float32)
         assert before.any(-1).all()
     run.envs.close()
-    assert tick.now[0].episodes > 5
+    assert report.now[0].episodes > 5
 
 
 def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
@@ -411,8 +411,8 @@ def test_sequences_are_learned_from_once_their_window_is_there(settings_of: Comp
     # A window of 1 + 2 + 3 - 1 = 5 slots follows each of 3 sequences: slots 0 to 2 are followed by
     # 5 when slot 7 is there, after 7 steps; the slot for the end after 5 steps is not counted.
     words = ("env=Endless-v0", "network=gru", "steps=20", *RECURRENT, "replay.batch_size=3")
-    seen = ticks(settings_of(*words))
-    assert next(tick.now[0].steps for tick in seen if tick.updates) == 7
+    seen = reports(settings_of(*words))
+    assert next(report.now[0].steps for report in seen if report.updates) == 7
 
 
 def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
@@ -422,7 +422,7 @@ def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
     words = ("env=RandomMdp-v0", "network=gru", "steps=60", *RECURRENT, "replay.batch_size=1")
     settings = settings_of(*words, "network.burn_in=1", "network.length=1")
     _, run = build_run([settings])
-    assert any(tick.updates for tick in train([settings], run))
+    assert any(report.updates for report in train([settings], run))
     run.envs.close()
     assert torch.isfinite(run.learner.state.parameters).all()
     assert torch.isfinite(run.learner.metrics).all()
@@ -489,8 +489,8 @@ def test_rollouts_are_learned_from_when_they_are_full(settings_of: Compose) -> N
         "agent=pqn", "env.num_envs=4", "train_every=32", "updates_per_train=4",
         "replay.batch_size=8", "steps=128", "network.widths=[8]",
     )  # fmt: skip
-    seen = ticks(settings)
-    trained = [(tick.now[0].steps, tick.updates) for tick in seen if tick.updates]
+    seen = reports(settings)
+    trained = [(report.now[0].steps, report.updates) for report in seen if report.updates]
     assert trained == [(32, 4), (64, 4), (96, 4), (128, 4)]
 
 
@@ -516,10 +516,10 @@ def test_the_next_action_is_chosen_before_learning_which_environments_need_not_w
     noted("step", run.envs, "step")
     noted("act", run.learner, "act")
     noted("learn", run.learner, "update")
-    for tick in train([settings], run):
-        if tick.now[0].steps == 14:
+    for report in train([settings], run):
+        if report.now[0].steps == 14:
             order.clear()
-        if tick.now[0].steps == 18:
+        if report.now[0].steps == 18:
             break
     run.envs.close()
     assert order == ["step", "act", "step", "act", "learn"] * 2
@@ -541,9 +541,9 @@ def test_acting_draws_noise_where_layers_are_noisy_alone(
     settings = settings_of(*words, *small, "steps=20", "learning_starts=15", "train_every=100")
     _, run = build_run([settings])
     before = run.random.noise.state(0)
-    for tick in train([settings], run):
+    for report in train([settings], run):
         # Random actions ask no network; the one after this step is chosen already.
-        assert (run.random.noise.state(0) != before) is (moves and tick.now[0].steps >= 15)
+        assert (run.random.noise.state(0) != before) is (moves and report.now[0].steps >= 15)
     run.envs.close()
 
 
@@ -552,7 +552,7 @@ def test_epsilon_is_told_of_each_environment(settings_of: Compose) -> None:
         "exploration=ladder", "exploration.start=0.5", "exploration.spread=1", "env.num_envs=3",
         "steps=30", "learning_starts=15", "network.widths=[4]", "replay.batch_size=4",
     )  # fmt: skip
-    seen = [tick.epsilon.tolist() for tick in ticks(settings)]
+    seen = [report.epsilon.tolist() for report in reports(settings)]
     assert seen[:4] == [[[1.0]]] * 4
     assert len(seen[4:]) == 6
     for (epsilon,) in seen[4:]:
@@ -599,7 +599,7 @@ def test_the_clock_counts_updates_one_by_one(settings_of: Compose) -> None:
         "steps=40", "learning_starts=10", "train_every=5", "updates_per_train=3",
         "replay.batch_size=2", "network.widths=[4]",
     )  # fmt: skip
-    for before, after in pairwise(ticks(settings)):
+    for before, after in pairwise(reports(settings)):
         assert after.before == before.now
         assert after.now[0].updates == before.now[0].updates + after.updates
 
@@ -627,7 +627,7 @@ def test_a_run_goes_on_until_its_last_member_has_finished(settings_of: Compose) 
     seen = list(train(settings, run))
     run.envs.close()
     expected = [[steps >= end for end in (15, 25, 40)] for steps in range(1, 41)]
-    assert [tick.finished for tick in seen] == expected
+    assert [report.finished for report in seen] == expected
     assert seen[-1].now == [Clock(steps=40, updates=0, episodes=8)] * 3
     assert not list(train(settings, run))
 
@@ -665,7 +665,7 @@ def test_the_first_update_does_not_depend_on_where_episodes_end(
         f"env={env}", "steps=40", "learning_starts=0", "replay.batch_size=20", "replay.n_step=3",
         "network.widths=[4]", "train_every=1", "updates_per_train=1",
     )  # fmt: skip
-    assert next(tick.now[0].steps for tick in ticks(settings) if tick.updates) == 22
+    assert next(report.now[0].steps for report in reports(settings) if report.updates) == 22
 
 
 def test_members_count_their_own_episodes_and_take_steps_together() -> None:
@@ -724,13 +724,13 @@ def test_a_run_takes_no_more_memory_from_step_to_step(
     )  # fmt: skip
     settings = [settings_of(*structure, *words)]
     run = build_run(settings)[1]
-    ticks = train(settings, run)
+    reports = train(settings, run)
     taken = []
     tracemalloc.start()
     try:
         for steps in (300, 700):
             for _ in range(steps):
-                next(ticks)
+                next(reports)
             gc.collect()
             taken.append(tracemalloc.get_traced_memory()[0])
     finally:

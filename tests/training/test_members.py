@@ -21,7 +21,7 @@ from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Dqn, Munchausen
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.samplers import MemoryDevice
-from dqn_cli.training.members import merged, per_member
+from dqn_cli.training.members import merge_parts, per_member
 
 
 class Pair(NamedTuple):
@@ -154,15 +154,15 @@ def test_each_member_has_its_own_numbers_in_every_part() -> None:
 
 def test_parts_that_agree_are_merged_into_one_of_them() -> None:
     parts = [Boltzmann(0.5), Boltzmann(0.5)]
-    assert merged(parts) is parts[0]
-    assert merged(parts[:1]) is parts[0]
-    assert merged([Noisy()] * 3) == Noisy()
+    assert merge_parts(parts) is parts[0]
+    assert merge_parts(parts[:1]) is parts[0]
+    assert merge_parts([Noisy()] * 3) == Noisy()
 
 
 def test_numbers_that_differ_become_a_column_and_the_others_stay() -> None:
     first = Prioritised(100, 32, 3, MemoryDevice.cpu, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
     second = Prioritised(100, 32, 3, MemoryDevice.cpu, 0.5, 0.4, 0.9, Priority.loss, 1e-6)
-    found = merged([first, second, first])
+    found = merge_parts([first, second, first])
     assert (found.alpha.tolist(), found.beta_end.tolist()) == (  # type: ignore[attr-defined]
         [[0.6], [0.5], [0.6]],
         [[1.0], [0.9], [1.0]],
@@ -185,12 +185,12 @@ def test_schedules_that_differ_in_anything_are_merged_into_one_that_prefers_the_
     parts: list[Exploration],
 ) -> None:
     q = np.array([[[1.0, -np.inf, 2.0]], [[1.0, 3.0, 2.0]]])
-    assert merged(parts).preferred(q, np.zeros((2, 1))).tolist() == [[2], [1]]
+    assert merge_parts(parts).preferred(q, np.zeros((2, 1))).tolist() == [[2], [1]]
 
 
 def test_temperatures_that_differ_are_each_members_own() -> None:
     # exp(1 / 0.5) / (1 + exp(1 / 0.5)) = 0.881 and exp(1 / 2) / (1 + exp(1 / 2)) = 0.622
     q = np.array([[[0.0, 1.0]] * 4] * 2)
     uniform = np.array([[0.11, 0.13, 0.37, 0.39]] * 2)
-    preferred = merged([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, uniform)
+    preferred = merge_parts([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, uniform)
     assert preferred.tolist() == [[0, 1, 1, 1], [0, 0, 0, 1]]
