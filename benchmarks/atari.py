@@ -1,9 +1,9 @@
-"""Speed on Atari: acting, learning and both, and both beside Stable-Baselines3 and CleanRL.
+"""Measure the speed on Atari and compare it with Stable-Baselines3 and CleanRL.
 
 python benchmarks/atari.py [--rounds 5] [--threads 1 2] [--cleanrl CHECKOUT]
 
-All play Pong with Nature's network, a batch of 32 and an update every 4 steps. What is counted is
-agent's steps, each of four frames.
+Every system plays Pong with Nature's network, a batch of 32 and an update every 4 steps. Steps are
+those of the agent, of four frames each. Acting and learning alone are measured for dqn-train.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from peers.settings import ATARI, dqn_train_words
-from speed import OURS, Report, faster, python_of, report_of, spread
+from speed import OURS, Report, find_python, format_speedup, format_spread, run_script
 
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.config import registry
@@ -32,7 +32,7 @@ from dqn_cli.training.loop import act, learn, remember
 FIRST, LAST = 600, 1600  # steps between which the clock runs
 COSTS = ("cpu_seconds", "megabytes")
 BFLOAT16 = "network.bfloat16=true"
-# A script of peers, and the words it gets.
+# The script in peers/ and its further arguments.
 SYSTEMS = {
     "dqn-train": (f"{OURS}_atari", ()),
     "dqn-train, bfloat16": (f"{OURS}_atari", (BFLOAT16,)),
@@ -48,10 +48,10 @@ def main() -> None:
     parser.add_argument("--cleanrl", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("outputs/peers"))
     arguments = parser.parse_args()
-    print(parts())
+    print(table_of_parts())
     systems = [name for name in SYSTEMS if name != "cleanrl" or arguments.cleanrl]
     pythons = {
-        name: python_of(OURS if "dqn" in name else name, arguments.folder) for name in systems
+        name: find_python(OURS if "dqn" in name else name, arguments.folder) for name in systems
     }
     checkout = arguments.cleanrl.absolute() if arguments.cleanrl else ""
     for threads in arguments.threads:
@@ -60,15 +60,15 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for name in systems:
                 script, words = SYSTEMS[name]
-                own = (f"threads={threads}", *words) if "dqn" in name else ()
-                line = ["Atari", str(FIRST), str(LAST), *own]
-                if report := report_of(script, pythons[name], line, environment):
+                overrides = (f"threads={threads}", *words) if "dqn" in name else ()
+                arguments_of_script = ["Atari", str(FIRST), str(LAST), *overrides]
+                if report := run_script(script, pythons[name], arguments_of_script, environment):
                     reports[name].append(report)
         print(table(threads, reports), flush=True)
 
 
 def table(threads: int, reports: dict[str, list[Report]]) -> str:
-    """Medians over rounds, with the lowest and highest."""
+    """Return a table of medians over rounds, with the lowest and highest."""
     lines = [
         f"### Nature DQN on Pong, acting and learning, {threads} threads\n",
         "| system | steps/s | dqn-train is faster by | in bfloat16 | CPU s per 100,000 steps"
@@ -79,16 +79,16 @@ def table(threads: int, reports: dict[str, list[Report]]) -> str:
         if mine:
             cells = [
                 name,
-                spread([report["steps_per_second"] for report in mine], ",.0f"),
-                *(faster(reports[own], mine) for own in list(SYSTEMS)[:2]),
+                format_spread([report["steps_per_second"] for report in mine], ",.0f"),
+                *(format_speedup(reports[system], mine) for system in list(SYSTEMS)[:2]),
                 *(f"{median(report[key] for report in mine):.0f}" for key in COSTS),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
-def parts() -> str:
-    """Acting and learning alone, for one game and for eight, on each device there is."""
+def table_of_parts() -> str:
+    """Return a table of acting and learning alone, for one game and eight, on each device."""
     lines = [
         "### Parts, one thread\n",
         "| device | games | vectorization | random steps/s | acting steps/s | updates/s |",
@@ -97,18 +97,18 @@ def parts() -> str:
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         for games in (1, 8):
             for kind in ("native", "sync"):
-                figures = parts_of(device, games, kind)
-                cells = [device, str(games), kind, *(f"{figure:,.0f}" for figure in figures)]
+                rates = measure_parts(device, games, kind)
+                cells = [device, str(games), kind, *(f"{rate:,.0f}" for rate in rates)]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
-def parts_of(device: str, games: int, kind: str) -> tuple[float, float, float]:
-    """Random steps, acting steps and updates in a second."""
+def measure_parts(device: str, games: int, vectorization: str) -> tuple[float, float, float]:
+    """Return random steps, acting steps and updates per second."""
     torch.set_num_threads(1)
     registry.register_schemas()
     register_source()
-    words = [f"env.num_envs={games}", f"env.vectorization={kind}", f"device={device}"]
+    words = [f"env.num_envs={games}", f"env.vectorization={vectorization}", f"device={device}"]
     with initialize_config_dir(str(config_folder()), version_base=None):
         config = compose(
             "config",
@@ -122,26 +122,28 @@ def parts_of(device: str, games: int, kind: str) -> tuple[float, float, float]:
         run.action = action
         remember(run, run.envs.step(action))
 
-    def anything() -> None:
+    def step_at_random() -> None:
         step(random.integers(0, run.envs.spaces.actions, (1, games)))
 
-    # Greedy: acting is a network's answer and a step.
+    # Epsilon is 0, so acting is a forward pass and a step.
     run.clocks = [run.clocks[0]._replace(steps=settings.learning_starts)]
-    at_random = rate(anything, 800 // games) * games
-    acting = rate(lambda: step(act(settings, run, np.zeros((1, 1)))), 400 // games) * games
-    return at_random, acting, rate(lambda: learn([settings], run, 1), 30)
+    random_steps = calls_per_second(step_at_random, 800 // games) * games
+    acting_steps = (
+        calls_per_second(lambda: step(act(settings, run, np.zeros((1, 1)))), 400 // games) * games
+    )
+    return random_steps, acting_steps, calls_per_second(lambda: learn([settings], run, 1), 30)
 
 
-def rate(doing: Callable[[], object], times: int) -> float:
-    """How often it can be done in a second."""
+def calls_per_second(call: Callable[[], object], times: int) -> float:
+    """Return the rate at which a function can be called."""
     for _ in range(3):
-        doing()
-    began = time.perf_counter()
+        call()
+    start = time.perf_counter()
     for _ in range(times):
-        doing()
+        call()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return times / (time.perf_counter() - began)
+    return times / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What `compile=auto` costs and gains each preset on CartPole, with nothing compiled before.
+"""Measure what `compile=auto` gains for each preset on CartPole, with an empty cache.
 
 python benchmarks/compiling.py [AGENT ...]
 
-Each preset trains twice with the shipped settings, evaluated in the end alone: without the compiler
-and then with an empty cache. Processor seconds count the compiler's own processes and hardly notice
-what else runs.
+Each preset trains twice with its own settings, without the compiler and with it, and is evaluated
+only at the end. Processor seconds include the compiler's processes and hardly depend on what else
+runs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def main() -> None:
     print("| agent | without, s | auto, s | auto is sooner by, s | and of processors |")
     print("| --- | --- | --- | --- | --- |")
     for agent in agents:
-        (eager, eager_work), (auto, auto_work) = (
-            spent(f"agent={agent}", f"compile={choice}") for choice in ("false", "auto")
+        (eager, eager_cpu), (auto, auto_cpu) = (
+            run_seconds(f"agent={agent}", f"compile={choice}") for choice in ("false", "auto")
         )
-        gains = f"{eager - auto:.0f} | {eager_work - auto_work:.0f}"
+        gains = f"{eager - auto:.0f} | {eager_cpu - auto_cpu:.0f}"
         print(f"| {agent} | {eager:.0f} | {auto:.0f} | {gains} |", flush=True)
 
 
-def spent(*words: str) -> tuple[float, float]:
-    """Seconds of a whole run, by the clock on the wall and of processors."""
+def run_seconds(*words: str) -> tuple[float, float]:
+    """Return the wall-clock and processor seconds of a whole run."""
     with tempfile.TemporaryDirectory() as folder:
-        empty = {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor"}
+        empty_cache = {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor"}
         command = [*TRAIN, *words, f"hydra.run.dir={folder}/run"]
         before, start = processor_seconds(), time.perf_counter()
-        done = subprocess.run(command, env=os.environ | empty, capture_output=True, text=True)
+        done = subprocess.run(command, env=os.environ | empty_cache, capture_output=True, text=True)
         seconds = time.perf_counter() - start
     if done.returncode:
         sys.exit(f"{' '.join(words)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
@@ -47,7 +47,7 @@ def spent(*words: str) -> tuple[float, float]:
 
 
 def processor_seconds() -> float:
-    """Of all processes that this one started and that have ended."""
+    """Return the processor time of child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -1,9 +1,9 @@
-"""A compiled update beside its matrix products alone, which are compiled in the same way.
+"""Compare a compiled update with its matrix products alone, compiled in the same way.
 
 python benchmarks/floor.py [ROUNDS]
 
-Settings A and B are those of benchmarks/speed.py, of one member and of sixteen. Both sides run one
-thread, in alternation.
+Settings A and B are those of benchmarks/speed.py, with one member and with sixteen. Both sides use
+one thread and alternate.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from dqn_cli.agent.optimizers import Adam, Schedule
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.compiling.compiler import AheadOfTime
-from dqn_cli.replay.batches import Look, transitions
-from dqn_cli.replay.samplers import MemoryDevice, Replay, Uniform
+from dqn_cli.replay.batches import BatchSpec, transitions
+from dqn_cli.replay.samplers import Replay, ReplayDevice, Uniform
 from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 
 CALLS, CAPACITY = 300, 10_000
 ACTIONS, INPUTS = 2, 4  # CartPole's
-UNIFORM = Uniform(CAPACITY, 1, 1, MemoryDevice.cpu)
+UNIFORM = Uniform(CAPACITY, 1, 1, ReplayDevice.cpu)
 SETTINGS = {"A": (128, 64), "B": (64, 32)}
 
 
@@ -42,9 +42,9 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     for members in (1, 16):
         for name, (width, batch) in SETTINGS.items():
-            ours, floor = update(width, batch, members), products(width, batch, members)
+            ours, floor = make_update(width, batch, members), make_products(width, batch, members)
             ours(), floor()
-            times = np.array([(timed(ours), timed(floor)) for _ in range(rounds)])  # us
+            times = np.array([(call_time(ours), call_time(floor)) for _ in range(rounds)])  # us
             ratio = np.sort(times[:, 0] / times[:, 1])
             mine, least = np.median(times, axis=0) / members
             print(
@@ -53,22 +53,22 @@ def main() -> None:
             )
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """Microseconds of one call."""
+def call_time(call: Callable[[], Any]) -> float:
+    """Return the microseconds of one call."""
     start = time.perf_counter()
     for _ in range(CALLS):
         call()
     return (time.perf_counter() - start) / CALLS * 1e6
 
 
-def update(
+def make_update(
     width: int, batch: int, members: int = 1, replay: Replay = UNIFORM, capacity: int = CAPACITY
 ) -> Callable[[], Any]:
-    """Draws a batch from full buffers, learns from it, and updates priorities if there are any."""
+    """Return a function that samples a batch, updates the agent, and updates priorities if any."""
     stream, random = filled(members, capacity), np.random.default_rng(0)
 
     def view(stored: Any, indices: Any, weight: Any, gamma: Any) -> Any:
-        return transitions(stored, indices, weight, gamma, Look(1, ACTIONS, 0, False))
+        return transitions(stored, indices, weight, gamma, BatchSpec(1, ACTIONS, 0, False))
 
     replay = replace(replay, batch_size=batch, capacity=capacity)
     sampler = replay.sampler(stream, view, np.full(members, 0.99))
@@ -93,15 +93,15 @@ def update(
     return call
 
 
-def products(width: int, batch: int, members: int = 1) -> Callable[[], Any]:
-    """Both networks forward and one backward: 6 and 5 matrix products for each member."""
+def make_products(width: int, batch: int, members: int = 1) -> Callable[[], Any]:
+    """Return a function of 11 products a member: both networks forward and one backward."""
 
     def compute(weights: tuple[Tensor, ...], hidden: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         first, second, last = weights
         x, h, d = hidden
         forward = (x @ first, h @ second, h @ last.mT)
         backward = (d @ last, d.mT @ h, h @ second.mT, h.mT @ h, x.mT @ h)
-        # The target network's products, on numbers of their own so that none is left out.
+        # The target network's products, on other inputs, so that the compiler keeps them.
         return (*forward, (x + 1) @ first, (h + 1) @ second, (h + 2) @ last.mT, *backward)
 
     lead = () if members == 1 else (members,)
@@ -113,7 +113,7 @@ def products(width: int, batch: int, members: int = 1) -> Callable[[], Any]:
 
 
 def filled(members: int, capacity: int) -> Stream:
-    """Full buffers of random transitions."""
+    """Return a stream whose buffers are full of random transitions."""
     random, mask = np.random.default_rng(0), np.ones((members, 1, ACTIONS), bool)
     obs = random.normal(size=(members, 1, INPUTS)).astype(np.float32)
     stream, shape = Stream(capacity, obs, mask, False, 0, 1), (members, 1)

@@ -1,4 +1,4 @@
-"""Sums up finished sweeps of recipes as the table of docs/recipes.md.
+"""Print finished sweeps of recipes as the table of docs/recipes.md.
 
 python benchmarks/recipes.py outputs/SWEEP [outputs/SWEEP ...]
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn_cli.commands.plot import runs_at
-from dqn_cli.commands.run_discovery import RunInfo, label_of, varied_keys
+from dqn_cli.commands.plot import load_runs
+from dqn_cli.commands.run_discovery import RunInfo, run_label, varied_keys
 from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
-from dqn_cli.evaluation.tables import figure
+from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.result import read_result
 
 LAST_EPISODES = "rollout/ep_rew_mean"
@@ -23,11 +23,11 @@ def main() -> None:
     print("| runs | seeds | best greedy return | greedy in the end | training | steps |")
     print("| --- | --- | --- | --- | --- | --- |")
     for sweep in map(Path, sys.argv[1:]):
-        runs = [run for run in runs_at(sweep) if is_finished(run)]
+        runs = [run for run in load_runs(sweep) if is_finished(run)]
         varied = varied_keys(runs)
-        labels = [label_of(run, varied) for run in runs]
+        labels = [run_label(run, varied) for run in runs]
         for label in dict.fromkeys(labels):
-            group = [run for run, each in zip(runs, labels, strict=True) if each == label]
+            group = [run for run, other in zip(runs, labels, strict=True) if other == label]
             print(row(f"{sweep.name} {label}".strip(), group))
 
 
@@ -49,11 +49,11 @@ def row(name: str, runs: list[RunInfo]) -> str:
 def interval(values: list[float]) -> str:
     low, high = bootstrap_interval(values, interquartile_mean)
     middle = float(interquartile_mean(np.array(values)))
-    return f"{figure(middle)} [{figure(low)}, {figure(high)}]"
+    return f"{format_return(middle)} [{format_return(low)}, {format_return(high)}]"
 
 
 def last_rolling_return(folder: Path) -> float:
-    """Mean return of the last 100 training episodes, as TensorBoard shows it."""
+    """Return the mean return of the last 100 training episodes."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})

@@ -1,10 +1,10 @@
-"""Memory and speed of prioritised replay, beside cpprb's, which is written in C++.
+"""Compare memory and speed of prioritised replay with cpprb, which is written in C++.
 
 pip install cpprb && python benchmarks/replay.py [ROUNDS]
 
-One round samples 64 transitions with importance weights and updates their priorities, CALLS times
-on each side; rounds alternate. All give whole batches: observations, actions, rewards. Ours are
-made twice, as machine code and without a compiler.
+A round samples 64 transitions with importance weights and updates their priorities, CALLS times on
+each side. Rounds alternate. Batches hold observations, actions and rewards. Our side runs compiled
+and uncompiled.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Surprise
+from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.compiling.compiler import AheadOfTime, Compiler, uncompiled
-from dqn_cli.replay.batches import Look, transitions
+from dqn_cli.replay.batches import BatchSpec, transitions
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
-from dqn_cli.replay.samplers import Drawn, MemoryDevice, Sources
+from dqn_cli.replay.samplers import Drawn, ReplayDevice, ReplayStorage
 from dqn_cli.replay.stream import EnvStep, Stream
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def filled(capacity: int) -> PrioritisedSampler:
-    """A full buffer of transitions like CartPole's, with random priorities."""
+    """Return a full buffer of transitions like CartPole's, with random priorities."""
     random = np.random.default_rng(0)
     mask = np.ones((1, ENVS, ACTIONS), bool)
     obs = random.normal(size=(1, ENVS, CARTPOLE)).astype(np.float32)
@@ -63,9 +63,9 @@ def filled(capacity: int) -> PrioritisedSampler:
         never = ended & False
         step = EnvStep(np.ones((1, ENVS)), ended, never, never, after, mask, after, mask)
         stream.append(random.integers(ACTIONS, size=(1, ENVS)), step)
-    device, priority = MemoryDevice.cpu, Priority.td_error
+    device, priority = ReplayDevice.cpu, Priority.td_error
     replay = Prioritised(capacity, BATCH, 1, device, ALPHA, BETA, 1.0, priority, 1e-6)
-    view = partial(transitions, look=Look(1, ACTIONS, 0, False))
+    view = partial(transitions, look=BatchSpec(1, ACTIONS, 0, False))
     sampler = PrioritisedSampler(replay, stream, view, GAMMA)
     play = partial(sampled_and_learned, sampler, sampler.sources)
     for _ in range(2 * capacity // BATCH):
@@ -75,17 +75,17 @@ def filled(capacity: int) -> PrioritisedSampler:
 
 
 def sampled_and_learned(
-    sampler: PrioritisedSampler, sources: Sources, drawn: Drawn, error: Tensor
+    sampler: PrioritisedSampler, sources: ReplayStorage, drawn: Drawn, error: Tensor
 ) -> tuple[Tensor, ...]:
-    """The batch, whose priorities then are those of these errors."""
+    """Return a batch and set its priorities by the errors [members, batch]."""
     picked = sampler.pick(sources, drawn)
     batch = sampler.batch(sources, picked)
-    sampler.learned(sources, picked, Surprise(error, error))
+    sampler.learned(sources, picked, SampleErrors(error, error))
     return tuple(batch)
 
 
 def our_round(sampler: PrioritisedSampler, compiler: Compiler = uncompiled) -> Callable[[], float]:
-    """Seconds that one of our calls takes."""
+    """Return a function that measures the seconds of one of our calls."""
     random = np.random.default_rng(1)
     call = compiler(partial(sampled_and_learned, sampler), (sampler.sources,))
 
@@ -100,7 +100,7 @@ def our_round(sampler: PrioritisedSampler, compiler: Compiler = uncompiled) -> C
 
 
 def their_round(capacity: int) -> Callable[[], float]:
-    """Seconds that one of cpprb's calls takes, on a buffer as full as ours."""
+    """Return a function that measures the seconds of one of cpprb's calls, with a full buffer."""
     random = np.random.default_rng(1)
     buffer = cpprb.PrioritizedReplayBuffer(
         capacity,

@@ -1,10 +1,10 @@
-"""Training speed beside Stable-Baselines3, Tianshou, TorchRL and CleanRL on the same work.
+"""Compare training speed with Stable-Baselines3, Tianshou, TorchRL and CleanRL.
 
 python benchmarks/speed.py [--rounds 5] [--settings A B C LunarLander] [--cleanrl CHECKOUT]
 
-Each system is installed into an environment of its own below `--folder`, and each timing is a
-process of its own; a round times every system once. CleanRL is in no package registry: name a
-checkout of it, and its dqn.py takes part, with the Gymnasium 0.29 that it asks for.
+Each system is installed into its own virtual environment below `--folder`. Each timing is a new
+process, and a round times every system once. CleanRL is not published as a package: with a checkout
+of it, its dqn.py takes part, with Gymnasium 0.29 as it requires.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 PEERS = Path(__file__).parent / "peers"
 OURS = "dqn_train"
-TOGETHER = "dqn_train_population"
+POPULATION = "dqn_train_population"
 PACKAGES = {
     "sb3": (
         "gymnasium[classic-control,box2d]<1.5",
@@ -45,35 +45,37 @@ PACKAGES = {
     ),
 }
 TORCH = "torch>=2.10,<2.14"
-FIRST = 1500  # step at which the clock starts: 500 after learning has
-STEPS = {OURS: 20_000, TOGETHER: 10_000}  # that are timed; peers get fewer, for they are slower
+FIRST = 1500  # step at which timing starts, 500 after learning starts
+STEPS = {OURS: 20_000, POPULATION: 10_000}  # timed steps; other systems are slower and get fewer
 PEER_STEPS = 3_000
 
 Report = dict[str, float]
 
 
 def main() -> None:
-    arguments = parsed()
+    arguments = parse_arguments()
     systems = [
         OURS,
-        TOGETHER,
+        POPULATION,
         *(name for name in PACKAGES if name != "cleanrl" or arguments.cleanrl),
     ]
-    pythons = {name: python_of(name, arguments.folder) for name in systems}
+    pythons = {name: find_python(name, arguments.folder) for name in systems}
     checkout = arguments.cleanrl.absolute() if arguments.cleanrl else ""
     environment = dict(os.environ, CLEANRL=str(checkout))
     for setting in arguments.settings:
         with tempfile.TemporaryDirectory() as empty:
-            cold = timed(OURS, pythons[OURS], setting, environment | {"XDG_CACHE_HOME": empty})
+            cold = time_system(
+                OURS, pythons[OURS], setting, environment | {"XDG_CACHE_HOME": empty}
+            )
         reports: dict[str, list[Report]] = {name: [] for name in systems}
         for _ in range(arguments.rounds):
             for name in systems:
-                if report := timed(name, pythons[name], setting, environment):
+                if report := time_system(name, pythons[name], setting, environment):
                     reports[name].append(report)
         print(table(setting, reports, cold), flush=True)
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--settings", nargs="+", default=["A", "B", "C", "LunarLander"])
@@ -82,9 +84,9 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def python_of(name: str, folder: Path) -> str:
-    """The interpreter of a system's own environment, which is made if it is not there."""
-    if name in (OURS, TOGETHER):
+def find_python(name: str, folder: Path) -> str:
+    """Return the Python of a system's virtual environment, which is created if missing."""
+    if name in (OURS, POPULATION):
         return sys.executable
     python = folder / name / "bin" / "python"
     if not python.exists():
@@ -94,19 +96,22 @@ def python_of(name: str, folder: Path) -> str:
     return str(python.absolute())
 
 
-def timed(name: str, python: str, setting: str, environment: dict[str, str]) -> Report | None:
-    """What one process of a system reports; None if it does not take part in a setting."""
+def time_system(name: str, python: str, setting: str, environment: dict[str, str]) -> Report | None:
+    """Time one process of a system; None if it does not support the setting."""
     last = FIRST + STEPS.get(name, PEER_STEPS)
-    return report_of(name, python, [setting, str(FIRST), str(last)], environment)
+    return run_script(name, python, [setting, str(FIRST), str(last)], environment)
 
 
-def report_of(
+def run_script(
     name: str, python: str, words: Sequence[str], environment: dict[str, str]
 ) -> Report | None:
-    """What the script of that name prints when it gets these words; None, and why, if nothing."""
+    """Run a script in peers/ and return the report that it prints.
+
+    Without a report, print the reason and return None.
+    """
     script = str((PEERS / f"{name}_.py").absolute())
     command = [python, "-W", "ignore", script, *words]
-    # Some write below the folder they are in, and a process that ends at once tidies nothing up.
+    # Some systems write into the current folder, and the timer ends the process without cleanup.
     with tempfile.TemporaryDirectory() as folder:
         scratch = environment | {"TMPDIR": folder}
         done = subprocess.run(command, cwd=folder, env=scratch, capture_output=True, text=True)
@@ -120,7 +125,7 @@ def report_of(
 
 
 def table(setting: str, reports: dict[str, list[Report]], cold: Report | None) -> str:
-    """Medians over rounds, with the lowest and highest."""
+    """Return a table of medians over rounds, with the lowest and highest."""
     lines = [
         f"### {setting}\n",
         "| system | steps/s | dqn-train is faster by | 16 members are faster by"
@@ -133,8 +138,11 @@ def table(setting: str, reports: dict[str, list[Report]], cold: Report | None) -
         speeds = [report["steps_per_second"] for report in mine]
         cells = [
             name.replace("_", "-"),
-            spread(speeds, ",.0f"),
-            *(faster(reports[own], mine) if name != own else "" for own in (OURS, TOGETHER)),
+            format_spread(speeds, ",.0f"),
+            *(
+                format_speedup(reports[system], mine) if name != system else ""
+                for system in (OURS, POPULATION)
+            ),
             f"{np.median([report['cpu_seconds'] for report in mine]):.0f}",
             f"{np.median([report['megabytes'] for report in mine]):.0f}",
         ]
@@ -148,18 +156,18 @@ def table(setting: str, reports: dict[str, list[Report]], cold: Report | None) -
     return "\n".join(lines)
 
 
-def faster(ours: list[Report], theirs: list[Report]) -> str:
-    """How many times as fast, round by round."""
+def format_speedup(ours: list[Report], theirs: list[Report]) -> str:
+    """Format the speedup of `ours` over `theirs`, over the rounds."""
     pairs = zip(ours, theirs, strict=False)
-    return spread(
-        [own["steps_per_second"] / other["steps_per_second"] for own, other in pairs], ".1f"
+    return format_spread(
+        [our["steps_per_second"] / their["steps_per_second"] for our, their in pairs], ".1f"
     )
 
 
-def spread(values: list[float], form: str) -> str:
-    """Median, lowest and highest."""
+def format_spread(values: list[float], number_format: str) -> str:
+    """Format the median, lowest and highest value."""
     numbers = (float(np.median(values)), min(values), max(values))
-    middle, low, high = (format(number, form) for number in numbers)
+    middle, low, high = (format(number, number_format) for number in numbers)
     return f"{middle} [{low}, {high}]"
 
 

@@ -1,4 +1,4 @@
-"""Types and words for arrays of numbers, which stand at the bottom of everything."""
+"""Types and functions for NumPy arrays and tensors alike."""
 
 from __future__ import annotations
 
@@ -10,37 +10,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Array: TypeAlias = NDArray[Any]
-# NumPy arrays or tensors, all of one call of the same kind: a few small operations are done sooner
+# NumPy arrays or tensors; all values in one call are of the same kind. Small operations are faster
 # on arrays, and only tensors can be compiled.
 Values: TypeAlias = Any
 
 
-def library(values: Values) -> Any:
-    """NumPy or torch, whichever these are of; both have `where`, `arange`, `ones`."""
+def array_namespace(values: Values) -> Any:
+    """Return numpy for arrays and torch for tensors; both have `where`, `arange` and `ones`."""
     return torch if isinstance(values, Tensor) else np
 
 
 def cast(values: Values, dtype: Any) -> Values:
-    """The values as `dtype`: a name that NumPy and torch share, or the dtype of other values."""
+    """Convert values to `dtype`, which is a name in both libraries or the dtype of such values."""
     if isinstance(values, Tensor):
         return values.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     return values.astype(dtype, copy=False)
 
 
 def first_above(sums: Values, rest: Values) -> Values:
-    """Which of rising `sums` [rows, few] is the first above `rest` [rows]; any where none is."""
+    """Return the index of the first of each row's sums above `rest`.
+
+    Args:
+        sums: Ascending sums [rows, n]; the result is undefined if none is above `rest`.
+        rest: One threshold for each row, [rows].
+    """
     if isinstance(sums, Tensor):
-        return (sums[:, :-1] <= rest[:, None]).sum(1)  # in machine code soonest
+        return (sums[:, :-1] <= rest[:, None]).sum(1)
     return (sums > rest[:, None]).argmax(1)
 
 
 def searched(sums: Values, rest: Values) -> Values:
-    """Which of rising `sums` [rows, many] is the first above each `rest` [rows, n]."""
+    """Return the indices of the first of each row's sums above several thresholds.
+
+    Args:
+        sums: Ascending sums [rows, many].
+        rest: Thresholds [rows, n].
+    """
     if isinstance(sums, Tensor):
         return torch.searchsorted(sums, rest, right=True)
-    return np.array([row.searchsorted(each, "right") for row, each in zip(sums, rest, strict=True)])
+    pairs = zip(sums, rest, strict=True)
+    return np.array([row.searchsorted(thresholds, "right") for row, thresholds in pairs])
 
 
 def tensor(values: Values) -> Tensor:
-    """The values as a tensor, on the same memory."""
+    """Return values as a tensor that shares their memory."""
     return values if isinstance(values, Tensor) else torch.from_numpy(values)

@@ -1,4 +1,4 @@
-"""The processor's cores."""
+"""The number of processor cores that are available."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
+CGROUP = Path("/sys/fs/cgroup")  # limits of the container, on Linux
 
 
 def available_cores() -> int:
-    """How many cores this process may use, which may be fewer than the machine has.
+    """Return the number of cores that this process may use.
 
-    It may be bound to some of them, or be in a container that is given a share of their time.
+    The process may be bound to some cores, or its container may have a share of their time.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with suppress(OSError, ValueError):  # no container, or one without a limit
+    with suppress(OSError, ValueError):  # no container, or no limit
         time, period = map(int, (CGROUP / "cpu.max").read_text().split())
         return min(cores or 1, math.ceil(time / period))
     return cores or 1

@@ -1,4 +1,4 @@
-"""Types of configuration values, each with the range of values it may take."""
+"""Types of configuration values, each with its range."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """The numbers a value may be, written so that an error line can say it in words."""
+    """A range of numbers; its string describes it in error messages."""
 
     low: float
     high: float = math.inf
@@ -15,8 +15,8 @@ class Range(NamedTuple):
     high_included: bool = True
     whole: bool = False
 
-    def admits(self, value: float) -> bool:
-        """Whether `value` lies in the range; NaN and infinity never do."""
+    def contains(self, value: float) -> bool:
+        """Return whether `value` lies in the range; NaN and infinity never do."""
         if not math.isfinite(value):
             return False
         above = value >= self.low if self.low_included else value > self.low
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     Probability: TypeAlias = float
     Decay: TypeAlias = float
 else:
-    # Any, because a number's type is checked together with its range: people type steps=1e6, which
-    # YAML reads as a float, and lr=1, which it reads as an int.
+    # Any, because a number's type is checked together with its range: YAML reads steps=1e6 as a
+    # float and lr=1 as an int.
     Count = Annotated[Any, Range(1, whole=True)]
     Several = Annotated[Any, Range(2, whole=True)]
     Natural = Annotated[Any, Range(0, whole=True)]

@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all, and checkpoints that hold data only.
+"""Atomic writes, and checkpoint files that hold data only.
 
-A checkpoint is one line of text, `dqn-train checkpoint SCHEMA SHA256`, followed by what torch.save
-wrote; the checksum finds a flipped byte, which torch.load would take for a weight.
+A checkpoint is one line of text, `dqn-train checkpoint SCHEMA SHA256`, followed by the output of
+torch.save. The checksum detects changed bytes, which torch.load would read as weights.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
 
 
 class CheckpointError(Exception):
-    """A file is no checkpoint that can be used; the message says why."""
+    """A checkpoint is missing or can't be used; the message says why."""
 
 
 def temporary_name(name: str, process: int | str) -> str:
-    """What a file is called while a process writes it."""
+    """Return the name of a file while a process writes it."""
     return f".{name}.{process}.tmp"
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Fills a temporary file beside `path`, then renames it; on failure the old file stays."""
+    """Write a temporary file beside `path` and rename it; on failure the old file stays."""
     temporary = path.with_name(temporary_name(path.name, os.getpid()))
     try:
         with temporary.open("w+b") as file:
@@ -44,19 +44,23 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes plain data as indented JSON."""
+    """Write plain data as indented JSON."""
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes tensors, numbers, strings and containers of them; OSError if it can't be written."""
+    """Write tensors, numbers, strings and containers of them.
+
+    Raises:
+        OSError: The file can't be written.
+    """
 
     def write(file: IO[bytes]) -> None:
         file.write(_header("0" * 64))
         try:
             torch.save(dict(data), file)
-        except RuntimeError as error:  # what torch makes of a full disk
+        except RuntimeError as error:  # torch.save raises it for a full disk
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise OSError(f"could not write {path}: {_first_line(reason)}") from error
         header = _header(_checksum(file))
@@ -67,9 +71,10 @@ def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote; nothing in the file can run code.
+    """Read a file of `save_checkpoint`; nothing in the file can run code.
 
-    Raises CheckpointError if it is missing, torn, altered, or of another version.
+    Raises:
+        CheckpointError: The file is missing, damaged or from another version.
     """
     try:
         with path.open("rb") as file:
@@ -94,12 +99,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"no checkpoint at {path}") from error
     except CheckpointError:
         raise
-    except Exception as error:  # torch.load raises half a dozen types on a file made by hand
+    except Exception as error:  # torch.load raises many types for a file made by hand
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from error
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a whole file."""
+    """Return the SHA-256 checksum of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,7 +1,7 @@
-"""`hydra/launcher=population`: trains a sweep's jobs side by side.
+"""Hydra launcher `population`: train the jobs of a sweep side by side.
 
-Every Hydra application in the user's environment imports this module, so it imports nothing but
-Hydra, and nothing of dqn-train before a sweep asks for it.
+Every Hydra application in the user's environment imports this module. So it imports only Hydra, and
+dqn-train not before a sweep starts.
 """
 
 # No `from __future__ import annotations`: Hydra runs this before the module is in sys.modules.
@@ -19,15 +19,15 @@ from omegaconf import DictConfig
 
 @dataclass
 class PopulationConfig:
-    """What `hydra.launcher` holds."""
+    """Keys of `hydra.launcher`."""
 
     _target_: str = "hydra_plugins.dqn_train_population.PopulationLauncher"
-    processes: Any = "auto"  # at most so many groups train at once; auto: one for each core
-    members: Any = 16  # at most so many jobs in one group
+    processes: Any = "auto"  # groups that train at once; auto: one for each core
+    members: Any = 16  # largest number of jobs in a group
 
 
 class PopulationLauncher(Launcher):
-    """Hydra's side of a population; dqn_cli.commands.population_launcher does the work."""
+    """Adapter from Hydra's launcher to dqn_cli.commands.population_launcher."""
 
     def __init__(self, processes: Any, members: Any) -> None:
         self._processes, self._members = processes, members
@@ -35,15 +35,15 @@ class PopulationLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Remembers what jobs are composed from."""
+        """Keep the arguments that compose the jobs."""
         self._context, self._config = hydra_context, config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Trains all jobs, and returns when the last has ended."""
+        """Train all jobs and return after the last one."""
         if "dqn_cli" not in sys.modules:
-            raise ValueError("hydra/launcher=population is for dqn-train alone")
+            raise ValueError("hydra/launcher=population works only in dqn-train")
         from dqn_cli.commands.population_launcher import launch
 
         return launch(

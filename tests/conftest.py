@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn_cli.commands.command_line import exit_code_of, imported
+from dqn_cli.commands.arguments import without_plus
+from dqn_cli.commands.command_line import imported_modules, run_command
 from dqn_cli.config import registry
 from dqn_cli.config.gymnasium_source import register_source
 from dqn_cli.config.paths import config_folder
@@ -38,7 +39,7 @@ def one_thread() -> None:
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    imported.clear()  # packages that an earlier test wrote into its own folder
+    imported_modules.clear()  # packages that an earlier test wrote into its own folder
     return tmp_path
 
 
@@ -52,7 +53,7 @@ def type_train(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 
     def typed(*words: str) -> int:
         Sweep.folder = None
-        return exit_code_of(lambda: dispatch(list(words)))
+        return run_command(lambda: dispatch(list(words)))
 
     yield typed
     Sweep.folder = None
@@ -63,7 +64,7 @@ def type_eval(in_folder: Path) -> Callable[..., int]:
     """Types a dqn-eval command and gives its exit code."""
     from dqn_cli.commands.evaluate import dispatch
 
-    return lambda *words: exit_code_of(lambda: dispatch(list(words)))
+    return lambda *words: run_command(lambda: dispatch(list(words)))
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def type_plot(in_folder: Path) -> Callable[..., int]:
     """Types a dqn-plot command and gives its exit code."""
     from dqn_cli.commands.plot import dispatch
 
-    return lambda *words: exit_code_of(lambda: dispatch(list(words)))
+    return lambda *words: run_command(lambda: dispatch(list(words)))
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,6 @@ def composed(*words: str) -> Settings:
 
 @cache
 def chosen(*words: str) -> DictConfig:
-    """What Hydra makes of the words."""
+    """Composes words as Hydra does for a user."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides=list(words))
+        return compose("config", overrides=without_plus(words))

@@ -11,12 +11,12 @@ from dqn_cli.hardware import available_cores
 
 @pytest.fixture(autouse=True)
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a container's limits, which has none."""
+    """Returns an empty folder in place of the container's limits."""
     monkeypatch.setattr(hardware, "CGROUP", tmp_path)
     return tmp_path
 
 
-def test_only_cores_that_this_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_cores_that_the_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3, 4}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert available_cores() == 3
@@ -43,7 +43,7 @@ def test_a_container_cant_have_more_cores_than_there_are(
 
 
 @pytest.mark.parametrize(("counted", "expected"), [(6, 6), (None, 1)])
-def test_where_nothing_is_known_of_affinity_all_cores_count(
+def test_all_cores_count_where_affinity_is_unknown(
     monkeypatch: pytest.MonkeyPatch, counted: int | None, expected: int
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)

@@ -17,15 +17,15 @@ GIGABYTE = 10**9
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a container's limits, which has none, on a machine with 8 GB free."""
+    """Returns an empty folder in place of the container's limits; 8 GB of memory are free."""
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     available(monkeypatch, 8 * GIGABYTE)
     return tmp_path
 
 
 def available(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    found = SimpleNamespace(available=free)
-    monkeypatch.setattr("dqn_cli.memory.psutil.virtual_memory", lambda: found)
+    memory_info = SimpleNamespace(available=free)
+    monkeypatch.setattr("dqn_cli.memory.psutil.virtual_memory", lambda: memory_info)
 
 
 def limit(cgroup: Path, most: str, used: int) -> None:
@@ -37,7 +37,7 @@ def test_without_a_container_the_machines_free_memory_is_free(cgroup: Path) -> N
     assert free_bytes() == 8 * GIGABYTE
 
 
-def test_a_container_leaves_its_limit_less_what_it_uses(cgroup: Path) -> None:
+def test_a_container_has_its_limit_less_what_it_uses(cgroup: Path) -> None:
     limit(cgroup, str(5 * GIGABYTE), 2 * GIGABYTE)
     assert free_bytes() == 3 * GIGABYTE
 
@@ -53,7 +53,7 @@ def test_a_container_without_a_limit_has_the_machines_memory(cgroup: Path) -> No
 
 
 @pytest.mark.parametrize("missing", ["memory.max", "memory.current"])
-def test_a_container_that_says_only_half_is_no_limit(cgroup: Path, missing: str) -> None:
+def test_a_limit_without_its_usage_or_the_reverse_is_ignored(cgroup: Path, missing: str) -> None:
     limit(cgroup, str(5 * GIGABYTE), 2 * GIGABYTE)
     (cgroup / missing).unlink()
     assert free_bytes() == 8 * GIGABYTE
@@ -63,7 +63,7 @@ def test_this_machine_has_some_memory_free() -> None:
     assert 0 < free_bytes() < 2**50
 
 
-def test_the_gpus_own_memory_counts_for_a_buffer_there(
+def test_a_buffer_on_a_gpu_needs_the_gpus_memory(
     cgroup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (6 * GIGABYTE, 80 * GIGABYTE))
@@ -78,7 +78,9 @@ def test_a_buffer_that_fits_is_no_error(cgroup: Path) -> None:
     check_memory(1000, int(7.6 * GIGABYTE))  # 95 % of what is free
 
 
-def test_a_buffer_that_does_not_fit_is_refused_with_the_capacity_that_does(cgroup: Path) -> None:
+def test_a_buffer_that_does_not_fit_is_an_error_that_names_a_capacity_that_does(
+    cgroup: Path,
+) -> None:
     # 7.6 of 28 GB
     message = (
         "replay.capacity=1000000 needs 28.0 GB of memory, and 8.0 GB are free:"
@@ -120,15 +122,15 @@ def test_a_container_that_is_full_names_no_negative_capacity(cgroup: Path) -> No
     assert "-0.0" not in str(refused.value)
 
 
-def test_what_the_kernel_gives_back_when_asked_is_free(cgroup: Path) -> None:
+def test_the_page_cache_of_a_container_is_free_memory(cgroup: Path) -> None:
     limit(cgroup, str(5 * GIGABYTE), 5 * GIGABYTE)
     (cgroup / "memory.stat").write_text(f"anon {GIGABYTE}\ninactive_file {4 * GIGABYTE}\n")
     assert free_bytes() == 4 * GIGABYTE
 
 
 @pytest.fixture
-def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a run in this process asked for, another process inherits nothing of it."""
+def default_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps settings of this process from child processes."""
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
 
 
@@ -145,17 +147,16 @@ kept = []
 for count in range(200):
     if count == 50:
         before = taken()
-    block = torch.empty(11_000_000, dtype=torch.uint8).fill_(1)  # like an update's
-    kept.append(torch.empty(8_000 + count % 50))  # what lies beside it from now on
+    block = torch.empty(11_000_000, dtype=torch.uint8).fill_(1)  # as large as those of an update
+    kept.append(torch.empty(8_000 + count % 50))  # a small block beside it that stays
     del block
 print(*(now - then for now, then in zip(taken(), before)))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_large_blocks_that_are_freed_serve_again(unasked: None) -> None:
-    # Or dozens of them stay, though each is freed before the next is asked for; or each comes anew
-    # from the system, in thousands of pages.
+def test_freed_large_blocks_are_reused(default_allocator: None) -> None:
+    # Otherwise dozens of freed blocks stay, or each block comes from the system in new pages.
     command = [sys.executable, "-c", BLOCKS]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     grown, pages = map(int, printed.split())
@@ -176,13 +177,15 @@ finally:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_a_run_asks_for_it_before_its_first_tensor(in_folder: Path, unasked: None) -> None:
+def test_a_run_sets_the_allocator_before_its_first_tensor(
+    in_folder: Path, default_allocator: None
+) -> None:
     words = ["steps=20", "network.widths=[4]", "eval.episodes=1", "hydra.run.dir=run"]
     command = [sys.executable, "-c", A_RUN, *words]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1] == "[0, 0, 0]"
 
 
-def test_where_there_is_no_such_choice_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     keep_large_blocks()

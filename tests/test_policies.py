@@ -17,7 +17,7 @@ from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
-from dqn_cli.policies import Policy, checkpoint_at, evaluate_checkpoint
+from dqn_cli.policies import Policy, evaluate_checkpoint, find_checkpoint
 from dqn_cli.storage import CheckpointError
 from dqn_cli.training.randomness import Purpose
 
@@ -25,7 +25,7 @@ Typed = Callable[..., int]
 SMALL = ("steps=150", "eval.episodes=2", "network.widths=[8]", "hydra.run.dir=run")
 
 
-def test_a_loaded_policy_acts_as_evaluation_does(
+def test_a_loaded_policy_returns_actions_of_the_environment(
     type_train: Typed, type_eval: Typed, in_folder: Path
 ) -> None:
     type_train(*SMALL)
@@ -41,32 +41,32 @@ def test_a_loaded_policy_acts_as_evaluation_does(
     assert actions <= {0, 1}
 
 
-def test_discrete_observations_are_given_as_they_are(type_train: Typed) -> None:
+def test_discrete_observations_are_plain_numbers(type_train: Typed) -> None:
     type_train("env=FrozenLake-v1", *SMALL)
     assert dqn_cli.load_policy("run")(5) in range(4)
 
 
-def test_a_mask_is_obeyed(type_train: Typed) -> None:
+def test_a_masked_action_is_never_taken(type_train: Typed) -> None:
     type_train("env=FrozenLake-v1", *SMALL)
     policy = dqn_cli.load_policy("run")
     for action in range(4):
         assert policy(0, action_mask=np.eye(4)[action]) == action
 
 
-def test_a_run_folder_means_best_then_last(type_train: Typed, in_folder: Path) -> None:
+def test_a_run_folder_stands_for_best_then_last(type_train: Typed, in_folder: Path) -> None:
     type_train(*SMALL)
     checkpoints = in_folder / "run" / "checkpoints"
-    assert checkpoint_at(in_folder / "run").name == "best"
-    assert checkpoint_at(checkpoints / "last").name == "last"
+    assert find_checkpoint(in_folder / "run").name == "best"
+    assert find_checkpoint(checkpoints / "last").name == "last"
     (checkpoints / "best").unlink()
-    assert checkpoint_at(in_folder / "run").name == "last"
+    assert find_checkpoint(in_folder / "run").name == "last"
     (checkpoints / "last").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
-        checkpoint_at(in_folder / "run")
+        find_checkpoint(in_folder / "run")
 
 
-def remembering() -> Policy:
-    """A policy of 5 actions whose choice depends on all that it saw."""
+def recurrent_policy() -> Policy:
+    """Returns a policy of 5 actions, which depend on all observations before."""
     spaces = Spaces((2,), (-1, -1), (1, 1), False, (5,), (0,), False, 0)
     model = Model(spaces, Gru([], False, False, False, False, 0.5, 8, 2, 3), Scalar())
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(1))
@@ -77,10 +77,10 @@ def choices(policy: Policy, observations: np.ndarray) -> list[int]:
     return [int(np.asarray(policy(obs))) for obs in observations]
 
 
-def test_reset_makes_a_recurrent_policy_forget() -> None:
-    policy, observations = remembering(), np.random.default_rng(0).normal(size=(20, 2))
+def test_reset_clears_the_state_of_a_recurrent_policy() -> None:
+    policy, observations = recurrent_policy(), np.random.default_rng(0).normal(size=(20, 2))
     first = choices(policy, observations)
-    assert choices(policy, observations) != first  # it still remembers what it saw
+    assert choices(policy, observations) != first  # the state depends on the observations before
     for _ in range(2):
         policy.reset()
         assert choices(policy, observations) == first
@@ -89,14 +89,14 @@ def test_reset_makes_a_recurrent_policy_forget() -> None:
     assert choices(policy, observations) == first
 
 
-def test_a_new_policy_has_nothing_to_forget() -> None:
+def test_resetting_a_new_policy_changes_nothing() -> None:
     observations = np.random.default_rng(1).normal(size=(20, 2))
-    plain, reset = remembering(), remembering()
+    new, reset = recurrent_policy(), recurrent_policy()
     reset.reset()
-    assert choices(plain, observations) == choices(reset, observations)
+    assert choices(new, observations) == choices(reset, observations)
 
 
-def test_without_a_memory_reset_changes_nothing() -> None:
+def test_resetting_a_feedforward_policy_changes_nothing() -> None:
     spaces = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
     model = Model(spaces, Mlp([4], False, False, False, False, 0.5), Scalar())
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(0))

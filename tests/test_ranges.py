@@ -21,11 +21,11 @@ from dqn_cli.ranges import Range
         (Range(0, 1, high_included=False), [0, 1 - 1e-9], [1, -1e-9]),
     ],
 )
-def test_a_range_admits_what_lies_in_it(
+def test_a_range_contains_the_numbers_within_its_bounds(
     allowed: Range, inside: list[float], outside: list[float]
 ) -> None:
-    assert [value for value in inside if not allowed.admits(value)] == []
-    assert [value for value in [*outside, math.nan] if allowed.admits(value)] == []
+    assert [value for value in inside if not allowed.contains(value)] == []
+    assert [value for value in [*outside, math.nan] if allowed.contains(value)] == []
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_range_admits_what_lies_in_it(
         (Range(-math.inf, whole=True), "a whole number"),
     ],
 )
-def test_a_range_says_what_it_is(allowed: Range, words: str) -> None:
+def test_a_range_describes_itself(allowed: Range, words: str) -> None:
     assert str(allowed) == words
 
 
@@ -61,10 +61,10 @@ def test_a_range_says_what_it_is(allowed: Range, words: str) -> None:
         ("Real", -1e300, math.nan),
     ],
 )
-def test_each_type_begins_where_its_name_says(name: str, least: float, below: float) -> None:
+def test_each_type_has_its_lower_bound(name: str, least: float, below: float) -> None:
     _, allowed, *_ = get_args(getattr(ranges, name))
-    assert allowed.admits(least)
-    assert not allowed.admits(below)
+    assert allowed.contains(least)
+    assert not allowed.contains(below)
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_each_type_begins_where_its_name_says(name: str, least: float, below: fl
 )
 def test_counts_are_whole(name: str, whole: bool) -> None:
     allowed: Any = get_args(getattr(ranges, name))[1]
-    assert allowed.admits(2.5) is not whole
+    assert allowed.contains(2.5) is not whole
 
 
 @pytest.mark.parametrize(
     ("name", "most", "above"),
     [("NonPositive", 0, 1e-9), ("Probability", 1, 1.0001), ("Decay", 1 - 1e-9, 1)],
 )
-def test_each_bounded_type_ends_where_its_name_says(name: str, most: float, above: float) -> None:
+def test_each_bounded_type_has_its_upper_bound(name: str, most: float, above: float) -> None:
     _, allowed, *_ = get_args(getattr(ranges, name))
-    assert allowed.admits(most)
-    assert not allowed.admits(above)
+    assert allowed.contains(most)
+    assert not allowed.contains(above)
 
 
-def test_several_and_not_positive_say_so() -> None:
+def test_types_describe_their_ranges() -> None:
     assert str(get_args(ranges.Several)[1]) == "a whole number of at least 2"
     assert str(get_args(ranges.NonPositive)[1]) == "a number of at most 0"

@@ -28,7 +28,7 @@ DATA: dict[str, Any] = {
 
 
 class Malicious:
-    """Creates a file where it is unpickled without care."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -49,7 +49,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_written_is_read_back(saved: Path) -> None:
+def test_data_is_read_back(saved: Path) -> None:
     loaded = load_checkpoint(saved)
     assert torch.equal(loaded.pop("tensor"), DATA["tensor"])
     assert loaded == {"nested": DATA["nested"]}
@@ -67,13 +67,13 @@ def test_the_newest_checkpoint_replaces_the_older_one(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 90, 91, 92, 1000, -200, -1])
-def test_a_torn_file_is_refused(saved: Path, kept: int) -> None:
+def test_an_incomplete_file_is_an_error(saved: Path, kept: int) -> None:
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match=r"is not a dqn-train checkpoint|is damaged"):
         load_checkpoint(saved)
 
 
-def test_a_changed_bit_is_found_wherever_it_is(saved: Path) -> None:
+def test_a_changed_bit_is_detected_wherever_it_is(saved: Path) -> None:
     data = saved.read_bytes()
     header = len(with_header(b""))
     for position in [*range(header), *range(header, len(data), 97), len(data) - 1]:
@@ -85,21 +85,21 @@ def test_a_changed_bit_is_found_wherever_it_is(saved: Path) -> None:
         assert str(saved) in str(caught.value)
 
 
-def test_bytes_behind_the_end_are_found(saved: Path) -> None:
+def test_bytes_after_the_end_are_detected(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match="is damaged"):
         load_checkpoint(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"dqn-train\n" * 20, bytes(5000)])
-def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_another_kind_of_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"picture\.png is not a dqn-train checkpoint"):
         load_checkpoint(path)
 
 
-def test_what_torch_alone_saved_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_torch_save_is_an_error(tmp_path: Path) -> None:
     torch.save(DATA, tmp_path / "weights.pt")
     with pytest.raises(CheckpointError, match="is not a dqn-train checkpoint"):
         load_checkpoint(tmp_path / "weights.pt")
@@ -119,13 +119,13 @@ def test_an_older_schema_says_that_the_format_changed(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
-def test_a_version_that_never_was_is_refused(saved: Path) -> None:
+def test_version_0_is_an_error(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes().replace(b" 0004 ", b" 0000 ", 1))
     with pytest.raises(CheckpointError):
         load_checkpoint(saved)
 
 
-def test_content_that_torch_can_not_read_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_content_that_torch_can_not_read_is_an_error_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "last"
     path.write_bytes(with_header(b"not what torch writes"))
     with pytest.raises(CheckpointError, match="can't be read") as caught:
@@ -139,7 +139,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         load_checkpoint(tmp_path / name)
 
 
-def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="can't be read"):
         load_checkpoint(tmp_path)
 
@@ -215,7 +215,7 @@ def test_json_is_indented_text(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": [1, None]}
 
 
-def test_json_that_no_program_could_read_is_not_written(tmp_path: Path) -> None:
+def test_invalid_json_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "result.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""CleanRL's dqn.py, from the checkout that CLEANRL names, with other widths of its network."""
+"""Time CleanRL's dqn.py from the checkout in CLEANRL, with the network's widths changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CleanRL's dqn_atari.py, from the checkout that CLEANRL names."""
+"""Time CleanRL's dqn_atari.py from the checkout in CLEANRL."""
 
 from __future__ import annotations
 

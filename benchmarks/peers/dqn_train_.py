@@ -1,4 +1,4 @@
-"""dqn-train, from its own command, with everything that it does beside training but evaluation."""
+"""Time the dqn-train command, with logging and checkpoints but without evaluation."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from dqn_cli.commands.train import dispatch
 setting, first, last = SETTINGS[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
 watch(first, last)
 with tempfile.TemporaryDirectory() as folder:
-    own = (f"threads={setting.threads}", f"hydra.run.dir={folder}/run")
-    dispatch([*dqn_train_words(setting), *own])
+    overrides = (f"threads={setting.threads}", f"hydra.run.dir={folder}/run")
+    dispatch([*dqn_train_words(setting), *overrides])

@@ -1,4 +1,4 @@
-"""dqn-train on Atari, from its own command, with everything beside training but evaluation."""
+"""Time the dqn-train command on Atari, with logging and checkpoints but without evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A population of dqn-train, from its own command: steps and memory summed over its processes."""
+"""Time a population of dqn-train, with steps and memory summed over its processes."""
 
 from __future__ import annotations
 

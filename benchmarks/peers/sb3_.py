@@ -1,4 +1,4 @@
-"""Stable-Baselines3."""
+"""Time Stable-Baselines3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on Atari, with its own wrappers."""
+"""Time Stable-Baselines3 on Atari, with its own wrappers."""
 
 from __future__ import annotations
 

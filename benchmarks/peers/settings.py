@@ -1,4 +1,4 @@
-"""What each system is timed at: the same network, batch, buffer and rhythm for all."""
+"""The settings that all systems are timed with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """One piece of work."""
+    """An environment and the hyperparameters for it."""
 
     env: str
-    widths: tuple[int, ...]  # none for Nature's network
+    widths: tuple[int, ...]  # empty for Nature's network
     batch: int
     train_every: int = 1
     updates: int = 1
@@ -21,7 +21,7 @@ class Setting:
     target_every: int = 500
     gamma: float = 0.99
     epsilon: float = 0.05
-    threads: int = 1  # of one dqn-train; the others have their default
+    threads: int = 1  # of dqn-train; other systems use their default
 
 
 SETTINGS = {
@@ -35,14 +35,14 @@ SETTINGS = {
 }
 
 
-# Nature DQN's rhythm on Atari, with a buffer that fits and Adam as all three have it; the others
-# know the game, without sticky actions, by its older id.
+# Nature DQN's update schedule, with Adam and a smaller buffer. Other systems use an older id of the
+# game, which has no sticky actions.
 ATARI = Setting("ALE/Pong-v5", (), 32, 4, 1, 1e-4, 20_000, 400, 1000)
 ATARI_CLASSIC_ID = "PongNoFrameskip-v4"
 
 
 def dqn_train_words(setting: Setting) -> list[str]:
-    """The same as words of a dqn-train command, for a run longer than what is timed."""
+    """Return the overrides of a dqn-train command, for a run longer than the timing."""
     mlp = [f"network.widths=[{','.join(map(str, setting.widths))}]"]
     return [
         f"env={setting.env}",
@@ -67,7 +67,7 @@ def dqn_train_words(setting: Setting) -> list[str]:
 
 
 def sb3_keywords(setting: Setting) -> dict[str, Any]:
-    """The same as keywords of Stable-Baselines3's DQN."""
+    """Return the keyword arguments of Stable-Baselines3's DQN."""
     return {
         "learning_rate": setting.lr,
         "buffer_size": setting.buffer,

@@ -1,4 +1,4 @@
-"""Tianshou."""
+"""Time Tianshou."""
 
 from __future__ import annotations
 

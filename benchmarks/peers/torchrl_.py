@@ -1,4 +1,4 @@
-"""TorchRL, its collector, replay buffer and loss put together as in its own DQN example."""
+"""Time TorchRL, with a collector, replay buffer and loss as in its own DQN example."""
 
 from __future__ import annotations
 

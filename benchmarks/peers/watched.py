@@ -1,4 +1,4 @@
-"""Imported into each process of a population: its environments get the stopwatch."""
+"""Start the timer in each process of a population that imports this module."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from dqn_cli.hardware import available_cores
 
 MEMBERS = 16
 if "FIRST_STEP" in os.environ and multiprocessing.parent_process() is not None:
-    here = MEMBERS // available_cores()  # members in this process
-    watch(int(os.environ["FIRST_STEP"]) * here, int(os.environ["LAST_STEP"]) * here)
+    members = MEMBERS // available_cores()  # in this process
+    watch(int(os.environ["FIRST_STEP"]) * members, int(os.environ["LAST_STEP"]) * members)

@@ -1,4 +1,4 @@
-"""Batches: what flows from replay to the loss, and the random numbers it takes."""
+"""Batches: the data that flows from replay to the loss, and the random numbers of one update."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 class Batch(NamedTuple):
     """Sampled transitions.
 
-    `discount` is gamma^k for the k rewards summed in `reward`, and 0 where the episode terminated:
-    the loss needs to know neither gamma nor n nor why an episode ended. Where `reward` is the whole
-    return, `discount` is 0 and `next_obs` is [batch, 0]: there is nothing to look ahead to.
+    `discount` is gamma^k for the k rewards summed in `reward`, and 0 where the episode terminated.
+    The loss therefore needs to know neither gamma nor n nor why an episode ended. Where `reward` is
+    a complete return, `discount` is 0 and `next_obs` is [batch, 0]: nothing is bootstrapped.
     """
 
     obs: Tensor  # [batch, *shape]
@@ -26,29 +26,54 @@ class Batch(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Sampled stretches of time for recurrent networks, through the ends of episodes.
+    """Sampled sequences for recurrent networks; they run through the ends of episodes.
 
-    The first `time - length - n` observations are burn-in, then `length` slots are learned from,
-    and n more hold the observations that the last of these lead to.
+    The first `time - length - n` observations are burn-in. The next `length` slots are learned
+    from, and n more hold the observations that the last of these lead to.
     """
 
     obs: Tensor  # [batch, time, *shape]
-    state: Tensor  # [batch, state], the network's before the first observation
+    state: Tensor  # [batch, state], recurrent state before the first observation
     starts: Tensor  # [batch, time], bool: an episode begins here
     action: Tensor  # [batch, length], int64
     mask: Tensor  # [batch, length, actions], bool
     reward: Tensor  # [batch, length], discounted sum of n rewards
     discount: Tensor  # [batch, length]
-    ahead: Tensor  # [batch, length], int64: how many slots later the next observation is
+    ahead: Tensor  # [batch, length], int64: slots between this observation and the next one
     next_mask: Tensor  # [batch, length, actions], bool
     weight: Tensor  # [batch, length], importance weights; 0 where a slot begins no transition
 
 
-class Draws(NamedTuple):
-    """Random numbers of one update; an axis has length 0 where a network or head needs none."""
+class RandomInputs(NamedTuple):
+    """Random numbers of one update; an axis has length 0 where a network or head needs none.
 
-    taus: Tensor  # [rows, samples], quantile levels for the online network
-    next_taus: Tensor  # [rows, samples], ... for the target network
-    noise: Tensor  # [size], standard normal, for the noisy layers of the online network
-    target_noise: Tensor  # [size], ... of the target network
-    selection_noise: Tensor  # [size], ... of the online network where it selects next actions
+    A population has one more axis [members] in front of each field.
+    """
+
+    taus: Tensor  # [2, rows, samples], quantile levels for the online and the target network
+    noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
+
+    @property
+    def online_taus(self) -> Tensor:
+        """Quantile levels for the online network, [rows, samples]."""
+        return self.taus[0]
+
+    @property
+    def target_taus(self) -> Tensor:
+        """Quantile levels for the target network, [rows, samples]."""
+        return self.taus[1]
+
+    @property
+    def online_noise(self) -> Tensor:
+        """Noise of the online network at obs, [size]."""
+        return self.noise[0]
+
+    @property
+    def target_noise(self) -> Tensor:
+        """Noise of the target network, [size]."""
+        return self.noise[1]
+
+    @property
+    def selection_noise(self) -> Tensor:
+        """Noise of the online network where it selects next actions, [size]."""
+        return self.noise[2]

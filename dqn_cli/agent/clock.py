@@ -1,4 +1,4 @@
-"""How far a run has come, in each of the units that periods and schedules are counted in."""
+"""Clocks: the progress of a run in each unit that periods and schedules count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Unit(Enum):
-    """What a period or a schedule counts."""
+    """Unit that a period or a schedule counts."""
 
     steps = "steps"
     updates = "updates"
@@ -15,19 +15,19 @@ class Unit(Enum):
 
 
 class Clock(NamedTuple):
-    """Environment steps taken, gradient updates made and episodes finished so far."""
+    """Environment steps, gradient updates and finished episodes so far."""
 
     steps: int = 0
     updates: int = 0
     episodes: int = 0
 
     def reading(self, unit: Unit) -> int:
-        """The reading in one unit."""
+        """Return the count of one unit."""
         reading: int = getattr(self, unit.value)
         return reading
 
     def since(self, start: Clock) -> Clock:
-        """The time passed since `start`, never negative."""
+        """Return the difference to `start`, at least 0 in each unit."""
         return Clock(
             max(self.steps - start.steps, 0),
             max(self.updates - start.updates, 0),
@@ -36,5 +36,5 @@ class Clock(NamedTuple):
 
 
 def crossings(before: int, now: int, every: int) -> int:
-    """How many multiples of `every` lie in (before, now]."""
+    """Return how many multiples of `every` lie in (before, now]."""
     return now // every - before // every

@@ -1,4 +1,4 @@
-"""Exploration: how epsilon goes over a run, and which actions are taken without it and with it."""
+"""Exploration: schedules of epsilon, and the choice of greedy, soft and random actions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,27 @@ from dqn_cli.ranges import NonNegative, Positive, Probability, Real
 
 @dataclass
 class Exploration:
-    """What every choice answers."""
+    """Base of all explorations."""
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float | Array:
-        """Chance of a random action, `elapsed` after learning started in a run of `horizon`.
+        """Return the probability of a random action.
 
-        One number, or one for each environment [envs].
+        Args:
+            elapsed: Clock since learning started.
+            horizon: Clock at the end of the run.
+            envs: Number of environments.
+
+        Returns:
+            One number, or one for each environment [envs].
         """
         raise NotImplementedError
 
     def preferred(self, q: Array, uniform: Array) -> Array:
-        """The action [...] where none is random, by values q [..., actions], -inf if illegal.
+        """Choose the action [...] that is taken with probability 1 - epsilon.
 
-        `uniform` [...] has a number in [0, 1) for each choice, should it be left to chance.
+        Args:
+            q: Action values [..., actions]; -inf for illegal actions.
+            uniform: A random number in [0, 1) for each choice, [...].
         """
         return best_action(q)
 
@@ -39,15 +47,15 @@ class Constant(Exploration):
     start: Probability
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Always `start`."""
+        """Return `start`."""
         return self.start
 
 
 @dataclass
 class Linear(Exploration):
-    """Epsilon goes from `start` to `end` in a straight line and stays there (Mnih et al. 2015).
+    """Epsilon goes linearly from `start` to `end` and stays there (Mnih et al. 2015).
 
-    A `duration` of at most 1 is a fraction of the run, above it a number of units.
+    A `duration` of at most 1 is a fraction of the run; a larger one is a number of units.
     """
 
     unit: Unit
@@ -56,7 +64,7 @@ class Linear(Exploration):
     duration: Positive
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Start + (end - start) * min(t / duration, 1)."""
+        """Return start + (end - start) * min(t / duration, 1)."""
         duration = self.duration
         if duration <= 1:
             duration *= horizon.reading(self.unit)
@@ -75,7 +83,7 @@ class Exponential(Exploration):
     decay: Positive
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """End + (start - end) * exp(-t / decay)."""
+        """Return end + (start - end) * exp(-t / decay)."""
         fall = math.exp(-elapsed.reading(self.unit) / self.decay)
         return self.end + (self.start - self.end) * fall
 
@@ -90,19 +98,19 @@ class Multiplicative(Exploration):
     decay: Probability
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """max(end, start * decay^t)."""
+        """Return max(end, start * decay^t)."""
         return max(self.end, self.start * self.decay ** elapsed.reading(self.unit))
 
 
 @dataclass
 class Piecewise(Exploration):
-    """Epsilon goes in straight lines through `points`, each [when, epsilon]."""
+    """Epsilon goes linearly from each of `points` to the next; a point is [when, epsilon]."""
 
     unit: Unit
     points: list[list[Real]]
 
     def __post_init__(self) -> None:
-        """ValueError unless the points are pairs in order of time, each epsilon from 0 to 1."""
+        """Raise ValueError unless points are pairs in order of time, each epsilon from 0 to 1."""
         if not self.points or any(len(point) != 2 for point in self.points):
             raise ValueError("exploration.points must be a list of [when, epsilon] pairs")
         if any(not 0 <= epsilon <= 1 for _, epsilon in self.points):
@@ -114,23 +122,23 @@ class Piecewise(Exploration):
             )
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Linear interpolation, constant before the first point and after the last."""
+        """Interpolate linearly; epsilon is constant before the first point and after the last."""
         times, values = zip(*self.points, strict=True)
         return float(np.interp(elapsed.reading(self.unit), times, values))
 
 
 @dataclass
-class Ladder(Exploration):
-    """Each environment keeps an epsilon of its own (Horgan et al. 2018, section 4.1).
+class PerEnvEpsilon(Exploration):
+    """Each environment has a constant epsilon of its own (Ape-X, Horgan et al. 2018, section 4.1).
 
-    Environment i of N has start^(1 + spread i / (N - 1)).
+    Environment i of N has start^(1 + spread * i / (N - 1)).
     """
 
     start: Probability
     spread: NonNegative
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> Array:
-        """From `start` for the first environment down to start^(1 + spread) for the last."""
+        """Return the epsilons [envs], from `start` down to start^(1 + spread)."""
         return np.asarray(self.start ** (1 + self.spread * np.arange(envs) / max(envs - 1, 1)))
 
 
@@ -141,41 +149,41 @@ class Boltzmann(Exploration):
     temperature: Positive
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Always 0."""
+        """Return 0."""
         return 0.0
 
     def preferred(self, q: Array, uniform: Array) -> Array:
-        """A legal action, by the chance that its value gives it."""
+        """Draw a legal action from the softmax policy."""
         scaled = q / np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
         with np.errstate(invalid="ignore"):
             odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
-        # Never beyond the last action with any chance, whatever rounding does.
+        # Rounding must not select an action behind the last one with a positive probability.
         drawn = np.minimum(uniform[..., None] * odds[..., -1:], np.nextafter(odds[..., -1:], 0))
         chosen = (odds <= drawn).sum(-1)
-        # Values that are not numbers have no odds, but an environment must get a legal action.
+        # Without finite values there are no odds, but the environment must get a legal action.
         return np.where(np.isfinite(odds[..., -1]), chosen, best_action(q))
 
 
 @dataclass
 class Noisy(Exploration):
-    """The noise of the network's own layers explores (Fortunato et al. 2018); epsilon is 0."""
+    """The network's noisy layers explore (Fortunato et al. 2018); epsilon is 0."""
 
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Always 0."""
+        """Return 0."""
         return 0.0
 
 
 def legal_values(q: Array, mask: Array) -> Array:
-    """The values q [..., actions], with -inf for what a mask [..., actions] leaves out."""
+    """Return q [..., actions] with -inf where a mask [..., actions] is false."""
     return np.where(mask, q, -np.inf)
 
 
 def best_action(q: Array) -> Array:
-    """The action [...] with the highest value in q [..., actions]."""
+    """Return the action [...] with the highest value in q [..., actions]."""
     return np.asarray(q.argmax(-1))
 
 
-def explore(mask: Array, uniform: Array) -> Array:
-    """A legal action [...] of mask [..., actions], all equally likely, picked by uniform [...]."""
+def random_action(mask: Array, uniform: Array) -> Array:
+    """Draw a legal action [...] of mask [..., actions] uniformly, by random numbers [...]."""
     nth = (uniform * mask.sum(-1)).astype(np.int64)
     return np.asarray((mask.cumsum(-1) <= nth[..., None]).sum(-1))

@@ -1,4 +1,4 @@
-"""Heads: how values are read from `z`, backed up, and compared with their targets."""
+"""Heads: how values are read from z, backed up, and compared with their TD targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dqn_cli.agent.parameters import Layout
 
 
 class Loss(Enum):
-    """How a TD error is punished."""
+    """Function of the TD error that is minimised."""
 
     huber = "huber"
     squared = "squared"
@@ -21,65 +21,76 @@ class Loss(Enum):
 
 @dataclass
 class Head:
-    """What every head answers; the last axis of z has the atoms that describe one action's value.
+    """Base of all heads; the last axis of z has the atoms that describe one action's value.
 
-    Most heads take what the network puts out as z. Those that compute each atom apart also have
-    parameters of their own (`embedding`), `expand` the features before the network's last layers,
-    and `fold` its outputs into z.
+    Most heads use the network's outputs as z. A head that computes each atom separately also has
+    parameters of its own (`embedding`), expands the features before the network's last layers
+    (`expand`) and folds their outputs into z (`fold`).
     """
 
     @property
     def outputs(self) -> int:
-        """How many numbers the network puts out for an action."""
+        """Outputs of the network for each action."""
         raise NotImplementedError
 
     @property
     def samples(self) -> int:
-        """How many quantile levels are drawn at random for each observation of an update."""
+        """Quantile levels that are drawn at random for each observation of an update."""
         return 0
 
     def q(self, z: Tensor) -> Tensor:
-        """Expected returns [...] of z [..., atoms]."""
+        """Return the expected returns [...] of z [..., atoms]."""
         raise NotImplementedError
 
     def mean(self, target: Tensor) -> Tensor:
-        """Expected returns [batch] of what `backup` gave [batch, atoms]."""
+        """Return the expected returns [batch] of TD targets [batch, atoms]."""
         return self.q(target)
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:
-        """Targets [batch, atoms] from the next z [batch, actions, atoms], mixed by policy.
+        """Compute TD targets from what follows: the Bellman backup.
 
-        `shift` [batch, actions] is added to each next action's value before they are mixed.
+        Args:
+            reward: Discounted sum of rewards, [batch].
+            discount: Factor of the next value, [batch].
+            z: The target network's z of the next observations, [batch, actions, atoms].
+            policy: Probability of each next action, [batch, actions].
+            shift: Added to the value of each next action, [batch, actions]; None for 0.
+
+        Returns:
+            TD targets, [batch, atoms].
         """
         raise NotImplementedError
 
-    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
-        """Loss of each sample [batch], for the taken actions' z and its target [batch, atoms].
+    def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+        """Return the loss of each sample, [batch].
 
-        `taus` [batch, samples] are the quantile levels that z was computed at.
+        Args:
+            z: Of the actions taken, [batch, atoms].
+            target: Their TD targets, [batch, atoms].
+            taus: Quantile levels that z was computed at, [batch, samples].
         """
         raise NotImplementedError
 
     def edge_mass(self, target: Tensor) -> Tensor:
-        """Share of each target's probability [batch] that lies where no more can be told apart."""
+        """Return the probability [batch] of each TD target at the edges of a fixed support."""
         return target.new_zeros(target.shape[0])
 
     def taus(self, like: Tensor) -> Tensor:
-        """Quantile levels at which values are read when nothing is learned, [batch, atoms]."""
+        """Return the quantile levels used for acting and selecting actions, [batch, atoms]."""
         return like.new_zeros(like.shape[0], 0)
 
     def embedding(self, features: int) -> Layout:
-        """Parameters of the head's own, for so many features."""
+        """Return the layout of the head's own parameters, for a number of features."""
         return {}
 
     def expand(self, p: Parameters, features: Tensor) -> Tensor:
-        """What the network's last layers get, [rows, features]."""
+        """Return the inputs of the network's last layers, [rows, features]."""
         return features
 
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
-        """What the network's last layers put out, [rows, actions, outputs], as z."""
+        """Return z, from the outputs of the network's last layers [rows, actions, outputs]."""
         return z
 
 
@@ -87,24 +98,26 @@ class Head:
 class Scalar(Head):
     """One number for each action: its expected return (Mnih et al. 2015)."""
 
+    loss: Loss
+
     @property
     def outputs(self) -> int:
-        """Always 1."""
+        """One number."""
         return 1
 
     def q(self, z: Tensor) -> Tensor:
-        """The one atom itself."""
+        """Return the single atom."""
         return z.squeeze(-1)
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:
-        """Bellman's backup, r + discount * sum_a policy(a) (q(a) + shift(a))."""
+        """Compute r + discount * sum_a policy(a) (q(a) + shift(a))."""
         q = self.q(z)
         next_value = (policy * (q if shift is None else q + shift)).sum(1)
         return (reward + discount * next_value).unsqueeze(1)  # [batch, 1]
 
-    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
-        """Squared error, or Huber's with its knee at 1 (Mnih et al. 2015 clip the error there)."""
-        function = F.mse_loss if kind is Loss.squared else F.huber_loss
+    def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+        """Return the squared or Huber loss; Huber's delta is 1, as in Mnih et al. 2015."""
+        function = F.mse_loss if self.loss is Loss.squared else F.huber_loss
         return function(z, target, reduction="none").squeeze(1)  # [batch]

@@ -1,4 +1,8 @@
-"""Layers as pure functions of named parameters: what a layer does follows from which it has."""
+"""Layers as pure functions of named parameters.
+
+A layer does what its parameters say: it is noisy if it has noise scales, normalised if it has a
+scale and a shift, spectral if it has a singular vector.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +14,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent.parameters import Layout, Parameter, views
-from dqn_cli.agent.products import product
 
 Parameters = Mapping[str, Tensor]
 
 
-class Recording(dict[str, Tensor]):
-    """Named parameters that also note the activations of each hidden layer, by its name."""
+class RecordingParameters(dict[str, Tensor]):
+    """Named parameters that also record the activations of each hidden layer, by its name."""
 
     def __init__(self, named: Parameters) -> None:
         super().__init__(named)
         self.activations: dict[str, Tensor] = {}
 
 
-def linear(name: str, inputs: int, outputs: int) -> Layout:
-    """Weight and bias [outputs], drawn as PyTorch's own Linear draws them.
+def linear_layout(name: str, inputs: int, outputs: int) -> Layout:
+    """Return weight and bias [outputs], initialised as PyTorch's Linear.
 
-    The weight's longer axis is its last, since matrix products are up to four times faster so: it
-    is [inputs, outputs], or [outputs, inputs] in a layer that narrows.
+    The longer axis of the weight is its last, which makes matrix products faster: it is
+    [inputs, outputs], or [outputs, inputs] in a layer that narrows.
     """
     bound = 1 / math.sqrt(inputs)
     return {
-        f"{name}.weight": Parameter(_stored(inputs, outputs), -bound, bound),
+        f"{name}.weight": Parameter(_weight_shape(inputs, outputs), -bound, bound),
         f"{name}.bias": Parameter((outputs,), -bound, bound),
     }
 
 
-def noisy_linear(name: str, inputs: int, outputs: int, sigma: float) -> Layout:
-    """A linear layer that also has a scale of noise for each weight (Fortunato et al. 2018)."""
+def noisy_linear_layout(name: str, inputs: int, outputs: int, sigma: float) -> Layout:
+    """Return a linear layer with a noise scale for each parameter (Fortunato et al. 2018)."""
     scale = sigma / math.sqrt(inputs)
-    return linear(name, inputs, outputs) | {
-        f"{name}.weight_sigma": Parameter(_stored(inputs, outputs), scale, scale),
+    return linear_layout(name, inputs, outputs) | {
+        f"{name}.weight_sigma": Parameter(_weight_shape(inputs, outputs), scale, scale),
         f"{name}.bias_sigma": Parameter((outputs,), scale, scale),
     }
 
 
-def convolution(name: str, inputs: int, outputs: int, kernel: int) -> Layout:
-    """Weight [outputs, inputs, kernel, kernel] and bias [outputs], drawn as PyTorch draws them."""
+def convolution_layout(name: str, inputs: int, outputs: int, kernel: int) -> Layout:
+    """Return weight [outputs, inputs, kernel, kernel] and bias, initialised as PyTorch's Conv2d."""
     bound = 1 / math.sqrt(inputs * kernel**2)
     return {
         f"{name}.weight": Parameter((outputs, inputs, kernel, kernel), -bound, bound),
@@ -54,25 +57,25 @@ def convolution(name: str, inputs: int, outputs: int, kernel: int) -> Layout:
     }
 
 
-def normalized(name: str, units: int) -> Layout:
-    """Scale and shift of a LayerNorm (Ba et al. 2016); a layer that has them is normalised."""
+def layer_norm_layout(name: str, units: int) -> Layout:
+    """Return scale and shift of a LayerNorm (Ba et al. 2016)."""
     return {
         f"{name}.scale": Parameter((units,), 1, 1),
         f"{name}.shift": Parameter((units,), 0, 0),
     }
 
 
-def spectral(name: str, outputs: int) -> Layout:
-    """A layer that has this vector is divided by its weight's largest singular value.
+def spectral_norm_layout(name: str, outputs: int) -> Layout:
+    """Return the vector of a layer whose weight is divided by its largest singular value.
 
-    It estimates the singular vector, is no result of gradients, and `renewed` improves it
+    The vector estimates a singular vector. It has no gradient; `power_iteration` improves it
     (Miyato et al. 2018, algorithm 1).
     """
-    return {f"{name}.direction": Parameter((outputs,), -1, 1)}
+    return {f"{name}.singular_vector": Parameter((outputs,), -1, 1)}
 
 
-def noise_of(layout: Layout) -> Layout:
-    """The standard normal numbers that the noisy layers of `layout` take."""
+def noise_layout(layout: Layout) -> Layout:
+    """Return names and shapes of the standard normal numbers that noisy layers take."""
     noise: dict[str, Parameter] = {}
     for name, parameter in layout.items():
         if name.endswith(".weight_sigma"):
@@ -85,42 +88,47 @@ def noise_of(layout: Layout) -> Layout:
 
 
 def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
-    """Outputs [batch, outputs] of x [batch, inputs]; noisy where noise for this layer is given."""
+    """Apply a linear layer, [batch, inputs] to [batch, outputs]; noisy if `p` has its noise."""
     bias = p[f"{name}.bias"]
     weight = _matrix(_weight(p, name), len(bias))
     if f"{name}.noise_in" in p:
-        # Factorised noise (eq. 10 and 11): the matrix of noise is an outer product of two vectors.
-        noise_in, noise_out = _factor(p[f"{name}.noise_in"]), _factor(p[f"{name}.noise_out"])
+        # Factorised noise (eq. 10 and 11): the noise matrix is an outer product of two vectors.
+        noise_in, noise_out = _scaled(p[f"{name}.noise_in"]), _scaled(p[f"{name}.noise_out"])
         sigma = _matrix(p[f"{name}.weight_sigma"], len(bias))
         weight = weight + sigma * torch.outer(noise_in, noise_out)
         bias = bias + p[f"{name}.bias_sigma"] * noise_out
-    return product(x, weight) + bias
+    return x @ weight + bias
 
 
 def hidden(p: Parameters, name: str, x: Tensor) -> Tensor:
-    """A dense layer, its LayerNorm if it has one, and ReLU; [batch, inputs] to [batch, units]."""
+    """Apply a linear layer, its LayerNorm if it has one, and ReLU; to [batch, units]."""
     x = dense(p, name, x)
     if f"{name}.scale" in p:
         x = F.layer_norm(x, x.shape[1:], p[f"{name}.scale"], p[f"{name}.shift"])
-    return noted(p, name, x.relu())
+    return record(p, name, x.relu())
 
 
 def hidden_convolution(
     p: Parameters, name: str, x: Tensor, stride: int = 1, scale: float = 1
 ) -> Tensor:
-    """A convolution, its LayerNorm over all channels and pixels if it has one, and ReLU.
+    """Apply a convolution, its LayerNorm over channels and pixels if it has one, and ReLU.
 
-    Maps [batch, inputs, height, width], all times `scale`, to [batch, outputs, smaller, smaller].
+    Args:
+        p: Parameters by name.
+        name: Name of the layer.
+        x: Inputs [batch, inputs, height, width].
+        stride: Stride along both sides.
+        scale: Factor of the inputs.
     """
-    return noted(p, name, convolved(p, name, x, stride, scale=scale).relu())
+    return record(p, name, convolve(p, name, x, stride, scale=scale).relu())
 
 
-def convolved(
+def convolve(
     p: Parameters, name: str, x: Tensor, stride: int = 1, padding: int = 0, scale: float = 1
 ) -> Tensor:
-    """A convolution without its ReLU."""
+    """Apply a convolution as `hidden_convolution` does, without ReLU."""
     weight = _weight(p, name)
-    # Weights are fewer than pixels.
+    # Scaling the weight is cheaper than scaling the inputs: there are fewer weights than pixels.
     weight = weight if scale == 1 else weight * scale
     x = F.conv2d(x, weight, p[f"{name}.bias"], stride, padding)
     if f"{name}.scale" in p:
@@ -128,54 +136,54 @@ def convolved(
     return x
 
 
-def noted(p: Parameters, name: str, x: Tensor) -> Tensor:
-    """The activations of a hidden layer, as they are."""
-    if isinstance(p, Recording):
+def record(p: Parameters, name: str, x: Tensor) -> Tensor:
+    """Return a hidden layer's activations unchanged; record them if `p` asks for it."""
+    if isinstance(p, RecordingParameters):
         p.activations[name] = x
     return x
 
 
-def renewed(parameters: Tensor, layout: Layout) -> Tensor:
-    """The flat parameters [size] with each spectral direction a power iteration further."""
+def power_iteration(parameters: Tensor, layout: Layout) -> Tensor:
+    """Improve every spectral layer's singular vector by one step; parameters are flat, [size]."""
     named = views(parameters, layout)
-    for name in [name for name in named if name.endswith(".direction")]:
-        weight = named[f"{name.removesuffix('.direction')}.weight"]
+    for name in [name for name in named if name.endswith(".singular_vector")]:
+        weight = named[f"{name.removesuffix('.singular_vector')}.weight"]
         matrix = _matrix(weight, len(named[name]))
         named[name] = _singular_vectors(matrix, named[name])[1]
-    return torch.cat([piece.flatten() for piece in named.values()])  # [size]
+    return torch.cat([view.flatten() for view in named.values()])  # [size]
 
 
-def is_spectral(layout: Layout) -> bool:
-    """Whether any layer has a spectral direction."""
-    return any(name.endswith(".direction") for name in layout)
+def has_spectral_norm(layout: Layout) -> bool:
+    """Return whether any layer has spectral norm."""
+    return any(name.endswith(".singular_vector") for name in layout)
 
 
 def _weight(p: Parameters, name: str) -> Tensor:
     weight = p[f"{name}.weight"]
-    if f"{name}.direction" not in p:
+    if f"{name}.singular_vector" not in p:
         return weight
-    direction = p[f"{name}.direction"].detach()
-    matrix = _matrix(weight, len(direction))
-    left, right = _singular_vectors(matrix.detach(), direction)
+    vector = p[f"{name}.singular_vector"].detach()
+    matrix = _matrix(weight, len(vector))
+    left, right = _singular_vectors(matrix.detach(), vector)
     return weight / (left @ matrix @ right)
 
 
-def _stored(inputs: int, outputs: int) -> tuple[int, int]:
+def _weight_shape(inputs: int, outputs: int) -> tuple[int, int]:
     return (inputs, outputs) if inputs <= outputs else (outputs, inputs)
 
 
 def _matrix(weight: Tensor, outputs: int) -> Tensor:
-    """A weight as [inputs, outputs], however it is stored."""
-    if weight.dim() > 2:  # a convolution's
+    """Return a weight as [inputs, outputs]."""
+    if weight.dim() > 2:  # of a convolution
         return weight.flatten(1).T  # [inputs * kernel * kernel, outputs]
     return weight if weight.shape[1] == outputs else weight.T
 
 
-def _singular_vectors(matrix: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    left = F.normalize(matrix @ direction, dim=0)
+def _singular_vectors(matrix: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+    left = F.normalize(matrix @ vector, dim=0)
     return left, F.normalize(left @ matrix, dim=0)
 
 
-def _factor(noise: Tensor) -> Tensor:
-    """Fortunato et al. 2018, below eq. 11: sgn(x) sqrt(|x|)."""
+def _scaled(noise: Tensor) -> Tensor:
+    """Return sgn(x) sqrt(|x|) (Fortunato et al. 2018, below eq. 11)."""
     return noise.sign() * noise.abs().sqrt()

@@ -1,4 +1,4 @@
-"""Networks for images: convolutions in front of the fully connected layers."""
+"""A network for small images: 3x3 convolutions in front of fully connected layers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ KERNEL = 3
 
 
 @dataclass
-class MinAtar(Mlp):
-    """3x3 convolutions in front of the fully connected layers (Young & Tian 2019, section 4).
+class MinAtarCnn(Mlp):
+    """3x3 convolutions in front of fully connected layers (Young & Tian 2019, section 4).
 
-    `channels` has the outputs of each convolution; observations are [height, width, planes].
+    `channels` are the outputs of each convolution; observations are [height, width, planes].
     """
 
     channels: list[Count]
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
-        """Convolutions, then the dense torso; ValueError unless observations are large enough."""
+        """Return the layout of convolutions and dense torso, and the number of features.
+
+        Raises:
+            ValueError: If observations are no images, or too small.
+        """
         shape = spaces.observation_shape
         smallest = (KERNEL - 1) * len(self.channels) + 1
         if len(shape) != 3 or spaces.frames or min(shape[:2]) < smallest:
@@ -38,14 +42,14 @@ class MinAtar(Mlp):
         layout: Layout = {}
         for index, channels in enumerate(self.channels):
             name = f"convolution.{index}"
-            layer = layers.convolution(name, planes, channels, KERNEL)
+            layer = layers.convolution_layout(name, planes, channels, KERNEL)
             layout |= self.hidden_layout(name, layer, channels)
             height, width, planes = height - KERNEL + 1, width - KERNEL + 1, channels
         dense, features = self.dense_torso_layout(height * width * planes)
         return layout | dense, features
 
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
-        """Features [batch, features] of observations [batch, height, width, planes]."""
+        """Map observations [batch, height, width, planes] to features [batch, features]."""
         x = obs.movedim(-1, 1)  # [batch, planes, height, width]
         for index in range(len(self.channels)):
             x = layers.hidden_convolution(p, f"convolution.{index}", x)

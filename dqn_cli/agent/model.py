@@ -1,24 +1,38 @@
-"""A model: a network and a head on the given spaces, which together value actions."""
+"""A model: a network and a head, which together compute action values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.parameters import Layout, size, views
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.agent.update_rules import LazyValues
+
+
+class NetworkOutputs(NamedTuple):
+    """Outputs on a batch: z is [batch, actions, atoms], action values are [batch, actions]."""
+
+    z: Tensor  # online network at obs; the only field that gradients flow through
+    taus: Tensor  # [batch, samples], the quantile levels of that z
+    next_z: Tensor  # target network at next_obs
+    next_q: LazyValues  # online network at next_obs
+    target_q: LazyValues  # target network at obs
 
 
 @dataclass
 class Model:
-    """Pure functions of a flat vector of parameters; it holds none itself."""
+    """Pure functions of a flat vector of parameters; the model itself holds none."""
 
     spaces: Spaces
     network: Network
@@ -26,28 +40,31 @@ class Model:
 
     @cached_property
     def layout(self) -> Layout:
-        """The parameters of the network."""
+        """Names, shapes and initial ranges of the network's parameters."""
         return self.network.layout(self.spaces, self.head)
 
     @cached_property
     def noise_layout(self) -> Layout:
-        """The standard normal numbers that the noisy layers take."""
-        return layers.noise_of(self.layout)
+        """Names and shapes of the standard normal numbers that noisy layers take."""
+        return layers.noise_layout(self.layout)
 
     @property
     def noise_size(self) -> int:
-        """How many there are of them; 0 without noisy layers."""
+        """Count of these numbers; 0 without noisy layers."""
         return size(self.noise_layout)
 
     @property
     def state_size(self) -> int:
-        """Numbers that a recurrent network carries from step to step; 0 for all others."""
+        """Size of a recurrent network's state; 0 for all others."""
         return self.network.state_size if isinstance(self.network, Recurrent) else 0
 
     def named(self, parameters: Tensor, noise: Tensor, taus: Tensor) -> Parameters:
-        """Parameters [size] and random numbers as a network takes them, by name.
+        """Return parameters [size] and random numbers by name, as a network takes them.
 
-        Without `noise` the noisy layers have none; without `taus` there are no implicit quantiles.
+        Args:
+            parameters: All parameters, [size].
+            noise: Numbers for the noisy layers [noise_size]; without noise if empty.
+            taus: Quantile levels [rows, samples]; none if empty.
         """
         p = views(parameters, self.layout)
         if noise.numel():
@@ -55,30 +72,61 @@ class Model:
         return p | {"taus": taus} if taus.numel() else p
 
     def z(self, p: Parameters, obs: Tensor) -> Tensor:
-        """The network's z [batch, actions, atoms] for observations [batch, *shape]."""
+        """Return the network's z [batch, actions, atoms] for observations [batch, *shape]."""
         return self.network(p, obs, self.spaces, self.head)
 
     def q(self, parameters: Tensor, obs: Tensor, noise: Tensor) -> Tensor:
-        """Action values [batch, actions] of observations [batch, *shape]."""
+        """Return action values [batch, actions] of observations [batch, *shape]."""
         return self.head.q(self.z(self.named(parameters, noise, self.head.taus(obs)), obs))
+
+    def evaluate(
+        self, parameters: Tensor, target_parameters: Tensor, batch: Batch, random: RandomInputs
+    ) -> NetworkOutputs:
+        """Evaluate the online and the target network, with parameters [size], on transitions."""
+        taus = random.online_taus
+        z = self.z(self.named(parameters, random.online_noise, taus), batch.obs)
+        with torch.no_grad():
+            if batch.next_obs.numel():
+                target = self.named(target_parameters, random.target_noise, random.target_taus)
+                next_z = self.z(target, batch.next_obs)
+            else:
+                next_z = torch.zeros_like(z)
+        return NetworkOutputs(
+            z,
+            taus,
+            next_z,
+            lambda: self.q(parameters, batch.next_obs, random.selection_noise),
+            lambda: self.q(target_parameters, batch.obs, random.target_noise),
+        )
+
+    def evaluations(self, batch: Batch | Sequences) -> int:
+        """Return how many observations of a batch [members, batch] are evaluated per member."""
+        rows = batch.action.shape[1]
+        if isinstance(batch, Sequences):
+            assert isinstance(self.network, Recurrent)
+            rows *= batch.obs.shape[2] - self.network.burn_in
+        return rows
 
     def act(
         self, parameters: Tensor, obs: Tensor, state: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Action values [batch, actions] and the next state, of observations and a state."""
+        """Return action values [batch, actions] and the next recurrent state [batch, state]."""
         if not isinstance(self.network, Recurrent):
             return self.q(parameters, obs, noise), state
         p = self.named(parameters, noise, self.head.taus(obs))
-        now = obs.unsqueeze(1)  # [batch, 1, *shape]
-        z, state = self.network.unroll(p, now, state, None, self.spaces, self.head)
+        step = obs.unsqueeze(1)  # [batch, 1, *shape]
+        z, state = self.network.unroll(p, step, state, None, self.spaces, self.head)
         return self.head.q(z), state
 
     def dormant(self, parameters: Tensor, obs: Tensor, threshold: float = 0.025) -> Tensor:
-        """Share of hidden units that hardly react to any of obs [batch, *shape], a scalar.
+        """Return the share of hidden units that hardly react to any of obs [batch, *shape].
 
-        Sokar et al. 2023, definition 3.1: a unit's mean activation, over that of its layer.
+        A unit is dormant where its mean activation, divided by the mean of its layer, is at most
+        `threshold` (Sokar et al. 2023, definition 3.1).
         """
-        p = layers.Recording(self.named(parameters, obs.new_empty(0), self.head.taus(obs)))
+        p = layers.RecordingParameters(
+            self.named(parameters, obs.new_empty(0), self.head.taus(obs))
+        )
         self.z(p, obs)
         scores = []
         for activation in p.activations.values():

@@ -1,4 +1,4 @@
-"""Networks that map observations to `z`, the atoms that a head reads each action's value from."""
+"""Networks: from observations to z, the atoms that a head reads action values from."""
 
 from __future__ import annotations
 
@@ -19,44 +19,48 @@ STREAMS = ("advantage", "value")
 
 @dataclass
 class Network:
-    """What every network answers; a new one is a dataclass with these two methods."""
+    """Base of all networks; a new one implements `layout` and `__call__`."""
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
-        """The parameters this network needs for these spaces; ValueError if it can't serve them."""
+        """Return the layout of its parameters.
+
+        Raises:
+            ValueError: If the network can't be used for these spaces.
+        """
         raise NotImplementedError
 
     def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """Observations [batch, *shape] to z [batch, actions, head.outputs]."""
+        """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         raise NotImplementedError
 
     @property
     def has_features(self) -> bool:
-        """Whether features go through `head.expand`, which implicit quantiles need."""
+        """True if features go through `head.expand`, which implicit quantiles need."""
         return False
 
     @property
     def is_noisy(self) -> bool:
-        """Whether any layer has noise of its own."""
+        """True if any layer is noisy."""
         return False
 
     @property
     def is_large(self) -> bool:
-        """Whether a single member's layers keep a processor busy, so that mapping gains nothing."""
+        """True if one member keeps a processor busy, so that `vmap` gains nothing."""
         return False
 
     def is_last(self, name: str) -> bool:
-        """Whether a parameter belongs to the last layers, those that periodic resets renew."""
+        """Return whether a parameter is of the last layers, which periodic resets draw anew."""
         return False
 
 
 @dataclass
 class Mlp(Network):
-    """Fully connected layers with ReLU: a torso, then one stream or, dueling, two.
+    """Fully connected layers with ReLU: a torso, then one stream, or two if dueling.
 
-    The last of `widths` is the streams' own hidden layer. Dueling (Wang et al. 2016, eq. 9) gives
-    the state's value and the actions' advantages a stream each. Noisy layers (Fortunato et al.
-    2018) are those of the streams; spectral norm (Gogianu et al. 2021) is for all other hidden
-    layers.
+    The last of `widths` is the hidden layer of each stream. A dueling network has a stream for the
+    state's value and one for the actions' advantages (Wang et al. 2016, eq. 9). `noisy` makes the
+    streams noisy (Fortunato et al. 2018). `spectral_norm` applies to all other hidden layers
+    (Gogianu et al. 2021).
     """
 
     widths: list[Count]
@@ -68,29 +72,30 @@ class Mlp(Network):
 
     @property
     def has_features(self) -> bool:
-        """The torso's outputs."""
+        """Outputs of the torso."""
         return True
 
     @property
     def is_noisy(self) -> bool:
-        """As chosen."""
+        """Set by `noisy`."""
         return self.noisy
 
     def is_last(self, name: str) -> bool:
-        """The streams."""
+        """Return whether the parameter is of a stream."""
         return name.startswith(STREAMS)
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
-        """Torso, head, and a stream (`advantage`) or two.
+        """Return the layout of torso, head and streams.
 
-        ValueError if spectral norm finds no layer.
+        Raises:
+            ValueError: If there is no layer for spectral norm.
         """
         layout, features = self.torso_layout(spaces)
         layout |= head.embedding(features)
         outputs = {"advantage": spaces.actions * head.outputs}
         if self.dueling:
             outputs["value"] = head.outputs
-        dense: Callable[[str, int, int], Layout] = layers.linear
+        dense: Callable[[str, int, int], Layout] = layers.linear_layout
         if self.noisy:
             dense = self._noisy
         for stream, count in outputs.items():
@@ -100,7 +105,7 @@ class Mlp(Network):
                 layout |= self.hidden_layout(name, dense(name, inputs, width), width)
                 inputs = width
             layout |= dense(f"{stream}.out", inputs, count)
-        if self.spectral_norm and not layers.is_spectral(layout):
+        if self.spectral_norm and not layers.has_spectral_norm(layout):
             raise ValueError(
                 "network.spectral_norm=true finds no layer to normalise: give network.widths more"
                 " layers, or leave network.noisy or network.spectral_norm false"
@@ -108,40 +113,40 @@ class Mlp(Network):
         return layout
 
     def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """Observations [batch, *shape] to z [batch, actions, atoms]."""
+        """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         return self.streams(p, self.torso(p, obs, spaces), spaces, head)
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
-        """The layers before the streams, and how many features come out."""
+        """Return the layout of the layers before the streams, and the number of features."""
         return self.dense_torso_layout(spaces.observation_size)
 
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
-        """Features [batch, features] of observations [batch, *shape]."""
+        """Map observations [batch, *shape] to features [batch, features]."""
         return self.dense_torso(p, obs.flatten(1))  # [batch, observation_size]
 
     def dense_torso_layout(self, inputs: int) -> tuple[Layout, int]:
-        """All hidden layers but the last of `widths`, and how many features come out."""
+        """Return the layout of all hidden layers but the last, and the number of features."""
         layout: Layout = {}
         for index, width in enumerate(self.widths[:-1]):
             name = f"torso.{index}"
-            layout |= self.hidden_layout(name, layers.linear(name, inputs, width), width)
+            layout |= self.hidden_layout(name, layers.linear_layout(name, inputs, width), width)
             inputs = width
         return layout, inputs
 
     def dense_torso(self, p: Parameters, x: Tensor) -> Tensor:
-        """Features [batch, features] of inputs [batch, inputs]."""
+        """Map inputs [batch, inputs] to features [batch, features]."""
         for index in range(len(self.widths[:-1])):
             x = layers.hidden(p, f"torso.{index}", x)
         return x
 
     def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
-        """A hidden layer's own parameters and those of what normalises it, as chosen."""
+        """Return the layout of a hidden layer with its normalisation."""
         if self.spectral_norm and f"{name}.weight_sigma" not in layer:
-            layer = layer | layers.spectral(name, units)
-        return layer | layers.normalized(name, units) if self.layer_norm else layer
+            layer = layer | layers.spectral_norm_layout(name, units)
+        return layer | layers.layer_norm_layout(name, units) if self.layer_norm else layer
 
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """The z [batch, actions, atoms] of features [batch, features]."""
+        """Map features [batch, features] to z [batch, actions, atoms]."""
         x = head.expand(p, features)
         advantage = self._stream(p, "advantage", x)
         advantage = advantage.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
@@ -156,4 +161,4 @@ class Mlp(Network):
         return layers.dense(p, f"{stream}.out", x)
 
     def _noisy(self, name: str, inputs: int, outputs: int) -> Layout:
-        return layers.noisy_linear(name, inputs, outputs, self.sigma)
+        return layers.noisy_linear_layout(name, inputs, outputs, self.sigma)

@@ -1,4 +1,4 @@
-"""All parameters of a network as one flat vector, and the named views a network computes with."""
+"""Parameters of a network: one flat vector, and named views of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Parameter(NamedTuple):
-    """Shape of one parameter and the interval its initial values are drawn from, uniformly."""
+    """Shape of one parameter, and the interval of its initial values, drawn uniformly."""
 
     shape: tuple[int, ...]
     low: float
@@ -22,19 +22,19 @@ Layout = dict[str, Parameter]
 
 
 def size(layout: Layout) -> int:
-    """Number of scalars in the flat vector."""
+    """Return the length of the flat vector."""
     return sum(math.prod(parameter.shape) for parameter in layout.values())
 
 
 def initial(layout: Layout, random: np.random.Generator) -> Tensor:
-    """A flat float64 vector of initial values, [size]."""
+    """Draw a flat float64 vector of initial values, [size]."""
     draws = [random.uniform(p.low, p.high, math.prod(p.shape)) for p in layout.values()]
     return torch.from_numpy(np.concatenate(draws))
 
 
 def views(flat: Tensor, layout: Layout) -> dict[str, Tensor]:
-    """The named parameters as views of the flat vector [size]; gradients flow through them."""
-    # One split has one backward, which concatenates; a slice for each name would add zeros instead.
+    """Return the named parameters as views of the flat vector [size]; gradients flow through."""
+    # One split has one backward pass, which concatenates; slices would add padded gradients.
     pieces = torch.split(flat, [math.prod(parameter.shape) for parameter in layout.values()])
     named = zip(layout.items(), pieces, strict=True)
     return {name: piece.view(parameter.shape) for (name, parameter), piece in named}

@@ -9,32 +9,36 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.heads import Head, Loss
+from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.ranges import Count
 
 
 def midpoints(count: int, like: Tensor) -> Tensor:
-    """Levels (2 i + 1) / 2 N of N quantiles, [count] (Dabney et al. 2018a, lemma 2)."""
+    """Return the levels (2 i + 1) / 2 N of N quantiles, [count] (Dabney et al. 2018a, lemma 2)."""
     return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
 
 
 def quantile_huber(z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
-    """Quantile Huber loss [batch] of quantiles z [batch, n] at levels taus [batch, n].
+    """Return the quantile Huber loss, [batch] (Dabney et al. 2018a, eq. 10 with kappa = 1).
 
-    Dabney et al. 2018a, eq. 10 with kappa = 1: summed over the quantiles, averaged over the
-    target's samples [batch, m].
+    The loss is summed over the quantiles and averaged over the target's samples.
+
+    Args:
+        z: Quantiles, [batch, n].
+        target: Samples of the TD target, [batch, m].
+        taus: Levels of the quantiles, [batch, n].
     """
-    at = z.detach()
-    error = target.unsqueeze(1) - at.unsqueeze(2)  # [batch, n, m]
+    value_of_z = z.detach()
+    error = target.unsqueeze(1) - value_of_z.unsqueeze(2)  # [batch, n, m]
     clipped = error.clamp(-1, 1)
     levels = taus.unsqueeze(2)
     slope = torch.where(error < 0, 1 - levels, levels) * clipped
     value = (slope * (error - clipped / 2)).mean(2)  # [batch, n]
-    # Linear in z with the loss's own slope: one pass over the n times m errors gives both, where
-    # autograd would keep them and pass over them again.
-    return (value - slope.mean(2) * (z - at)).sum(1)  # [batch]
+    # This expression is linear in z and has the loss's own slope. One pass over the n times m
+    # errors gives value and gradient; autograd would store the errors and pass over them again.
+    return (value - slope.mean(2) * (z - value_of_z)).sum(1)  # [batch]
 
 
 @dataclass
@@ -49,39 +53,39 @@ class Qr(Head):
         return self.atoms
 
     def q(self, z: Tensor) -> Tensor:
-        """The mean of the quantiles."""
+        """Return the mean of the quantiles."""
         return z.mean(-1)
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:
-        """Each quantile backed up; a soft policy mixes quantiles of one level.
+        """Back up each quantile; a stochastic policy mixes the quantiles of the same level.
 
-        This is how Munchausen-IQN mixes them (Vieillard et al. 2020, appendix B.1).
+        Munchausen-IQN mixes them in this way (Vieillard et al. 2020, appendix B.1).
         """
         moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
         mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
         return reward[:, None] + discount[:, None] * mixed
 
-    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
-        """Quantile Huber loss at the midpoints."""
+    def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+        """Return the quantile Huber loss at the midpoints."""
         return quantile_huber(z, target, midpoints(self.atoms, z).expand_as(z))
 
 
 @dataclass
 class Iqn(Qr):
-    """Quantiles at any level, which is an input (Dabney et al. 2018b).
+    """Quantiles at any level; the level is an input of the network (IQN, Dabney et al. 2018b).
 
-    An update draws `atoms` levels for each observation, one from each of as many equal parts of
-    (0, 1): each is uniform over all parts together, and their mean hardly varies. Values for acting
-    are read at the midpoints of the parts.
+    An update draws `atoms` levels for each observation by stratified sampling: (0, 1) is cut into
+    `atoms` equal intervals, and each gives one level. Action values for acting are computed at the
+    midpoints of the intervals.
     """
 
     cosines: Count
 
     @property
     def outputs(self) -> int:
-        """One number; the network computes it once for each level."""
+        """One number; the network computes it for each level."""
         return 1
 
     @property
@@ -89,20 +93,20 @@ class Iqn(Qr):
         """One level for each atom."""
         return self.atoms
 
-    def loss(self, z: Tensor, target: Tensor, taus: Tensor, kind: Loss) -> Tensor:
-        """Quantile Huber loss at the drawn levels (eq. 3)."""
+    def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+        """Return the quantile Huber loss at the drawn levels (eq. 3)."""
         return quantile_huber(z, target, taus)
 
     def taus(self, like: Tensor) -> Tensor:
-        """The midpoints, for each row of `like`."""
+        """Return the midpoints for each row of `like`, [batch, atoms]."""
         return midpoints(self.atoms, like).expand(like.shape[0], -1)
 
     def embedding(self, features: int) -> Layout:
-        """The layer that maps cosines to features."""
-        return layers.linear("cosines", self.cosines, features)
+        """Return the layout of the layer that maps cosines to features."""
+        return layers.linear_layout("cosines", self.cosines, features)
 
     def expand(self, p: Parameters, features: Tensor) -> Tensor:
-        """Features times the embedding of each level, [batch * atoms, features] (eq. 4)."""
+        """Multiply features by the embedding of each level, [batch * atoms, features] (eq. 4)."""
         taus = p["taus"]  # [batch, atoms]
         waves = torch.arange(self.cosines, dtype=taus.dtype, device=taus.device) * math.pi
         cosines = (taus.flatten()[:, None] * waves).cos()  # [batch * atoms, cosines]
@@ -110,6 +114,6 @@ class Iqn(Qr):
         return features.repeat_interleave(taus.shape[1], 0) * embedded
 
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
-        """From [batch * atoms, actions, 1] to [batch, actions, atoms]."""
+        """Reorder outputs [batch * atoms, actions, 1] to z [batch, actions, atoms]."""
         levels = p["taus"].shape[1]
         return z.view(-1, levels, z.shape[1]).transpose(1, 2)  # [batch, actions, atoms]

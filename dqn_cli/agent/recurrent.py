@@ -1,4 +1,4 @@
-"""Recurrent networks: a memory between torso and streams, for what one observation hides."""
+"""Recurrent networks, for environments whose state one observation does not show."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dqn_cli.ranges import Count, Natural
 
 @dataclass
 class Recurrent(Mlp):
-    """Torso, a recurrent cell of `units`, streams (Hausknecht & Stone 2015).
+    """Base of recurrent networks: torso, a cell of `units`, streams (Hausknecht & Stone 2015).
 
-    It learns on sequences of `length` steps from a stored state that is first brought up to date
-    over `burn_in` steps without gradient (Kapturowski et al. 2019, section 3).
+    Sequences of `length` steps are learned from. Each begins with a stored state, which is first
+    refreshed over `burn_in` steps without gradient (Kapturowski et al. 2019, section 3).
     """
 
     units: Count
@@ -30,29 +30,29 @@ class Recurrent(Mlp):
 
     @property
     def state_size(self) -> int:
-        """Numbers that are carried from step to step; all 0 when an episode begins."""
+        """Length of the state, which is all zeros when an episode begins."""
         return self.units
 
     @property
     def gates(self) -> int:
-        """How many vectors of `units` the cell computes in each step."""
+        """Number of gates, each of `units`, that the cell computes in each step."""
         raise NotImplementedError
 
     def cell(self, p: Parameters, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Output [batch, units] and next state, of the inputs' part of the gates and a state."""
+        """Return output [batch, units] and next state, from the inputs' part of the gates."""
         raise NotImplementedError
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
-        """The dense torso and the cell, which has `units` features."""
+        """Return the layout of dense torso and cell, and the number of features."""
         layout, features = self.dense_torso_layout(spaces.observation_size)
         columns = self.gates * self.units
-        layout |= layers.linear("cell.input", features, columns)
-        return layout | layers.linear("cell.state", self.units, columns), self.units
+        layout |= layers.linear_layout("cell.input", features, columns)
+        return layout | layers.linear_layout("cell.state", self.units, columns), self.units
 
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
-        """Features of each observation as if an episode began with it."""
+        """Map each observation to features as if an episode began with it."""
         zeros = obs.new_zeros(obs.shape[0], self.state_size)
-        return self.remember(p, obs.unsqueeze(1), zeros, None)[0]
+        return self.run_cell(p, obs.unsqueeze(1), zeros, None)[0]
 
     def unroll(
         self,
@@ -63,17 +63,26 @@ class Recurrent(Mlp):
         spaces: Spaces,
         head: Head,
     ) -> tuple[Tensor, Tensor]:
-        """The z [batch * time, actions, atoms] and the last state, of obs [batch, time, *shape].
+        """Map sequences of observations to z.
 
-        Where `starts` [batch, time] is true an episode begins, with an empty memory.
+        Args:
+            p: Parameters by name.
+            obs: Observations, [batch, time, *shape].
+            state: State before the first observation, [batch, state].
+            starts: True where an episode begins, [batch, time]; None for nowhere.
+            spaces: Spaces of the environment.
+            head: Head that reads z.
+
+        Returns:
+            z [batch * time, actions, atoms], and the state after the last observation.
         """
-        features, state = self.remember(p, obs, state, starts)
+        features, state = self.run_cell(p, obs, state, starts)
         return self.streams(p, features, spaces, head), state
 
-    def remember(
+    def run_cell(
         self, p: Parameters, obs: Tensor, state: Tensor, starts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The cell's outputs [batch * time, units] along a sequence, and the last state."""
+        """Return the cell's outputs [batch * time, units] along a sequence, and the last state."""
         batch, time = obs.shape[:2]
         x = self.dense_torso(p, obs.reshape(batch * time, -1))  # [batch * time, features]
         gates = layers.dense(p, "cell.input", x).view(batch, time, -1)  # [batch, time, gates]
@@ -96,23 +105,23 @@ class Gru(Recurrent):
         return 3
 
     def cell(self, p: Parameters, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As PyTorch's GRUCell computes it."""
-        reset, update, candidate = gates.chunk(3, 1)
+        """Compute one step as PyTorch's GRUCell."""
+        reset, keep, candidate = gates.chunk(3, 1)
         past = layers.dense(p, "cell.state", state)
-        past_reset, past_update, past_candidate = past.chunk(3, 1)
-        update = (update + past_update).sigmoid()
+        past_reset, past_keep, past_candidate = past.chunk(3, 1)
+        keep = (keep + past_keep).sigmoid()
         candidate = (candidate + (reset + past_reset).sigmoid() * past_candidate).tanh()
-        state = candidate + update * (state - candidate)
+        state = candidate + keep * (state - candidate)
         return state, state
 
 
 @dataclass
 class Lstm(Recurrent):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997, with Gers et al.'s forget gate)."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000)."""
 
     @property
     def state_size(self) -> int:
-        """Output and cell, [2 * units]."""
+        """Length of output and cell state together, 2 * units."""
         size: int = 2 * self.units
         return size
 
@@ -122,10 +131,10 @@ class Lstm(Recurrent):
         return 4
 
     def cell(self, p: Parameters, gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As PyTorch's LSTMCell computes it."""
-        output, memory = state.chunk(2, 1)
+        """Compute one step as PyTorch's LSTMCell."""
+        output, cell_state = state.chunk(2, 1)
         gates = gates + layers.dense(p, "cell.state", output)
-        enter, forget, candidate, leave = gates.chunk(4, 1)
-        memory = forget.sigmoid() * memory + enter.sigmoid() * candidate.tanh()
-        output = leave.sigmoid() * memory.tanh()
-        return output, torch.cat([output, memory], 1)
+        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
+        cell_state = forget_gate.sigmoid() * cell_state + input_gate.sigmoid() * candidate.tanh()
+        output = output_gate.sigmoid() * cell_state.tanh()
+        return output, torch.cat([output, cell_state], 1)

@@ -1,4 +1,4 @@
-"""What a network has to know of an environment: observations, and what actions stand for."""
+"""Spaces: what a network needs to know about observations and actions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 
 class Spaces(NamedTuple):
-    """Observations as one array, and actions 0 to n - 1 with what they are in the environment.
+    """Observations as one array, and actions 0 to n - 1 with the environment's own values.
 
     `low` and `high` hold a bound for each element of a flattened observation, or one for all. An
-    action is one number, or several if `composite`: `parts` says how many values each takes, from
-    `starts` on. With `frames` an observation's first axis has so many, from the oldest to the
-    newest; it is 0 where observations have no axis of time.
+    environment's action is one number, or several if `composite`. Each of them takes `parts` values
+    beginning at `starts`. `frames` is the length of an observation's first axis if that is time,
+    oldest first, and 0 if it is not.
     """
 
     observation_shape: tuple[int, ...]
@@ -29,22 +29,22 @@ class Spaces(NamedTuple):
 
     @property
     def observation_size(self) -> int:
-        """Number of elements of one flattened observation."""
+        """Length of a flattened observation."""
         return math.prod(self.observation_shape)
 
     @property
     def bounds(self) -> tuple[list[float], list[float]]:
-        """Low and high, each with a number for each element."""
+        """Lower and upper bounds, each with a number for each element."""
         size = self.observation_size
         low, high = (list(b) * (size // len(b)) for b in (self.low, self.high))
         return low, high
 
     @property
     def actions(self) -> int:
-        """How many actions there are to choose from."""
+        """Number of actions to choose from."""
         return math.prod(self.parts)
 
     def action(self, index: int) -> int | NDArray[np.int64]:
-        """The environment's own action behind an index: a number, or an array [parts]."""
+        """Return the environment's action of an index: a number, or an array [parts]."""
         values = np.array(np.unravel_index(index, self.parts), np.int64) + self.starts
         return values if self.composite else int(values[0])

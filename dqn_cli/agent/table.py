@@ -1,4 +1,4 @@
-"""A table in a network's place: tabular Q-learning."""
+"""A table in place of a network: tabular Q-learning."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LARGEST_TABLE = 10**8
 class Table(Network):
     """One value for each cell of a discretised observation: tabular Q-learning (Watkins 1989).
 
-    One-hot observations are their own cells. Others are cut into `bins` for each element between
-    `low` and `high` (null: the environment's own bounds); beyond them the outermost bin counts.
+    A one-hot observation is a cell. Otherwise each element is cut into `bins` between `low` and
+    `high` (null: the environment's own bounds); values outside fall into the outermost bins.
     """
 
     bins: Count
@@ -32,9 +32,10 @@ class Table(Network):
     high: list[Real] | None
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
-        """One table of zeros, [cells, actions * outputs].
+        """Return one table of zeros, [cells, actions * outputs].
 
-        ValueError if it would be huge, or if its bounds are infinite or of another number.
+        Raises:
+            ValueError: If the table would be huge, or its bounds are infinite or too few.
         """
         self._bounds(spaces)
         cells = self._cells(spaces)
@@ -47,7 +48,7 @@ class Table(Network):
         return {"table": Parameter((cells, columns), 0, 0)}
 
     def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """Observations [batch, *shape] to z [batch, actions, outputs]."""
+        """Map observations [batch, *shape] to z [batch, actions, outputs]."""
         x = obs.flatten(1)  # [batch, observation_size]
         if spaces.one_hot:
             cell = x.argmax(1)

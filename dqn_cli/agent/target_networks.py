@@ -1,4 +1,4 @@
-"""When, and how far, the target network follows the online one."""
+"""Target networks: when and how far they follow the online network."""
 
 from __future__ import annotations
 
@@ -9,42 +9,45 @@ from dqn_cli.ranges import Count, Probability
 
 
 @dataclass
-class Target:
-    """What every target rule answers."""
+class TargetNetwork:
+    """Base of all rules for the target network."""
 
-    def blend(self, before: Clock, now: Clock) -> float:
-        """Share of the online parameters to blend in between two readings; 0 leaves it as it is."""
+    def polyak_coefficient(self, before: Clock, now: Clock) -> float:
+        """Return the Polyak coefficient that is due between two clock readings.
+
+        The target parameters become (1 - tau) * target + tau * online; 0 leaves them unchanged.
+        """
         raise NotImplementedError
 
 
 @dataclass
-class Hard(Target):
+class Hard(TargetNetwork):
     """A copy every so many steps, updates or episodes (Mnih et al. 2015)."""
 
     every: Count
     unit: Unit
 
-    def blend(self, before: Clock, now: Clock) -> float:
-        """1 when a multiple of `every` was crossed."""
+    def polyak_coefficient(self, before: Clock, now: Clock) -> float:
+        """Return 1 where a multiple of `every` was crossed."""
         crossed = crossings(before.reading(self.unit), now.reading(self.unit), self.every)
         return 1.0 if crossed else 0.0
 
 
 @dataclass
-class Soft(Target):
+class Soft(TargetNetwork):
     """Polyak averaging after each update (Lillicrap et al. 2016, algorithm 1)."""
 
     tau: Probability
 
-    def blend(self, before: Clock, now: Clock) -> float:
-        """Tau after an update, 0 otherwise."""
+    def polyak_coefficient(self, before: Clock, now: Clock) -> float:
+        """Return tau after an update, else 0."""
         return self.tau if now.updates > before.updates else 0.0
 
 
 @dataclass
-class NoTarget(Target):
-    """No separate target network: the copy is renewed after every update."""
+class NoTarget(TargetNetwork):
+    """No separate target network: the online parameters are copied after every update."""
 
-    def blend(self, before: Clock, now: Clock) -> float:
-        """1 after an update."""
+    def polyak_coefficient(self, before: Clock, now: Clock) -> float:
+        """Return 1 after an update, else 0."""
         return 1.0 if now.updates > before.updates else 0.0

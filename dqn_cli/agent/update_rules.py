@@ -1,4 +1,4 @@
-"""Update rules: which policy over the next actions a target is bootstrapped with."""
+"""Update rules: the policy over next actions that a TD target is bootstrapped with."""
 
 from __future__ import annotations
 
@@ -9,64 +9,72 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from dqn_cli.agent.heads import Loss
 from dqn_cli.ranges import NonPositive, Positive, Probability
 
 LazyValues = Callable[[], Tensor]  # action values [batch, actions], computed only if called
 
 
 class Bootstrap(NamedTuple):
-    """How the next actions' values become one: mixed by `policy` after `shift` was added."""
+    """Value of the next state: the policy's mean over actions of action value plus shift."""
 
-    policy: Tensor  # [batch, actions]
-    shift: Tensor | None  # [batch, actions]
+    policy: Tensor  # [batch, actions], probabilities
+    shift: Tensor | None  # [batch, actions]; None for 0
 
 
 def greedy(q: Tensor, mask: Tensor) -> Tensor:
-    """The policy [batch, actions] that takes the best legal action of q [batch, actions]."""
+    """Return the policy [batch, actions] that takes the best legal action of q."""
     best = q.masked_fill(~mask, -float("inf")).argmax(1)
     return F.one_hot(best, q.shape[1]).to(q.dtype)
 
 
 @dataclass
-class Update:
-    """What every update rule has: a loss, a bound on the gradient's norm, a bootstrap."""
-
-    loss: Loss
-    max_grad_norm: Positive | None
+class UpdateRule:
+    """Base of all update rules."""
 
     def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
-        """From both networks' values of the next observations, and what is legal there."""
+        """Choose the policy over next actions.
+
+        Args:
+            target_q: The target network's action values at next_obs, [batch, actions].
+            online_q: Computes those of the online network.
+            mask: Legal actions at next_obs, [batch, actions].
+        """
         raise NotImplementedError
 
     def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
-        """What is added to the reward [batch], from the target's values at obs."""
+        """Return what is added to the reward [batch], or None.
+
+        Args:
+            target_q: Computes the target network's action values at obs, [batch, actions].
+            mask: Legal actions at obs, [batch, actions].
+            action: Actions taken, [batch].
+        """
         return None
 
 
 @dataclass
-class Dqn(Update):
+class Dqn(UpdateRule):
     """The target network selects and evaluates (Mnih et al. 2015)."""
 
     def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
-        """Greedy on the target network."""
+        """Be greedy on the target network."""
         return Bootstrap(greedy(target_q, mask), None)
 
 
 @dataclass
-class Double(Update):
+class Double(UpdateRule):
     """The online network selects, the target network evaluates (van Hasselt et al. 2016, eq. 4)."""
 
     def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
-        """Greedy on the online network."""
+        """Be greedy on the online network."""
         return Bootstrap(greedy(online_q(), mask), None)
 
 
 @dataclass
-class Munchausen(Update):
-    """Soft values, and the log-policy as part of the reward (Vieillard et al. 2020, eq. 2).
+class Munchausen(UpdateRule):
+    """Soft values, and a reward that includes the log-policy (Vieillard et al. 2020, eq. 2).
 
-    The log-policy's share is `alpha`; its value, scaled by `temperature`, is at least `clip`.
+    The bonus is alpha * max(temperature * log pi(a|s), clip).
     """
 
     alpha: Probability
@@ -74,19 +82,19 @@ class Munchausen(Update):
     clip: NonPositive
 
     def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
-        """Softmax of the target's values, each shifted by -temperature log pi."""
+        """Take the softmax policy; shift each value by -temperature * log pi."""
         scaled_log_policy = self._scaled_log_policy(target_q, mask)
         policy = (scaled_log_policy / self.temperature).exp() * mask
         return Bootstrap(policy, -scaled_log_policy.masked_fill(~mask, 0))
 
     def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
-        """Alpha times the clipped temperature log pi of the action taken."""
+        """Return alpha * max(temperature * log pi, clip) of the action taken."""
         scaled_log_policy = self._scaled_log_policy(target_q(), mask)
         taken = scaled_log_policy.gather(1, action[:, None]).squeeze(1)  # [batch]
         return self.alpha * taken.maximum(taken.new_zeros(()) + self.clip)
 
     def _scaled_log_policy(self, q: Tensor, mask: Tensor) -> Tensor:
-        """Temperature log pi [batch, actions], computed as appendix B.1 does to stay finite."""
+        """Return temperature * log pi [batch, actions], computed stably as in appendix B.1."""
         q = q.masked_fill(~mask, -float("inf"))
         advantage = q - q.amax(1, keepdim=True)
         return advantage - self.temperature * (advantage / self.temperature).logsumexp(

@@ -1,1 +1,1 @@
-"""The doors: what people type."""
+"""Commands that people type: dqn-train, dqn-eval and dqn-plot."""

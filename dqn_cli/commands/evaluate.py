@@ -1,4 +1,4 @@
-"""dqn-eval: judges trained agents greedily, on episodes they have never seen."""
+"""Command `dqn-eval`: evaluate trained agents greedily, on fresh episodes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dqn_cli.commands.arguments import split_imports
 from dqn_cli.commands.command_line import (
-    answered,
-    exit_code_of,
-    import_all,
-    refuse_flags,
-    split_imports,
+    exit_on_flags,
+    import_modules,
+    print_help_or_version,
+    run_command,
 )
 from dqn_cli.commands.help import EVALUATE
-from dqn_cli.commands.run_discovery import found, label_of, runs_in, varied_keys
+from dqn_cli.commands.run_discovery import find_runs, load_run_info, run_label, varied_keys
 
 
 @dataclass
 class EvaluationRequest:
-    """What the command line asks for."""
+    """Options of the command line."""
 
     checkpoint: Any
     episodes: int = 100
@@ -32,28 +32,32 @@ class EvaluationRequest:
 
 
 def main() -> None:
-    """The console script."""
-    sys.exit(exit_code_of(lambda: dispatch(sys.argv[1:])))
+    """Run the console script."""
+    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Help, or an evaluation of each checkpoint named."""
-    if answered(arguments or ["--help"], EVALUATE):
+    """Print help, or evaluate each named checkpoint; return the exit code."""
+    if print_help_or_version(arguments or ["--help"], lambda: EVALUATE):
         return 0
-    refuse_flags(arguments)
+    exit_on_flags(arguments)
     modules, arguments = split_imports(arguments)
-    import_all(modules)
+    import_modules(modules)
     request = parse(arguments)
-    evaluate(checkpoints_named(request.checkpoint), request, modules)
+    evaluate(named_checkpoints(request.checkpoint), request, modules)
     return 0
 
 
 def parse(arguments: Sequence[str]) -> EvaluationRequest:
-    """The request in words of the form key=value; ConfigError names what is wrong."""
+    """Return the request of arguments of the form key=value.
+
+    Raises:
+        ConfigError: If a key is unknown, or a value is missing or not valid.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from dqn_cli.config.hints import near
+    from dqn_cli.config.hints import did_you_mean
     from dqn_cli.config.validation import ConfigError
 
     values: dict[str, str] = {}
@@ -62,7 +66,7 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
         key, separator, value = argument.partition("=")
         if not separator or key not in keys:
             is_path = Path(argument).exists()
-            hint = f"; did you mean checkpoint={argument}?" if is_path else near(key, keys)
+            hint = f"; did you mean checkpoint={argument}?" if is_path else did_you_mean(key, keys)
             raise ConfigError(f"unknown word {argument}: dqn-eval takes {', '.join(keys)}{hint}")
         values[key] = value
     if not values.get("checkpoint"):
@@ -82,45 +86,48 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     return replace(request, checkpoint=path)
 
 
-def checkpoints_named(text: str) -> list[Path]:
-    """The checkpoints meant by a path, a list `[a,b]` or a pattern with `*`."""
+def named_checkpoints(text: str) -> list[Path]:
+    """Return the checkpoints of a path, a list `[a,b]` or a pattern with `*`."""
     if Path(text).exists():
-        return _meant_by(Path(text))
+        return _checkpoints_at(Path(text))
     is_list = text.startswith("[") and text.endswith("]")
     names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
-    meant = (_matching(name) if glob.has_magic(name) else _meant_by(Path(name)) for name in names)
-    return list(chain.from_iterable(meant))
+    found = (
+        _checkpoints_matching(name) if glob.has_magic(name) else _checkpoints_at(Path(name))
+        for name in names
+    )
+    return list(chain.from_iterable(found))
 
 
-def _meant_by(path: Path) -> list[Path]:
-    """A checkpoint itself, that of a run's folder, or those of all runs in a sweep's."""
-    from dqn_cli.policies import checkpoint_at
+def _checkpoints_at(path: Path) -> list[Path]:
+    """Return a checkpoint, the checkpoint of a run's folder, or those of a sweep's folder."""
+    from dqn_cli.policies import find_checkpoint
 
-    runs = runs_in(path)
-    return _of_each(runs) if runs else [checkpoint_at(path)]
+    runs = find_runs(path)
+    return _existing_checkpoints(runs) if runs else [find_checkpoint(path)]
 
 
-def _matching(pattern: str) -> list[Path]:
-    """Without what else is met, such as a sweep's table."""
+def _checkpoints_matching(pattern: str) -> list[Path]:
+    """Return the checkpoints of a pattern; other files, such as sweep.csv, are left out."""
     from dqn_cli.storage import CheckpointError
 
-    met = map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207
-    paths = [path for path in met if path.is_dir() or _is_checkpoint(path)]
+    matches = map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207
+    paths = [path for path in matches if path.is_dir() or _is_checkpoint(path)]
     if not paths:
         raise CheckpointError(f"nothing matches {pattern}")
-    return _of_each(paths)
+    return _existing_checkpoints(paths)
 
 
-def _of_each(paths: Sequence[Path]) -> list[Path]:
-    """Without those that have none, such as a job that failed before its first."""
-    from dqn_cli.policies import checkpoint_at
+def _existing_checkpoints(paths: Sequence[Path]) -> list[Path]:
+    """Return the checkpoint of each path, and print which paths have none, as failed jobs."""
+    from dqn_cli.policies import find_checkpoint
     from dqn_cli.storage import CheckpointError
 
     checkpoints: list[Path] = []
     missing: list[CheckpointError] = []
     for path in paths:
         try:
-            checkpoints.append(checkpoint_at(path))
+            checkpoints.append(find_checkpoint(path))
         except CheckpointError as error:
             missing.append(error)
     if not checkpoints:
@@ -135,35 +142,35 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _labels(checkpoints: Sequence[Path]) -> list[str]:
-    """What sets the run of each checkpoint apart from the others, but for its seed."""
+    """Return the overrides in which the run of each checkpoint differs, without the seed."""
     from dqn_cli.config.run_metadata import is_run
 
     folders = [path.parents[1] for path in checkpoints if len(path.parents) > 1]
     if len(folders) < len(checkpoints) or not all(map(is_run, folders)):
         return [""] * len(checkpoints)
-    runs = list(map(found, folders))
+    runs = list(map(load_run_info, folders))
     varied = varied_keys(runs)
-    return [label_of(run, varied) for run in runs]
+    return [run_label(run, varied) for run in runs]
 
 
 def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequence[str]) -> None:
-    """Plays, writes each evaluation beside its checkpoint, and prints one table of all.
+    """Evaluate checkpoints, write each report beside its checkpoint, and print one table.
 
-    What was judged is written and shown, whatever becomes of the others.
+    Reports that are finished when an error or Ctrl-C comes are written and printed.
     """
     from dqn_cli.evaluation.tables import print_table
-    from dqn_cli.policies import evaluate_checkpoint, record, report_path
+    from dqn_cli.policies import evaluate_checkpoint, evaluation_path, record_video
     from dqn_cli.storage import write_json
 
     reports: list[dict[str, Any]] = []
-    unwritten: list[OSError] = []  # of folders that are not the user's own, for one
+    unwritten: list[OSError] = []  # a folder may be read-only
     try:
         for number, path in enumerate(paths, start=1):
             if len(paths) > 1:
-                print(f"judging {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
+                print(f"evaluating {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
             reports.append(evaluate_checkpoint(path, request.episodes, request.seed, modules))
             try:
-                write_json(report_path(path), reports[-1])
+                write_json(evaluation_path(path), reports[-1])
             except OSError as error:
                 unwritten.append(error)
     finally:
@@ -173,7 +180,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         raise unwritten[0]
     if request.video:
         for path in paths:
-            print(f"film: {record(path, request.seed)}")
+            print(f"film: {record_video(path, request.seed)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,17 @@
-"""What --help prints; nothing is imported here, so that it is there at once."""
+"""Text of --help; it is made without Hydra or torch, which take seconds to import."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dqn_cli.config.choices import Group, groups_in, run_keys, with_parts
+from dqn_cli.config.paths import config_folder
+
+WIDTH = 100
+COLUMN = 15  # where the choices of a group begin
+NO_BREAK = "\xa0"  # a space that no line ends at
 
 TRAIN = """\
 dqn-train trains a deep Q-network.
@@ -14,73 +27,38 @@ Ten commands people type
   dqn-train target=soft target.tau=0.01 exploration=exponential
   dqn-train -m 'seed=range(8)' update=dqn,double hydra/launcher=population
                                                    every combination side by side, and a table
-  dqn-train +experiment=soft-huber                 a recipe from a tutorial
+  dqn-train experiment=soft-huber                  a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run or sweep
   dqn-train --cfg job                              the whole configuration, without running
 Then
-  dqn-eval checkpoint=outputs/RUN                  judge the best checkpoint on 100 episodes
+  dqn-eval checkpoint=outputs/RUN                  evaluate the best checkpoint on 100 episodes
   dqn-plot outputs/RUN                             draw learning curves
   tensorboard --logdir outputs                     look at everything
 
-Groups and their choices (configs/GROUP/CHOICE.yaml explains each key)
-  env          CartPole-v1 Acrobot-v1 MountainCar-v0 LunarLander-v3 are tuned; any id works
-               PositionCartPole-v1 and, with the extra minatar, MinAtar/Breakout-v1 Asterix-v1
-               Freeway-v1 Seaquest-v1 SpaceInvaders-v1 (each as MinAtar/NAME)
-               with the extra atari, any game: ALE/Pong-v5
-               env.num_envs=N  env.vectorization=sync|async|native  +env.kwargs.KEY=VALUE
-  protocol     none image, and for Atari nature dopamine cleanrl btr
-                                                       env.preprocess.stack .clip_rewards
-                                                       | .size .grayscale .frame_skip .sticky
-                                                       .loss_of_life .noop_max .fire_on_reset
-                                                       .full_actions .max_frames
-  agent        dqn double dueling d3qn per n_step noisy c51 qr iqn munchausen munchausen_iqn
-               rainbow rainbow_iqn data_efficient_rainbow btr pqn drqn
-                                                       what the published name stands for
-  network      mlp dueling minatar gru lstm            .widths .layer_norm .spectral_norm .dueling
-                                                       .noisy .sigma | .channels | .units .length
-               nature impala                           .channels .bfloat16 | .scale .pool
-                                                       .burn_in (of gru and lstm)
-               table                                   .bins .low .high
-  head         scalar c51 qr iqn                       .atoms .v_min .v_max .cosines
-  update       dqn double munchausen                   .loss=huber|squared .max_grad_norm
-                                                       | .alpha .temperature .clip
-  target       hard rare soft none                     .every .unit | .tau
-  exploration  constant linear exponential multiplicative piecewise ladder boltzmann noisy
-                                                       .start .end .duration .decay .unit
-                                                       | .spread | .temperature | .points
-  replay       uniform prioritised rollout             .capacity .batch_size .n_step .device
-                                                       | .alpha .beta .beta_end .priority .eps
-                                                       | .trace_decay
-  optimizer    adam adamw radam rmsprop sgd            .lr .schedule=constant|linear .eps
-                                                       .beta1 .beta2 | .weight_decay
-                                                       | .decay .momentum .centered
-  +experiment  soft-huber hard-mse-exponential width-study episode-decay clip-one linear-steps
-               tabular no_replay no_target_network pqn_minatar
-               for Atari: nature_dqn rainbow_atari data_efficient_rainbow iqn_atari pqn_atari
-               btr pong_cpu
+Groups, their choices and the .KEYS of these choices (configs/GROUP/CHOICE.yaml explains each)
+{groups}
 
-Keys without a group
-  steps episodes learning_starts train_every updates_per_train gamma seed dtype device threads
-  compile=auto|true|false   reset.every
-  eval.every eval.episodes eval.max_episode_steps
-  checkpoint.every checkpoint.keep checkpoint.replay   log.every
-  import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER
+Keys of every run (configs/config.yaml explains each)
+{keys}
+  import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER  +env.kwargs.KEY=VALUE
 
-What wins: command line > +experiment > agent > env > the parts' own files.
-Flags: -m sweeps; --cfg job prints; -sc install=bash completes words (with eval "$(...)").
+What wins: command line > experiment > agent > env > the parts' own files.
+Flags: -m sweeps; --cfg job prints; --config-dir DIR adds your own YAML files;
+       eval "$(dqn-train -sc install=bash)" makes the shell complete words.
 Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
+NOTES = {"env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"]}
 
 EVALUATE = """\
-dqn-eval judges trained agents: greedily, without learning, on fresh episodes.
+dqn-eval evaluates trained agents: greedily, without learning, on fresh episodes.
 
   dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [import=[my_package]]
 
-PATH is a run's folder (its best checkpoint, else its last), a sweep's (those of all its runs), a
-checkpoint, a list [A,B] or a pattern with *. It prints a table, with what the seeds of each
-choice come to together, and writes evaluation.json beside each checkpoint (evaluation_last.json
-for a last that is not the best).
-video=true also writes a film of the first episode (pip install 'dqn-train[video]').
+PATH is the folder of a run (its best checkpoint, or else its last) or of a sweep (all its runs), a
+checkpoint, a list [A,B] or a pattern with *. The command prints a table, with a summary over the
+seeds of each choice, and writes evaluation.json beside each checkpoint (evaluation_last.json for a
+last checkpoint that is not the best).
+video=true also records the first episode (pip install 'dqn-train[video]').
 
   dqn-eval checkpoint=outputs/RUN
   dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20
@@ -92,9 +70,88 @@ dqn-plot draws learning curves of runs and sweeps on one chart.
 
   dqn-plot RUN... [out=plot.png] [x=steps|seconds] [by=KEY]
 
-A RUN is the folder of a run or of a sweep. Runs that differ only in their seed share a line: the
-mean over seeds, with its 95 % interval as a band. by=KEY gives each value of one key a line.
+RUN is the folder of a run or of a sweep. Runs that differ only in their seed share a line: the
+mean over seeds, with its 95 % interval as a band. by=KEY draws a line for each value of one key.
 
   dqn-plot outputs/SWEEP by=update
   dqn-plot outputs/RUN_1 outputs/RUN_2 out=curves.png x=seconds
 """
+
+
+def train_help(
+    user_folders: Sequence[Path] = (),
+    parts: Mapping[str, Mapping[str, Iterable[str]]] | None = None,
+) -> str:
+    """Return the help of dqn-train.
+
+    Args:
+        user_folders: Folders with groups of the user's own YAML files.
+        parts: Keys of the user's registered parts: by group, then by choice.
+    """
+    groups = with_parts(groups_in([config_folder(), *user_folders]), parts or {})
+    groups.sort(key=lambda group: any(group.choices.values()))  # env, agent and experiment first
+    keys = run_keys(config_folder() / "config.yaml")
+    return TRAIN.format(groups="\n".join(map(_group_text, groups)), keys=_run_text(keys))
+
+
+def _group_text(group: Group) -> str:
+    """Return the choices of a group, and below them their keys."""
+    lines = _wrapped(list(group.choices), COLUMN) + _wrapped(NOTES.get(group.name, []), COLUMN)
+    prefix = "" if group.package == group.name else group.package
+    entries = [_key_text(keys, owners, group) for owners, keys in _keys_by_owner(group).items()]
+    if entries:
+        entries[0] = prefix + entries[0]
+        of_all = 0 if entries[0].endswith(")") else 1
+        lines += _wrapped(entries[:of_all], COLUMN)
+        lines += _wrapped(entries[of_all:], COLUMN, separator="  ")
+    return "\n".join([f"  {group.name:<{COLUMN - 2}}{lines[0].strip()}", *lines[1:]])
+
+
+def _keys_by_owner(group: Group) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return the keys that the same choices have, those of most choices first."""
+    keys: dict[str, str] = {}
+    for choice_keys in group.choices.values():
+        keys |= {key: values or keys.get(key, "") for key, values in choice_keys.items()}
+    by_owner: dict[tuple[str, ...], dict[str, str]] = {}
+    for key, values in keys.items():
+        owners = tuple(choice for choice, names in group.choices.items() if key in names)
+        by_owner.setdefault(owners, {})[key] = values
+    return dict(sorted(by_owner.items(), key=lambda item: -len(item[0])))
+
+
+def _key_text(keys: Mapping[str, str], owners: Sequence[str], group: Group) -> str:
+    """Return keys with their legal values, and the choices that have them if not all do."""
+    text = " ".join(f".{key}={values}" if values else f".{key}" for key, values in keys.items())
+    others = [choice for choice in group.choices if choice not in owners]
+    if not others:
+        return text
+    few = len(others) < 3 and len(others) < len(owners)
+    named = ["all", "but", *others] if few else owners
+    return f"{text} ({NO_BREAK.join(named)})"
+
+
+def _run_text(keys: Mapping[str, str]) -> str:
+    """Return the keys of a run, with those of one section together."""
+    entries: dict[str, str] = {}
+    for key, values in keys.items():
+        section, dot, _ = key.partition(".")
+        text = f"{key}={values}" if values else key
+        if dot and section in entries:
+            entries[section] += f" {text.removeprefix(section)}"
+        else:
+            entries[section] = text
+    plain = [text for section, text in entries.items() if section in keys]
+    nested = [text for section, text in entries.items() if section not in keys]
+    return "\n".join(_wrapped(plain, 2) + _wrapped(nested, 2, separator="  "))
+
+
+def _wrapped(entries: Sequence[str], column: int, separator: str = " ") -> list[str]:
+    """Return lines from a column to WIDTH; an entry is broken only if it fills a line alone."""
+    lines = [""] if entries else []
+    for entry in entries:
+        longer = f"{lines[-1]}{separator}{entry}" if lines[-1] else entry
+        if len(longer) > WIDTH - column and lines[-1]:
+            lines.append("")
+            longer = entry
+        lines[-1:] = textwrap.wrap(longer, WIDTH - column, break_on_hyphens=False) or [""]
+    return [" " * column + line.replace(NO_BREAK, " ") for line in lines]

@@ -1,4 +1,4 @@
-"""dqn-plot: draws the learning curves of runs and sweeps on one chart."""
+"""Command `dqn-plot`: draw the learning curves of runs and sweeps on one chart."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn_cli.commands.command_line import answered, exit_code_of, refuse_flags
+from dqn_cli.commands.command_line import exit_on_flags, print_help_or_version, run_command
 from dqn_cli.commands.help import PLOT
-from dqn_cli.commands.run_discovery import RunInfo, found, label_of, runs_in, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, find_runs, load_run_info, run_label, varied_keys
 
 KEYS = ("out", "x", "by")
 
 
 def main() -> None:
-    """The console script."""
-    sys.exit(exit_code_of(lambda: dispatch(sys.argv[1:])))
+    """Run the console script."""
+    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Help, or a chart."""
-    if answered(arguments or ["--help"], PLOT):
+    """Print help, or draw a chart; return the exit code."""
+    if print_help_or_version(arguments or ["--help"], lambda: PLOT):
         return 0
-    refuse_flags(arguments)
+    exit_on_flags(arguments)
     options, paths = parse(arguments)
     plot(paths, Path(options.get("out", "plot.png")), options.get("x", "steps"), options.get("by"))
     return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
-    """Options of the form key=value, and the paths of runs."""
+    """Return the options of the form key=value, and the paths of runs."""
     options: dict[str, str] = {}
     paths: list[Path] = []
     for argument in arguments:
@@ -42,26 +42,28 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
 
 
 def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
-    """Draws every run found at the paths; ConfigError or ValueError says what is missing.
+    """Draw every run at the paths; runs without curves, such as failed ones, are left out.
 
-    Of several runs those that have nothing to draw, such as failed ones, are left out.
+    Raises:
+        ConfigError: If an option is not valid, or if there is no run.
+        ValueError: If no run has a curve.
     """
-    from dqn_cli.config.hints import near
+    from dqn_cli.config.hints import did_you_mean
     from dqn_cli.config.validation import ConfigError
-    from dqn_cli.evaluation.curves import bands, draw, read_curve
+    from dqn_cli.evaluation.curves import aggregate_curves, plot_bands, read_curve
 
     if x not in ("steps", "seconds"):
         raise ConfigError(f"x={x} is not valid: it must be steps or seconds")
     if not paths:
         raise ConfigError("name what to draw: the folder of a run or of a sweep")
-    runs = [run for path in paths for run in runs_at(path)]
+    runs = [run for path in paths for run in load_runs(path)]
     keys = {"env"}.union(*(run.overrides for run in runs))
     if by and by not in keys:
-        raise ConfigError(f"by={by}: no run was started with it{near(by, sorted(keys))}")
+        raise ConfigError(f"by={by}: no run was started with it{did_you_mean(by, sorted(keys))}")
     varied = [by] if by else varied_keys(runs)
     curves, envs, missing = [], set(), []
     for run in runs:
-        label = label_of(run, varied) or run.env
+        label = run_label(run, varied) or run.env
         try:
             curves.append(read_curve(run.folder, label))
             envs.add(run.env)
@@ -72,21 +74,25 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
     for reason in missing:
         print(f"left out: {reason}", file=sys.stderr)
     y = "greedy return" if all(curve.greedy for curve in curves) else "return, some while training"
-    draw(bands(curves, x), x, y, ", ".join(sorted(envs)), out)
+    plot_bands(aggregate_curves(curves, x), x, y, ", ".join(sorted(envs)), out)
     print(f"{len(curves)} runs drawn in {out}")
 
 
-def runs_at(path: Path) -> list[RunInfo]:
-    """The run in a folder, or every run of the sweep in it; ConfigError if there is none."""
+def load_runs(path: Path) -> list[RunInfo]:
+    """Return the run in a folder, or every run of the sweep in it.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     from dqn_cli.config.run_metadata import is_run
     from dqn_cli.config.validation import ConfigError
 
     if not path.is_dir():
         raise ConfigError(f"no run at {path}")
-    runs = [path] if is_run(path) else runs_in(path)
+    runs = [path] if is_run(path) else find_runs(path)
     if not runs:
         raise ConfigError(f"no run in {path}")
-    return [found(run) for run in runs]
+    return [load_run_info(run) for run in runs]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Groups of jobs, each trained side by side, several groups at once in processes of their own."""
+"""Groups of jobs: each trains as one population, several at once in separate processes."""
 
 from __future__ import annotations
 
@@ -12,82 +12,88 @@ from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
-from dqn_cli.commands.command_line import import_all, imported, speaking
+from dqn_cli.commands.command_line import (
+    import_modules,
+    imported_modules,
+    tolerate_closed_output,
+)
 from dqn_cli.config.errors import explain
 from dqn_cli.hardware import available_cores
-from dqn_cli.runs.grouping import spans
-from dqn_cli.runs.locks import InUse, locked
+from dqn_cli.runs.grouping import format_ranges
+from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.result import RESULT, result_of_none
+from dqn_cli.runs.result import RESULT, unstarted_result
 from dqn_cli.runs.session import Interrupted, Session
-from dqn_cli.runs.signals import Interruption
+from dqn_cli.runs.signals import GracefulShutdown
 from dqn_cli.storage import write_json
 
-LOOK = 0.2  # seconds between two looks at whether a signal came
+POLL_SECONDS = 0.2  # a signal is noticed this late at most
 
 
-def announce(groups: Sequence[Sequence[Job]], processes: int) -> None:
-    """Says how jobs were grouped, and what the jobs of each group alone have in common."""
+def print_groups(groups: Sequence[Sequence[Job]], processes: int) -> None:
+    """Print the jobs of each group, with the overrides that only this group has in common."""
     shared = [set.intersection(*(set(job.overrides) for job in group)) for group in groups]
-    everywhere = set.intersection(*shared) if groups else set()
-    total, at_once = sum(map(len, groups)), min(len(groups), processes)
-    print(f"population of {total} jobs, training {at_once} of {len(groups)} groups at a time")
-    for group, words in zip(groups, shared, strict=True):
-        common = [word for word in group[0].overrides if word in words - everywhere]
-        how = f"{len(group)} side by side" if len(group) > 1 else "alone"
-        print(f"  {title_of(group)}: {how}  {' '.join(common)}".rstrip())
+    shared_by_all = set.intersection(*shared) if groups else set()
+    total, parallel = sum(map(len, groups)), min(len(groups), processes)
+    print(f"population of {total} jobs, training {parallel} of {len(groups)} groups at a time")
+    for group, overrides in zip(groups, shared, strict=True):
+        common = [word for word in group[0].overrides if word in overrides - shared_by_all]
+        size = f"{len(group)} side by side" if len(group) > 1 else "alone"
+        print(f"  {group_title(group)}: {size}  {' '.join(common)}".rstrip())
     sys.stdout.flush()
 
 
-def title_of(group: Sequence[Job]) -> str:
-    """Such as `jobs 0-7`."""
-    return f"{'job' if len(group) == 1 else 'jobs'} {spans([job.number for job in group])}"
+def group_title(group: Sequence[Job]) -> str:
+    """Return the numbers of the jobs, such as `jobs 0-7`."""
+    return f"{'job' if len(group) == 1 else 'jobs'} {format_ranges([job.number for job in group])}"
 
 
 def available_processes(threads: int | str) -> int:
-    """How many groups keep every core busy when each computes with so many threads."""
+    """Return how many groups keep all cores busy if each computes with so many threads."""
     return max(available_cores() // (1 if threads == "auto" else int(threads)), 1)
 
 
 def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
-    """Trains all groups, `processes` at once; what came of each job is in its result.json.
+    """Train all groups, at most `processes` at once; each job writes its own result.json.
 
-    Returns the exit code of a signal that ended them, after checkpoints were written, or 0.
+    Returns:
+        The exit code of the signal that stopped them, once their checkpoints are written, or 0.
     """
     for group in groups:
         write_manifests(group)
     if len(groups) == 1:
-        return _train(groups[0])
+        return _train_group(groups[0])
     waiting, running = list(groups), list[BaseProcess]()
-    with Interruption() as interruption, _killed_with_us(running):
-        told = False
-        while running or (waiting and not interruption):
-            while waiting and len(running) < processes and not interruption:
-                running.append(_started(waiting.pop(0)))
-            connection.wait([process.sentinel for process in running], LOOK)
-            if interruption and not told:
-                told = True
+    with GracefulShutdown() as shutdown, _killed_at_exit(running):
+        signalled = False
+        while running or (waiting and not shutdown.requested):
+            while waiting and len(running) < processes and not shutdown.requested:
+                running.append(start_process(waiting.pop(0)))
+            connection.wait([process.sentinel for process in running], POLL_SECONDS)
+            if shutdown.requested and not signalled:
+                signalled = True
                 for process in running:
-                    process.terminate()  # it writes its checkpoints first
+                    process.terminate()  # each writes its checkpoints first
             running[:] = [process for process in running if process.is_alive()]
-    return interruption.exit_code
+    return shutdown.exit_code
 
 
-def _started(group: Sequence[Job]) -> BaseProcess:
-    # A new interpreter: torch's threads do not survive a fork.
+def start_process(group: Sequence[Job]) -> BaseProcess:
+    """Start a process that trains a group and does not hear Ctrl-C itself."""
+    # A new interpreter, because torch's threads do not survive a fork.
     process = multiprocessing.get_context("spawn").Process(
-        target=_work, args=(list(group), list(imported))
+        target=train_in_process, args=(list(group), list(imported_modules))
     )
-    resource_tracker.ensure_running()  # where the first process starts it, it undoes the mask
-    with _born_deaf():
+    resource_tracker.ensure_running()  # if the first process starts it, it undoes the mask
+    with _interrupts_blocked():
         process.start()
     return process
 
 
 @contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Ctrl-C in a terminal reaches every process; those started here are told what to do by us."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in new processes: Ctrl-C reaches all, but only this one shall act on it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -99,38 +105,39 @@ def _born_deaf() -> Iterator[None]:
 
 
 @contextmanager
-def _killed_with_us(running: Sequence[BaseProcess]) -> Iterator[None]:
+def _killed_at_exit(running: Sequence[BaseProcess]) -> Iterator[None]:
     try:
         yield
     finally:
-        for process in running:  # after a second Ctrl-C
+        for process in running:  # if a second Ctrl-C came
             process.kill()
 
 
-@speaking()
-def _work(group: Sequence[Job], modules: Sequence[str]) -> None:
-    """What a process of a group does."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    import_all(modules)
-    sys.exit(_train(group))
+@tolerate_closed_output()
+def train_in_process(group: Sequence[Job], modules: Sequence[str]) -> None:
+    """Train a group and exit; the main function of a group's process."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    import_modules(modules)
+    sys.exit(_train_group(group))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait until the parent process ends, then send SIGTERM to this one."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _train(group: Sequence[Job]) -> int:
-    """The exit code of a signal, or 0: what failed says so in its result.json."""
-    title = title_of(group)
+def _train_group(group: Sequence[Job]) -> int:
+    """Train a group and return the exit code of a signal, or 0 even if jobs failed."""
+    title = group_title(group)
     try:
-        with locked([job.folder for job in group]):
+        with lock_runs([job.folder for job in group]):
             results = Session(group, title)()
     except Interrupted as interrupted:
         return interrupted.exit_code
-    except InUse as error:  # its result is for the other process to write
+    except InUse as error:  # the other process writes the result
         print(f"{title}: {error}", file=sys.stderr, flush=True)
         return 0
     except Exception as error:
@@ -138,7 +145,7 @@ def _train(group: Sequence[Job]) -> int:
         print(f"{title} failed: {reason}", file=sys.stderr, flush=True)
         for job in group:
             if not (job.folder / RESULT).exists():
-                result = result_of_none(job.settings, job.overrides, "failed", reason)
+                result = unstarted_result(job.settings, job.overrides, "failed", reason)
                 write_json(job.folder / RESULT, result)
         return 0
     finished = [result for result in results if result["status"] == "finished"]

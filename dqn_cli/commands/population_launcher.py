@@ -1,4 +1,4 @@
-"""A sweep as populations: `hydra/launcher=population` trains its jobs side by side."""
+"""Launcher `hydra/launcher=population`: train the jobs of a sweep side by side."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from dqn_cli.commands.job import how_to_go_on, shown
-from dqn_cli.commands.population_groups import announce, available_processes, train_groups
+from dqn_cli.commands.job import relative_to_cwd, resume_hint
+from dqn_cli.commands.population_groups import available_processes, print_groups, train_groups
 from dqn_cli.config.errors import explain
 from dqn_cli.config.validation import ConfigError, settings_from
-from dqn_cli.runs.grouping import grouped
+from dqn_cli.runs.grouping import group_jobs
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.session import TrainingFailure
@@ -30,51 +30,67 @@ def launch(
     processes: Any,
     members: Any,
 ) -> list[JobReturn]:
-    """Trains jobs in groups of at most `members`, `processes` at once; `first` is a number.
+    """Train the jobs of a sweep in groups.
 
-    A job that fails is told of in what is returned; a signal raises SystemExit. Raises ConfigError
-    if `processes` is neither `auto` nor a number, or `members` is none.
+    Args:
+        context: Hydra's loader of configurations.
+        config: Configuration of the sweep.
+        job_overrides: Overrides of each job.
+        first: Number of the first job.
+        processes: Number of groups that train at once, or `auto`.
+        members: Largest number of jobs in a group.
+
+    Returns:
+        What Hydra's launchers return for each job: its best mean return, or its error.
+
+    Raises:
+        ConfigError: If `processes` or `members` is not valid.
+        SystemExit: After a signal.
     """
-    _check("processes", processes, or_auto=True)
-    _check("members", members)
+    _check_count("processes", processes, or_auto=True)
+    _check_count("members", members)
     setup_globals()
-    planned = [
-        _planned(context, config, first + index, overrides)
+    returns = [
+        _prepare_job(context, config, first + index, overrides)
         for index, overrides in enumerate(job_overrides)
     ]
-    begun = [each for each in planned if each.status is JobStatus.COMPLETED]
-    jobs = [job._replace(folder=shown(job.folder)) for job in (each.return_value for each in begun)]
+    prepared = [job_return for job_return in returns if job_return.status is JobStatus.COMPLETED]
+    jobs = [_with_short_path(job_return.return_value) for job_return in prepared]
     if processes == "auto":
         processes = available_processes(jobs[0].settings.threads) if jobs else 1
-    groups = grouped(jobs, processes, members)
-    announce(groups, processes)
+    groups = group_jobs(jobs, processes, members)
+    print_groups(groups, processes)
     exit_code = train_groups(groups, processes)
-    for each, job in zip(begun, jobs, strict=True):
-        _take_result(each, job)
+    for job_return, job in zip(prepared, jobs, strict=True):
+        _set_result(job_return, job)
     if exit_code:
         envs = [job.settings.env.id for job in jobs]
-        print(how_to_go_on(shown(Path(config.hydra.sweep.dir)), envs))
+        print(resume_hint(relative_to_cwd(Path(config.hydra.sweep.dir)), envs))
         sys.exit(exit_code)
-    return planned
+    return returns
 
 
-def _check(key: str, value: Any, or_auto: bool = False) -> None:
+def _check_count(key: str, value: Any, or_auto: bool = False) -> None:
     if not (isinstance(value, int) and value >= 1) and not (or_auto and value == "auto"):
-        right = f"{'auto or ' if or_auto else ''}a whole number of at least 1"
-        raise ConfigError(f"hydra.launcher.{key}={value} is not valid: it must be {right}")
+        allowed = f"{'auto or ' if or_auto else ''}a whole number of at least 1"
+        raise ConfigError(f"hydra.launcher.{key}={value} is not valid: it must be {allowed}")
 
 
-def _planned(
+def _with_short_path(job: Job) -> Job:
+    return job._replace(folder=relative_to_cwd(job.folder))
+
+
+def _prepare_job(
     context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
 ) -> JobReturn:
-    """A job with its folder, as Hydra prepares one; it has not begun."""
+    """Let Hydra compose a job and create its folder; `return_value` is the job, not yet started."""
 
-    def plan(composed: DictConfig) -> Job:
+    def make_job(composed: DictConfig) -> Job:
         hydra = HydraConfig.get()
-        folder, typed = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
-        print(f"job {number}: {' '.join(typed)}")
+        folder, job_overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+        print(f"job {number}: {' '.join(job_overrides)}")
         try:
-            return Job(settings_from(composed), folder, typed, number)
+            return Job(settings_from(composed), folder, job_overrides, number)
         except Exception as error:
             print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
             raise
@@ -82,15 +98,15 @@ def _planned(
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    return run_job(plan, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    return run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
-def _take_result(planned: JobReturn, job: Job) -> None:
-    """Makes what a job's result.json says Hydra's own result: its best mean, or its error."""
+def _set_result(job_return: JobReturn, job: Job) -> None:
+    """Copy the best mean or the error of a job's result.json to Hydra's result."""
     result = read_result(job.folder) or {}
     if result.get("status") == "finished":
-        planned.return_value = result["best"] and result["best"]["mean"]
+        job_return.return_value = result["best"] and result["best"]["mean"]
     else:
-        planned.status = JobStatus.FAILED
+        job_return.status = JobStatus.FAILED
         reason = result.get("error") or "its process ended without a result"
-        planned.return_value = TrainingFailure(f"job {job.number}: {reason}")
+        job_return.return_value = TrainingFailure(f"job {job.number}: {reason}")

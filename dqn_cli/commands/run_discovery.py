@@ -1,4 +1,4 @@
-"""Runs found on disk, and what sets them apart."""
+"""Runs on disk, and the overrides in which they differ."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import NamedTuple
 
 
 class RunInfo(NamedTuple):
-    """A run's folder, its environment and the overrides it was started with."""
+    """Folder of a run, its environment and the overrides it was started with."""
 
     folder: Path
     env: str
     overrides: dict[str, str]
 
 
-def found(run: Path) -> RunInfo:
-    """What Hydra noted in a run's folder."""
+def load_run_info(run: Path) -> RunInfo:
+    """Read how a run was started."""
     from dqn_cli.config import run_metadata
 
-    return RunInfo(run, run_metadata.env_id(run), run_metadata.by_key(run_metadata.overrides(run)))
+    overrides = run_metadata.overrides_by_key(run_metadata.load_overrides(run))
+    return RunInfo(run, run_metadata.load_env_id(run), overrides)
 
 
-def runs_in(sweep: Path) -> list[Path]:
-    """The folders of a sweep's runs; none where the folder itself is that of a run."""
+def find_runs(sweep: Path) -> list[Path]:
+    """Return the folders of a sweep's runs; none if the folder itself is a run."""
     from dqn_cli.config.run_metadata import is_run
 
     return [] if is_run(sweep) else [run for run in sorted(sweep.glob("*/")) if is_run(run)]
 
 
 def varied_keys(runs: Sequence[RunInfo]) -> list[str]:
-    """The overrides in which these runs differ, the seed left out."""
+    """Return the override keys in which the runs differ, without the seed."""
     keys = sorted({key for run in runs for key in run.overrides} - {"seed"})
     return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
 
 
-def label_of(run: RunInfo, varied: Sequence[str]) -> str:
-    """What sets a run apart from others that differ in these keys."""
+def run_label(run: RunInfo, keys: Sequence[str]) -> str:
+    """Return `key=value` for each key, with the environment as `env`."""
     values = {"env": run.env} | run.overrides
-    return ", ".join(f"{key}={values.get(key, 'default')}" for key in varied)
+    return ", ".join(f"{key}={values.get(key, 'default')}" for key in keys)

@@ -1,4 +1,4 @@
-"""dqn-train: trains one agent, or with -m a whole sweep of them."""
+"""Command `dqn-train`: train one agent, or with -m a sweep."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn_cli.commands.command_line import answered, exit_code_of, import_all, split_imports
-from dqn_cli.commands.help import TRAIN
+from dqn_cli.commands.arguments import config_folders, split_imports, without_plus
+from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
+from dqn_cli.commands.help import train_help
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,36 +19,37 @@ COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 
 def main() -> None:
-    """The console script."""
-    sys.exit(exit_code_of(lambda: dispatch(sys.argv[1:])))
+    """Run the console script."""
+    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Help, completion, a resumed run, or a new run or sweep."""
-    if answered(arguments, TRAIN):
+    """Print help, complete a word, resume a run, or start a run or sweep; return the exit code."""
+    if print_help_or_version(arguments, lambda: _help(arguments)):
         return 0
-    # Imported here, so that help is there at once.
+    if any(flag in arguments for flag in COMPLETION_FLAGS):
+        from dqn_cli.commands.completion import complete
+
+        return complete(arguments)
+    # Imported late: help and completion must not wait for torch.
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 
-    register_source()
-    if any(flag in arguments for flag in COMPLETION_FLAGS):
-        registry.register_untyped()
-        return run_hydra(arguments, lambda config: None)
-    modules, arguments = split_imports(arguments)
-    import_all(modules)
+    modules, arguments = split_imports(without_plus(arguments))
+    import_modules(modules)
+    register_source(config_folders(arguments))
     registry.register_schemas()
-    resumed = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    resumed = [word.removeprefix("resume=") for word in arguments if word.startswith("resume=")]
     if resumed:
         from dqn_cli.commands.resume import resume
 
-        others = [a for a in arguments if not a.startswith("resume=")]
-        return resume(Path(resumed[-1]), others, modules)
+        overrides = [word for word in arguments if not word.startswith("resume=")]
+        return resume(Path(resumed[-1]), overrides, modules)
     return train(arguments, modules)
 
 
 def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
-    """One run, or a sweep and its table."""
+    """Train one run, or a sweep and print its table; return the exit code."""
     from dqn_cli.commands.sweep_tables import report_sweep
     from dqn_cli.config.run_folders import Sweep, register_resolvers
 
@@ -66,16 +68,28 @@ def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
 
 
 def run_hydra(arguments: Sequence[str], job: Callable[[Any], Any]) -> int:
-    """Lets Hydra compose the configuration and call `job` with it, once or for each of a sweep."""
+    """Let Hydra compose a configuration and call the job with it, once or for each of a sweep."""
     import hydra
 
     from dqn_cli.config.paths import config_folder
 
     # Hydra's parser wants flags in one place; people type -m anywhere.
-    sweeps = [argument for argument in arguments if argument in SWEEP_FLAGS]
-    sys.argv[1:] = [*sweeps, *(a for a in arguments if a not in SWEEP_FLAGS)]
+    flags = [argument for argument in arguments if argument in SWEEP_FLAGS]
+    sys.argv[1:] = [*flags, *(word for word in arguments if word not in SWEEP_FLAGS)]
     hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
     return 0
+
+
+def _help(arguments: Sequence[str]) -> str:
+    """Return the help with the user's own parts and YAML files."""
+    folders = [Path(url.removeprefix("file://")) for url in config_folders(arguments)]
+    modules, _ = split_imports(arguments)
+    if not modules:
+        return train_help(folders)
+    from dqn_cli.config import registry
+
+    import_modules(modules)
+    return train_help(folders, registry.own_choices())
 
 
 if __name__ == "__main__":

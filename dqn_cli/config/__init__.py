@@ -1,1 +1,1 @@
-"""Configuration: from what the user typed to parts that are ready to run, checked once."""
+"""Configuration: from the command line to checked settings."""

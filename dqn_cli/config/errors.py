@@ -1,15 +1,14 @@
-"""One line for each thing that can go wrong: what it was, and what would be right."""
+"""Errors in one line: what was wrong, and what would be right."""
 
 from __future__ import annotations
 
 import re
 
-import gymnasium
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn_cli.config.hints import near, unknown_key
-from dqn_cli.config.paths import config_folder
+from dqn_cli.config.gymnasium_source import registered_envs
+from dqn_cli.config.hints import did_you_mean, unknown_key
 from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
@@ -28,7 +27,7 @@ EXPECTED = (
 
 
 def explain(error: BaseException) -> str:
-    """The error in one line."""
+    """Return the error in one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error)
     if isinstance(error, OverrideParseException):
@@ -36,27 +35,27 @@ def explain(error: BaseException) -> str:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
     message = " ".join(str(error).split())
-    if message.startswith("Config group override must be a string"):  # Hydra does not say which
+    if message.startswith("Config group override must be a string"):  # of a group without a name
         return "a group takes the name of one of its choices, as in network=mlp"
     if isinstance(error, EXPECTED) and message:
         return message
-    # Nobody foresaw this one: its type and place are what a report of it needs.
+    # A bug report needs the type and place of an unexpected error.
     return f"{type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)"
 
 
 def _no_assignment(word: str) -> str:
-    hint = f"; did you mean env={word}?" if word in gymnasium.registry else ""
+    hint = f"; did you mean env={word}?" if word in registered_envs() else ""
     return f"'{word}' is not of the form key=value{hint}"
 
 
 def _missing_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).partition("/")
     options = [option for option in error.options or () if not option.startswith("base_")]
-    hint = near(choice, options)
+    hint = did_you_mean(choice, options)
     if group == "env":
         return f"unknown environment {choice}{hint or '; it is not registered with Gymnasium'}"
-    known = f"; {group} is one of {', '.join(options)}" if options else ""
-    return f"unknown choice {group}={choice}{hint or known}"
+    known = f": {group} is one of {', '.join(options)}" if options else ""
+    return f"unknown choice {group}={choice}{known}{hint}"
 
 
 def _composition(error: Exception) -> str:
@@ -64,8 +63,8 @@ def _composition(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if unknown := re.match(r"Could not override '([^']*)'", text):
         return _unknown(unknown[1], f"{cause}\n{text}")
-    if several := re.match(r"Ambiguous value for argument '([^']*)'", text):
-        return f"{several[1]} has several values: add -m to sweep over them, or [] around a list"
+    if sweep := re.match(r"Ambiguous value for argument '([^']*)'", text):
+        return f"{sweep[1]} has several values: add -m to sweep over them, or [] around a list"
     if merged := re.match(r"Error merging override (.*)", text):
         return f"{merged[1]}: {_reason(cause)}"
     key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
@@ -76,19 +75,18 @@ def _composition(error: Exception) -> str:
 
 def _unknown(key: str, details: str) -> str:
     if key.startswith("env.kwargs."):
-        return f"unknown key {key}: what gymnasium.make is to get is added with +{key}=..."
-    if (config_folder() / key).is_dir():  # a group that is not among the defaults
-        return f"unknown key {key}: what is added wants a plus, as in +{key}=NAME"
+        return f"unknown key {key}: add an argument of gymnasium.make with a plus, +{key}=..."
     part = re.search(r"object_type=(\w+)", details)
     if part is None or not is_part(part[1]):
         return f"unknown key {key}"
-    # At the top level the whole group is unknown, whatever stands behind its dot.
+    # At the top level the group itself is unknown, not only its key.
     return unknown_key(key.split(".")[0] if part[1] == "Settings" else key, part_named(part[1]))
 
 
 def _reason(error: Exception) -> str:
-    """What an error says in its first line; Hydra's wrappers say where, and then what."""
+    """Return the first line of an error, or the second where Hydra adds one of its own."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     wrapped = "raised while composing config" in lines[0] and len(lines) > 1
-    said = lines[1] if wrapped else lines[0]
-    return "it must be a list, as in [1,2]" if said.endswith("ListConfig, list or tuple.") else said
+    reason = lines[1] if wrapped else lines[0]
+    no_list = reason.endswith("ListConfig, list or tuple.")
+    return "it must be a list, as in [1,2]" if no_list else reason

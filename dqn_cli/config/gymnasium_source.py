@@ -1,35 +1,38 @@
-"""A source of configuration that knows every registered Gymnasium id, without a file for each."""
+"""Hydra configuration source of all registered Gymnasium ids, without a file for each."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 ATARI = "ALE/base_atari"  # in configs/env
 
-# What ids of Atari's games were before they became ALE/NAME-v5.
-OLD_ATARI = re.compile(r"(?P<game>\w+?)(?P<variant>NoFrameskip|Deterministic)?-v[04]")
+# Ids of Atari games before they became ALE/NAME-v5.
+LEGACY_ATARI_ID = re.compile(r"(?P<game>\w+?)(?P<variant>NoFrameskip|Deterministic)?-v[04]")
 
 
 class GymnasiumSource(ConfigSource):
-    """Answers for group `env`, after the folder of YAML files, which therefore wins."""
+    """Group `env` with a choice for each registered Gymnasium id."""
 
     @staticmethod
     def scheme() -> str:
-        """What `hydra.searchpath` calls this source."""
+        """Return the scheme of this source's URL in Hydra's search path."""
         return "gymnasium"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """A configuration that names the environment; for a game of ALE also what games share."""
-        from dqn_cli.envs.env_config import is_ale
+        """Return a configuration that names the environment; ALE games share more settings."""
+        from dqn_cli.envs.env_ids import is_ale
 
         env_id = _env_id(config_path)
         shared = {"defaults": [ATARI, "_self_"]} if is_ale(env_id) else {}
@@ -38,68 +41,99 @@ class GymnasiumSource(ConfigSource):
         return ConfigResult(self.provider, f"{self.scheme()}://", config, header)
 
     def available(self) -> bool:
-        """Always."""
+        """Return True: Gymnasium is a requirement of this package."""
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Only `env` is known here."""
+        """Return True for `env`, the only group of this source."""
         return config_path in ("", "env")
 
     def is_config(self, config_path: str) -> bool:
-        """Whether Gymnasium knows an environment of this id; a `module:` before it is imported."""
-        group, _, name = config_path.partition("/")
-        return group == "env" and bool(name) and _is_registered(_env_id(config_path))
+        """Return True if Gymnasium knows this id; import the module of `module:ID` first.
+
+        Raises:
+            ConfigCompositionException: If the module is missing, if the id needs an extra that is
+                not installed, or if it is a legacy Atari id.
+        """
+        group, _, env_id = config_path.partition("/")
+        return group == "env" and bool(env_id) and is_registered(_env_id(env_id))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Every registered id that a run can have."""
+        """Return all registered ids but legacy Atari ids."""
         if config_path == "":
             return ["env"] if results_filter is not ObjectType.CONFIG else []
         if config_path != "env" or results_filter is ObjectType.GROUP:
             return []
-        return sorted(env_id for env_id in _registered() if not _todays_id(env_id))
+        return sorted(env_id for env_id in registered_envs() if not _current_id(env_id))
 
 
-def register_source() -> None:
-    """Makes the source known to Hydra in this process."""
+class GymnasiumSearchPath(SearchPathPlugin):
+    """Search path with GymnasiumSource behind the YAML files, so that these win."""
+
+    # Hydra puts the folders of a command line behind those of plugins.
+    user_folders: ClassVar[Sequence[str]] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the user's folders, then Gymnasium."""
+        for folder in self.user_folders:
+            search_path.append("command-line", folder)
+        search_path.append("dqn-train", f"{GymnasiumSource.scheme()}://")
+
+
+def register_source(user_folders: Sequence[str] = ()) -> None:
+    """Register the source and its search path with Hydra, in this process.
+
+    Args:
+        user_folders: Folders or URLs of YAML files that win over the bare ids.
+    """
     Plugins.instance().register(GymnasiumSource)
-
-
-def _env_id(config_path: str) -> str:
-    return config_path.removeprefix("env/").removesuffix(".yaml")
+    Plugins.instance().register(GymnasiumSearchPath)
+    GymnasiumSearchPath.user_folders = tuple(user_folders)
 
 
 @cache
-def _is_registered(env_id: str) -> bool:
+def is_registered(env_id: str) -> bool:
+    """Return True if Gymnasium knows this id; import the module of `module:ID` first.
+
+    Raises:
+        ConfigCompositionException: As GymnasiumSource.is_config.
+    """
     module, separator, name = env_id.rpartition(":")
     if separator:
         try:
             import_module(module)
         except ImportError as error:
             raise ConfigCompositionException(f"env={env_id}: {error}") from error
-    from dqn_cli.envs.env_config import missing_extra
+    from dqn_cli.envs.env_ids import missing_extra
 
-    if name not in _registered() and (missing := missing_extra(name)):
+    if name not in registered_envs() and (missing := missing_extra(name)):
         raise ConfigCompositionException(f"env={env_id} {missing}")
-    if todays := _todays_id(name):
-        reason = "is an old id, whose pictures nobody has prepared for a network"
-        raise ConfigCompositionException(f"env={env_id} {reason}; use env={todays}")
-    return name in _registered()
+    if current := _current_id(name):
+        raise ConfigCompositionException(
+            f"env={env_id} is a legacy id without preprocessing; use env={current}"
+        )
+    return name in registered_envs()
 
 
-def _todays_id(env_id: str) -> str | None:
-    """What an Atari game is called today, if this is one of its old ids."""
-    old = OLD_ATARI.fullmatch(env_id)
-    if old is None:
-        return None
-    registered, todays = _registered(), f"ALE/{old['game']}-v5"
-    # Without ale-py nothing is registered, and the variant alone tells.
-    unknown = old["variant"] and env_id not in registered
-    return todays if todays in registered or unknown else None
-
-
-def _registered() -> Any:
+def registered_envs() -> dict[str, Any]:
+    """Return Gymnasium's registry, this package's own environments included."""
     import gymnasium
 
     import dqn_cli.envs  # noqa: F401  (registers ours)
 
     return gymnasium.registry
+
+
+def _env_id(config_path: str) -> str:
+    return config_path.removeprefix("env/").removesuffix(".yaml")
+
+
+def _current_id(env_id: str) -> str | None:
+    """Return the ALE id of the game if this is one of its legacy ids."""
+    legacy = LEGACY_ATARI_ID.fullmatch(env_id)
+    if legacy is None:
+        return None
+    registered, current = registered_envs(), f"ALE/{legacy['game']}-v5"
+    # Without ale-py nothing is registered, and only the variant tells.
+    unknown = legacy["variant"] and env_id not in registered
+    return current if current in registered or unknown else None

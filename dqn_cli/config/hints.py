@@ -1,15 +1,15 @@
-"""What to say of a word that is not known: which one was probably meant."""
+"""Hints for unknown words: the words that were probably meant."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from dqn_cli.training.settings import Settings
 
-# What the keys of a run are called by Stable-Baselines3 and CleanRL.
+# Keys of Stable-Baselines3, of CleanRL, and of this package before they moved.
 SYNONYMS = {
     "buffer_size": "replay.capacity",
     "end_e": "exploration.end",
@@ -27,40 +27,42 @@ SYNONYMS = {
     "total_timesteps": "steps",
     "train_freq": "train_every",
     "train_frequency": "train_every",
+    "update.loss": "head.loss",
+    "update.max_grad_norm": "optimizer.max_grad_norm",
 }
 
 
-def near(word: str, words: Iterable[str]) -> str:
-    """A question that names the words most like `word`, whatever their case, or nothing."""
-    spelled = {each.lower(): each for each in words}
-    alike = difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.5)
-    return _question([spelled[each] for each in alike])
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known words most like `word`, or an empty string."""
+    by_lower_case = {name.lower(): name for name in known}
+    similar = difflib.get_close_matches(word.lower(), by_lower_case, n=3, cutoff=0.5)
+    return _question([by_lower_case[name] for name in similar])
 
 
 def unknown_key(key: str, part: type[Any]) -> str:
-    """What to say of a key that the part in its place does not have."""
+    """Return the message for a key that the part in its place does not have."""
     prefix, _, name = key.rpartition(".")
-    if not prefix and (meant := _meant_by(name)):
+    if meant := [SYNONYMS[key]] if key in SYNONYMS else [] if prefix else _keys_named(name):
         return f"unknown key {key}{_question(meant)}"
     names = [field.name for field in fields(part)]
-    where = f"{prefix} is {part.__name__} and" if prefix else "a run"
-    return f"unknown key {key}: {where} has {', '.join(names) or 'no keys'}{near(name, names)}"
+    owner = f"{prefix} is {part.__name__} and" if prefix else "a run"
+    hint = did_you_mean(name, names)
+    return f"unknown key {key}: {owner} has {', '.join(names) or 'no keys'}{hint}"
 
 
-def _question(words: list[str]) -> str:
+def _question(words: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(words)}?" if words else ""
 
 
-def _meant_by(name: str) -> list[str]:
-    """The keys that others call so, or that are called so in some choice of a run's parts."""
-    if name in SYNONYMS:
-        return [SYNONYMS[name]]
+def _keys_named(name: str) -> list[str]:
+    """Return the keys of this name in any choice of a run's parts."""
     parts = get_type_hints(Settings)
-    return [f"{part}.{name}" for part, base in parts.items() if _has(base, name)]
+    return [f"{part}.{name}" for part, base in parts.items() if _has_key(base, name)]
 
 
-def _has(part: Any, name: str) -> bool:
+def _has_key(part: Any, name: str) -> bool:
+    """Return True if the part or one of its subclasses has the key."""
     if not is_dataclass(part) or not isinstance(part, type):
         return False
-    own = any(field.name == name for field in fields(part))
-    return own or any(_has(choice, name) for choice in part.__subclasses__())
+    in_part = any(field.name == name for field in fields(part))
+    return in_part or any(_has_key(choice, name) for choice in part.__subclasses__())

@@ -1,4 +1,4 @@
-"""Where the YAML files are, in a checkout and in an installed wheel."""
+"""Path of the YAML files, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
-    """The folder of YAML files: inside the package when installed, beside it in a checkout."""
+    """Return the folder of YAML files: inside an installed package, beside it in a checkout."""
     installed = _PACKAGE / "configs"
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"

@@ -1,11 +1,11 @@
-"""The choices of each configuration group, and the dataclass that each one is.
+"""Registry of the dataclass of each choice in each configuration group.
 
-A choice's values live in configs/GROUP/CHOICE.yaml, which names its dataclass as `base_CHOICE`.
+The values of a choice are in configs/GROUP/CHOICE.yaml, which names its dataclass as `base_CHOICE`.
 """
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, get_type_hints
 
@@ -19,7 +19,7 @@ SCHEMAS = {
     "protocol/base_atari": "dqn_cli.envs.preprocessing:Atari",
     "network/base_mlp": "dqn_cli.agent.networks:Mlp",
     "network/base_table": "dqn_cli.agent.table:Table",
-    "network/base_minatar": "dqn_cli.agent.minatar_cnn:MinAtar",
+    "network/base_minatar": "dqn_cli.agent.minatar_cnn:MinAtarCnn",
     "network/base_nature": "dqn_cli.agent.atari_cnns:Nature",
     "network/base_impala": "dqn_cli.agent.atari_cnns:Impala",
     "network/base_gru": "dqn_cli.agent.recurrent:Gru",
@@ -39,7 +39,7 @@ SCHEMAS = {
     "exploration/base_exponential": "dqn_cli.agent.exploration:Exponential",
     "exploration/base_multiplicative": "dqn_cli.agent.exploration:Multiplicative",
     "exploration/base_piecewise": "dqn_cli.agent.exploration:Piecewise",
-    "exploration/base_ladder": "dqn_cli.agent.exploration:Ladder",
+    "exploration/base_ladder": "dqn_cli.agent.exploration:PerEnvEpsilon",
     "exploration/base_boltzmann": "dqn_cli.agent.exploration:Boltzmann",
     "exploration/base_noisy": "dqn_cli.agent.exploration:Noisy",
     "replay/base_uniform": "dqn_cli.replay.samplers:Uniform",
@@ -53,10 +53,11 @@ SCHEMAS = {
 }
 
 _parts: dict[str, type[Any]] = {}
+_own: dict[tuple[str, str], type[Any]] = {}  # the user's, by group and choice
 
 
 def register_schemas() -> None:
-    """Stores every dataclass under its schema's name, so that compositions are typed."""
+    """Store every dataclass under its schema's name, so that compositions are typed."""
     for name, location in SCHEMAS.items():
         module, attribute = location.split(":")
         part = getattr(import_module(module), attribute)
@@ -68,26 +69,51 @@ def register_schemas() -> None:
 
 
 def register_untyped() -> None:
-    """Stores an empty node under each schema's name: enough to complete words, and fast."""
+    """Store an empty node under each schema's name; completion needs no types, and no torch."""
     for name in SCHEMAS:
         _store(name, {})
 
 
 def register(group: str, choice: str, part: type[Any]) -> None:
-    """Adds a choice of your own: a dataclass with defaults, from a package named in `import=`."""
+    """Add a choice from your own package, which `import=` names.
+
+    Args:
+        group: Such as `exploration`.
+        choice: Such as `mine`; the command line then takes `exploration=mine`.
+        part: A dataclass with a default for each field.
+    """
     _parts[part.__name__] = part
+    _own[group, choice] = part
     _store(f"{group}/{choice}", part)
 
 
+def unregister(group: str, choice: str) -> None:
+    """Take back a registered choice."""
+    del _parts[_own.pop((group, choice)).__name__]
+    del ConfigStore.instance().repo[group][f"{choice}.yaml"]
+
+
+def own_choices() -> dict[str, dict[str, list[str]]]:
+    """Return the keys of each choice that `register` added: by group, then by choice."""
+    choices: dict[str, dict[str, list[str]]] = {}
+    for (group, choice), part in _own.items():
+        choices.setdefault(group, {})[choice] = [field.name for field in fields(part)]
+    return choices
+
+
 def part_named(name: str) -> type[Any]:
-    """The registered dataclass of this name; KeyError if there is none."""
+    """Return the registered dataclass of this name.
+
+    Raises:
+        KeyError: If there is none.
+    """
     if "Settings" not in _parts:
         register_schemas()
     return _parts[name]
 
 
 def is_part(name: str) -> bool:
-    """Whether a dataclass of this name is registered."""
+    """Return True if a dataclass of this name is registered."""
     return name in _parts
 
 

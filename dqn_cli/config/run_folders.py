@@ -1,4 +1,4 @@
-"""Where runs are written: folders a person finds again, and that no two runs share."""
+"""Names and creation of run folders: no two runs share one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_NAME = 120
 
 
 def register_resolvers() -> None:
-    """Makes `${run_folder:...}` and its kin known to OmegaConf."""
+    """Register `${run_folder:...}`, `${sweep_folder:...}` and `${job_folder:...}`."""
     resolvers: dict[str, Callable[..., str]] = {
         "run_folder": run_folder,
         "sweep_folder": sweep_folder,
@@ -32,81 +32,90 @@ def register_resolvers() -> None:
 
 
 def run_folder(env_id: str, overrides: Sequence[str]) -> str:
-    """outputs/ENV_OVERRIDES_TIME."""
-    return f"outputs/{_name(env_id, _chosen(overrides), _now())}"
+    """Return outputs/ENV_OVERRIDES_TIME."""
+    return f"outputs/{_join(env_id, _without_env(overrides), _timestamp())}"
 
 
 def sweep_folder(env_id: str, overrides: Sequence[str]) -> str:
-    """outputs/ENV_sweep_KEYS_TIME, where KEYS are what is swept."""
-    swept = [override.split("=")[0] for override in _chosen(overrides) if "," in override]
-    return f"outputs/{_name(env_id, ['sweep', *swept], _now())}"
+    """Return outputs/ENV_sweep_KEYS_TIME, where KEYS have several values."""
+    keys = [override.split("=")[0] for override in _without_env(overrides) if "," in override]
+    return f"outputs/{_join(env_id, ['sweep', *keys], _timestamp())}"
 
 
 def job_folder(number: int, overrides: Sequence[str]) -> str:
-    """NUMBER_OVERRIDES, inside a sweep's folder."""
-    return _name(str(number), _chosen(overrides, keep_env=True), "")
+    """Return NUMBER_OVERRIDES, a folder inside that of the sweep."""
+    return _join(str(number), overrides, "")
 
 
 class Refused(BaseException):
-    """Stops Hydra at once, whatever it does with an Exception; the cause says what was wrong."""
+    """Wrapper of an error that Hydra must not handle; `__cause__` is the error."""
 
 
 class ClaimFolders(Callback):
-    """Checks a configuration and gives its run or sweep a folder, before Hydra writes."""
+    """Callback that checks a configuration and creates its folder, before Hydra writes to it."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Claims hydra.run.dir."""
-        with _refusing(), open_dict(config):
+        """Create hydra.run.dir."""
+        with _errors_refused(), open_dict(config):
             settings_from(_without_hydra(config))
-            folder = claim(Path(config.hydra.run.dir), _was_typed(config, "hydra.run.dir"))
+            folder = claim(Path(config.hydra.run.dir), _is_overridden(config, "hydra.run.dir"))
             config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Claims hydra.sweep.dir, and tells every job."""
-        with _refusing(), open_dict(config):
-            typed = _was_typed(config, "hydra.sweep.dir")
+        """Create hydra.sweep.dir, and pass it to all jobs."""
+        with _errors_refused(), open_dict(config):
+            typed = _is_overridden(config, "hydra.sweep.dir")
             Sweep.folder = claim(Path(config.hydra.sweep.dir), typed)
             config.hydra.sweep.dir = str(Sweep.folder)
             if not typed:
-                # Jobs are composed anew, from the overrides alone.
+                # Each job is composed again from its overrides.
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={Sweep.folder}")
 
 
 class Sweep:
-    """The folder of the sweep that this process is running, if it is."""
+    """Folder of the sweep that this process runs, if any."""
 
     folder: Path | None = None
 
 
 def claim(folder: Path, typed: bool) -> Path:
-    """Creates the folder; under a name of our own a taken one gets a number behind it.
+    """Create a folder for a run or sweep and return it.
 
-    Raises ConfigError if the user named a folder that holds a run, or if it can't be made.
+    Args:
+        folder: The name to try first.
+        typed: True if the user chose the name. Other names get a number if they are taken.
+
+    Raises:
+        ConfigError: If a typed folder holds a run, or if the folder can't be created.
     """
     try:
         if typed:
             if is_run(folder) or (folder / "multirun.yaml").exists():
                 raise ConfigError(
                     f"{folder} holds a run already: choose another folder,"
-                    f" or go on with it by resume={folder}"
+                    f" or continue that run with resume={folder}"
                 )
             folder.mkdir(parents=True, exist_ok=True)
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
-        free, number = folder, 2
-        while True:
-            try:
-                free.mkdir()
-                return free
-            except FileExistsError:
-                free = folder.with_name(f"{folder.name}_{number}")
-                number += 1
+        return _create_numbered(folder)
     except OSError as error:
         raise ConfigError(f"can't write to {folder}: {error.strerror}") from error
 
 
+def _create_numbered(folder: Path) -> Path:
+    candidate, number = folder, 2
+    while True:
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            candidate = folder.with_name(f"{folder.name}_{number}")
+            number += 1
+
+
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _errors_refused() -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -120,24 +129,24 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return task
 
 
-def _was_typed(config: DictConfig, key: str) -> bool:
+def _is_overridden(config: DictConfig, key: str) -> bool:
     return any(override.startswith(f"{key}=") for override in config.hydra.overrides.hydra)
 
 
-def _chosen(overrides: Sequence[str], keep_env: bool = False) -> list[str]:
-    return [o for o in overrides if keep_env or not o.startswith("env=")]
+def _without_env(overrides: Sequence[str]) -> list[str]:
+    return [override for override in overrides if not override.startswith("env=")]
 
 
-def _now() -> str:
+def _timestamp() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _name(first: str, middle: Sequence[str], last: str) -> str:
-    """Words joined by `_`, made of letters, digits, `.`, `_` and `-`, not too long."""
+def _join(first: str, middle: Sequence[str], last: str) -> str:
+    """Return words joined by `_`, of letters, digits, `.`, `_` and `-`; cut if they are long."""
     words = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.") for word in (first, *middle, last)]
     head, tail = "_".join(filter(None, words[:-1])), words[-1]
-    room = LONGEST_NAME - len(tail) - 5  # a claim may put a number behind it
-    if len(head) > room:
+    limit = LONGEST_NAME - len(tail) - 5  # a number may follow
+    if len(head) > limit:
         digest = hashlib.sha256("".join(middle).encode()).hexdigest()[:8]
-        head = f"{head[: room - 9]}_{digest}"
+        head = f"{head[: limit - 9]}_{digest}"
     return "_".join(filter(None, (head, tail)))

@@ -1,4 +1,4 @@
-"""What Hydra noted in a run's folder of how it was started."""
+"""Metadata that Hydra stores in a run's folder: how the run was started."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-NOTES = ".hydra"  # a folder that holds one holds a run, finished or not
+HYDRA_FOLDER = ".hydra"  # every run has it, finished or not
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run was started in this folder."""
-    return (folder / NOTES).is_dir()
+    """Return True if a run was started in this folder."""
+    return (folder / HYDRA_FOLDER).is_dir()
 
 
-def overrides(run: Path) -> list[str]:
-    """The overrides it was started with."""
-    return [str(word) for word in _noted(run, "overrides")]
+def load_overrides(run: Path) -> list[str]:
+    """Return the overrides that a run was started with."""
+    return [str(word) for word in _load(run, "overrides")]
 
 
-def by_key(overrides: Iterable[str]) -> dict[str, str]:
-    """Values by key, without the signs that Hydra wants before keys that are new."""
+def overrides_by_key(overrides: Iterable[str]) -> dict[str, str]:
+    """Return values by key, without the plus signs of new keys."""
     pairs = (word.lstrip("+").partition("=") for word in overrides)
     return {key: value for key, _, value in pairs}
 
 
-def env_id(run: Path) -> str:
-    """The environment it was started on."""
-    return str(_noted(run, "config").env.id)
+def load_env_id(run: Path) -> str:
+    """Return the id of the environment that a run was started on."""
+    return str(_load(run, "config").env.id)
 
 
-def job_number(run: Path) -> int:
-    """Which job of its sweep it is; 0 if it is none."""
-    return OmegaConf.select(_noted(run, "hydra"), "hydra.job.num") or 0
+def load_job_number(run: Path) -> int:
+    """Return the number of a run in its sweep, or 0 for a run without a sweep."""
+    return OmegaConf.select(_load(run, "hydra"), "hydra.job.num") or 0
 
 
-def _noted(run: Path, what: str) -> DictConfig | ListConfig:
-    return OmegaConf.load(run / NOTES / f"{what}.yaml")
+def _load(run: Path, name: str) -> DictConfig | ListConfig:
+    return OmegaConf.load(run / HYDRA_FOLDER / f"{name}.yaml")

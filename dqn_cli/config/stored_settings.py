@@ -1,4 +1,4 @@
-"""Settings that were stored in a checkpoint, made whole again and checked like any others."""
+"""Settings read from a checkpoint and checked like any others."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from dqn_cli.config.registry import part_named
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.settings import Settings
 
-# What a resumed run may change; with another device or thread count the bits may differ.
+# Keys that a resumed run may change; another device or thread count may change the last bits.
 CHANGEABLE = ("steps", "episodes", "device", "threads", "eval", "log", "checkpoint")
 
 
 def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
-    """The settings that `plain` made data of, with the changes that a resumed run may make.
+    """Return the settings that `plain` turned into data, with the overrides of a resumed run.
 
-    Raises ConfigError if a part is not known here, or if an override may not change.
+    Raises:
+        ConfigError: If a part is unknown, or if an override is not one of CHANGEABLE.
     """
-    config = _typed(data, Settings)
+    config = _typed_node(data, Settings)
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or key.split(".")[0] not in CHANGEABLE:
@@ -37,9 +38,9 @@ def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> S
     return settings_from(config)
 
 
-def _typed(data: Mapping[str, Any], expected: type[Any]) -> DictConfig:
-    """A typed node of the part that data names, which must be one of those expected there."""
-    part = _known(data["type"])
+def _typed_node(data: Mapping[str, Any], expected: type[Any]) -> DictConfig:
+    """Return a typed node of the part that the data names, a subclass of the expected one."""
+    part = _part_named(data["type"])
     if not issubclass(part, expected):
         raise ConfigError(f"the checkpoint has {part.__name__} where a {expected.__name__} belongs")
     config = OmegaConf.structured(part)
@@ -48,15 +49,14 @@ def _typed(data: Mapping[str, Any], expected: type[Any]) -> DictConfig:
     for key, value in data.items():
         if key != "type":
             nested = is_dataclass(hints.get(key))
-            config[key] = _typed(value, hints[key]) if nested else value
+            config[key] = _typed_node(value, hints[key]) if nested else value
     return config
 
 
-def _known(name: str) -> type[Any]:
+def _part_named(name: str) -> type[Any]:
     try:
         return part_named(name)
     except KeyError as error:
         raise ConfigError(
-            f"the checkpoint uses {name}, which is not known here;"
-            " name the package that has it: import=[package]"
+            f"the checkpoint uses {name}, which is unknown here; name its package: import=[package]"
         ) from error

@@ -1,4 +1,4 @@
-"""Checking a composed configuration once, before anything runs."""
+"""Check of a composed configuration, once, before anything runs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from dqn_cli.config.combinations import refusal
+from dqn_cli.config.combinations import find_conflict
 from dqn_cli.config.hints import unknown_key
 from dqn_cli.ranges import Range
 from dqn_cli.training.settings import Settings
 
 
 class ConfigError(ValueError):
-    """A configuration that can't run; the message is one line that says what would be right."""
+    """Configuration that can't run; the message is one line that says what would be right."""
 
 
 def settings_from(config: DictConfig) -> Settings:
-    """The settings that a composed configuration describes; ConfigError if they make no sense."""
-    settings = _built(config, "")
+    """Return the settings that a composed configuration describes.
+
+    Raises:
+        ConfigError: If a key is unknown, a value is out of range, or settings contradict.
+    """
+    settings = _build(config, "")
     assert isinstance(settings, Settings)
-    if reason := refusal(settings):
+    if reason := find_conflict(settings):
         raise ConfigError(reason)
     return settings
 
 
-def _built(config: DictConfig, prefix: str) -> Any:
-    """The dataclass that a node stands for, made of checked values."""
+def _build(config: DictConfig, prefix: str) -> Any:
+    """Return the dataclass of a node, with checked values."""
     part = OmegaConf.get_type(config)
     assert part is not None
     hints = get_type_hints(part, include_extras=True)
@@ -42,31 +46,35 @@ def _built(config: DictConfig, prefix: str) -> Any:
             raise ConfigError(f"{key} is not set: give it a value, {key}=...")
         value = config[name]
         if isinstance(value, DictConfig) and is_dataclass(OmegaConf.get_type(value)):
-            values[name] = _built(value, f"{key}.")
+            values[name] = _build(value, f"{key}.")
         elif OmegaConf.is_config(value):
-            values[name] = _checked(key, OmegaConf.to_container(value), hints[name])
+            values[name] = _checked_value(key, OmegaConf.to_container(value), hints[name])
         else:
-            values[name] = _checked(key, value, hints[name])
+            values[name] = _checked_value(key, value, hints[name])
     try:
         return part(**values)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def _checked(key: str, value: Any, hint: Any) -> Any:
-    """The value as the number its hint asks for; ConfigError if it is none or out of range."""
+def _checked_value(key: str, value: Any, hint: Any) -> Any:
+    """Return the value as the number that its type hint asks for.
+
+    Raises:
+        ConfigError: If it is no number or out of range.
+    """
     options = [hint, *get_args(hint)]
     if value is None and type(None) in options:
         return None
-    items = next((get_args(each)[0] for each in options if get_origin(each) is list), None)
+    items = next((get_args(option)[0] for option in options if get_origin(option) is list), None)
     if isinstance(value, list) and items is not None:
-        return [_checked(f"{key}[{i}]", item, items) for i, item in enumerate(value)]
-    annotated = next((each for each in options if get_origin(each) is Annotated), None)
+        return [_checked_value(f"{key}[{i}]", item, items) for i, item in enumerate(value)]
+    annotated = next((option for option in options if get_origin(option) is Annotated), None)
     if annotated is None:
         return value
     allowed: Range = get_args(annotated)[1]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not allowed.admits(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not allowed.contains(value):
         shown = "null" if value is None else value
         raise ConfigError(f"{key}={shown} is not valid: it must be {allowed}")
     return int(value) if allowed.whole else float(value)

@@ -1,4 +1,4 @@
-"""Environments: building them, seeding them, and making their spaces fit a Q-network."""
+"""Environments: making, seeding, preprocessing and stepping them."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ if find_spec("minatar") is not None:
         for version, minimal in (("v0", False), ("v1", True)):
             register(
                 id=f"MinAtar/{title}-{version}",
-                entry_point="dqn_cli.envs.minatar_env:MinAtar",
+                entry_point="dqn_cli.envs.minatar_env:MinAtarEnv",
                 kwargs={"game": game, "minimal_actions": minimal},
             )
 

@@ -1,4 +1,4 @@
-"""Building one environment from its configuration."""
+"""Making one environment from its configuration."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ import gymnasium
 import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.envs.env_ids import is_ale, missing_extra
 from dqn_cli.envs.preprocessing import AnyEnv, Atari, Images, Preprocess
-from dqn_cli.envs.space_adapter import adapt
+from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.ranges import Count
 
-# `async` is a word of Python's own, so this Enum can't be written as a class.
+# `async` is a keyword of Python, so this Enum can't be written as a class.
 Vectorization = Enum("Vectorization", ["sync", "async", "native"])
-
-# What comes in an extra: the prefix of its ids, the module they need, and the extra's name.
-EXTRAS = (("MinAtar/", "minatar", "minatar"), ("ALE/", "ale_py", "atari"))
 
 
 class EnvironmentFailure(Exception):
-    """An environment can't be made, or answered something that no run can go on with."""
+    """An environment can't be made, or returned values that can't be trained on."""
 
 
 @dataclass
 class EnvConfig:
-    """Which environment, what is seen of it, and how many copies of it are stepped together."""
+    """An environment, its preprocessing, and how many copies are stepped together."""
 
     id: str
     kwargs: dict[str, Any]
@@ -38,35 +36,39 @@ class EnvConfig:
 
     @property
     def in_one_process(self) -> EnvConfig:
-        """The same, without processes of their own."""
+        """This configuration without a process for each environment."""
         is_async = self.vectorization is Vectorization["async"]
         return replace(self, vectorization=Vectorization["sync"]) if is_async else self
 
 
-def is_ale(env_id: str) -> bool:
-    """Whether an id is that of a game of the Arcade Learning Environment, by whatever module."""
-    return env_id.rpartition(":")[2].startswith("ALE/")
+def make_env(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
+    """Make the environment and adapt its spaces to a Q-network.
 
+    Args:
+        config: The environment and its preprocessing.
+        kwargs: Arguments of gymnasium.make, which override those of the configuration.
 
-def make(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
-    """The environment, adapted to a Q-network; EnvironmentFailure says why it can't be."""
+    Raises:
+        EnvironmentFailure: It can't be made; the message says why in one line.
+    """
     check_installed(config)
     preprocess = config.preprocess
     if isinstance(preprocess, Atari) and not is_ale(config.id):
         raise EnvironmentFailure(
-            f"env={config.id}: this protocol is for the games of ALE; use protocol=image or none"
+            f"env={config.id}: this protocol needs a game of ALE;"
+            " use protocol=image or protocol=none"
         )
-    arguments = {"disable_env_checker": True} | preprocess.arguments | config.kwargs | kwargs
+    make_kwargs = {"disable_env_checker": True} | preprocess.make_kwargs | config.kwargs | kwargs
     try:
-        env = preprocess.applied(gymnasium.make(config.id, **arguments))
-        return adapt(env, preprocess.frames)
+        env = preprocess.wrap(gymnasium.make(config.id, **make_kwargs))
+        return adapt_spaces(env, preprocess.frames)
     except Exception as error:  # an environment's constructor may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EnvironmentFailure(f"env={config.id}: {reason}") from error
 
 
 def check_installed(config: EnvConfig) -> None:
-    """EnvironmentFailure, with what to install, if something is missing."""
+    """Raise an EnvironmentFailure that says what to install, if anything is missing."""
     if missing := missing_extra(config.id):
         raise EnvironmentFailure(f"env={config.id} {missing}")
     if isinstance(config.preprocess, Images) and find_spec("cv2") is None:
@@ -74,14 +76,6 @@ def check_installed(config: EnvConfig) -> None:
         raise EnvironmentFailure(f"this protocol needs an extra: pip install 'dqn-train[{extra}]'")
 
 
-def missing_extra(env_id: str) -> str | None:
-    """What has to be installed for this environment; None if it is there or nobody knows."""
-    for prefix, module, extra in EXTRAS:
-        if env_id.startswith(prefix) and find_spec(module) is None:
-            return f"needs an extra: pip install 'dqn-train[{extra}]'"
-    return None
-
-
-def storage_dtype(space: gymnasium.Space[Any], dtype: str) -> np.dtype[Any]:
-    """What observations are stored as: bytes stay bytes, all else becomes `dtype`."""
+def observation_dtype(space: gymnasium.Space[Any], dtype: str) -> np.dtype[Any]:
+    """Return the dtype of stored observations: uint8 if the space has it, else `dtype`."""
     return np.dtype(np.uint8) if space.dtype == np.uint8 else np.dtype(dtype)

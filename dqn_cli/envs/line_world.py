@@ -1,4 +1,4 @@
-"""A walk on a line: the smallest environment on which a DQN has something to learn."""
+"""A walk on a line, for tests and first tries."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LIMIT = 10  # the walk ends beyond this many steps of 0.1 to either side
 
 
 class LineWorld(gymnasium.Env[Observation, np.int64]):
-    """Start at 0; actions move 0.1 left or right; the episode ends where abs(position) > 1.
+    """A walk that starts at 0 and ends where abs(position) > 1.
 
-    The right end pays 1, the left end -1, every other step 0.01. Observations are
-    [position, 0, 0, 0]. Walking straight to the right returns 1.10, the most there is.
+    Actions move 0.1 to the left or right. The right end pays 1, the left end -1, and every other
+    step 0.01. Observations are [position, 0, 0, 0]. The best return, 1.10, is that of walking
+    straight to the right.
     """
 
     def __init__(self) -> None:
@@ -28,13 +29,13 @@ class LineWorld(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Back to 0."""
+        """Return to 0."""
         super().reset(seed=seed)
         self._tenths = 0
         return self._observation(), {}
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One step: 0 to the left, 1 to the right."""
+        """Move to the left with action 0, to the right with action 1."""
         self._tenths += 1 if action == 1 else -1
         terminated = abs(self._tenths) > LIMIT
         reward = float(np.sign(self._tenths)) if terminated else 0.01

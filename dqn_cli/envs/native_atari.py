@@ -1,4 +1,4 @@
-"""Atari games side by side in ale-py's own vector, which steps and shrinks them in C++ threads."""
+"""Atari games in ale-py's own vector environment, which steps and resizes them in C++ threads."""
 
 from __future__ import annotations
 
@@ -11,44 +11,50 @@ from gymnasium.vector import AutoresetMode
 
 from dqn_cli.arrays import Array
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, check_installed
-from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedOf
+from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedFunction
 from dqn_cli.envs.preprocessing import Atari
+from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.hardware import available_cores
 from dqn_cli.replay.stream import EnvStep
 
-# Seeding a game loads it anew, which takes as long as 200 steps. So its next seed is due at the
-# first episode's end after so many steps, and a run that goes on replays few actions more.
-STEPS_OF_A_SEED = 10_000
+# Seeding a game loads it anew, which is slow, so a seed serves for at least this many steps. More
+# steps would mean more actions to replay when a run resumes.
+MIN_STEPS_PER_SEED = 10_000
 
 
-class NativeAtari:
-    """Copies of one game, with the answers of `SyncEnvs`.
+class NativeAtari(VectorEnvs):
+    """Copies of one game.
 
-    An environment's state is its latest seed and the actions since, through the ends of episodes.
+    A seed serves for several episodes. The next one is due when an episode ends after
+    `MIN_STEPS_PER_SEED` steps.
     """
 
     def __init__(
         self,
         config: EnvConfig,
-        seed_ofs: Sequence[SeedOf],
-        places: Sequence[EnvSnapshot],
+        seed_functions: Sequence[SeedFunction],
+        snapshots: Sequence[EnvSnapshot],
         max_episode_steps: int | None,
     ) -> None:
-        """EnvironmentFailure if the environment is no game of ALE."""
+        """Load the game once for each seed function.
+
+        Raises:
+            EnvironmentFailure: The environment is not a game of ALE.
+        """
         check_installed(config)
         protocol = config.preprocess
         assert isinstance(protocol, Atari)
         from ale_py.vector_env import AtariVectorEnv
 
-        frames = protocol.max_frames
+        max_frames = protocol.max_frames
         if max_episode_steps is not None:
-            frames = min(frames, max_episode_steps * protocol.frame_skip)
+            max_frames = min(max_frames, max_episode_steps * protocol.frame_skip)
         try:
             self._vector = AtariVectorEnv(
                 gymnasium.spec(config.id).kwargs["game"],
-                len(seed_ofs),
-                num_threads=min(len(seed_ofs), available_cores()),
-                max_num_frames_per_episode=frames,
+                len(seed_functions),
+                num_threads=min(len(seed_functions), available_cores()),
+                max_num_frames_per_episode=max_frames,
                 repeat_action_probability=protocol.sticky,
                 full_action_space=protocol.full_actions,
                 autoreset_mode=AutoresetMode.SAME_STEP,
@@ -62,50 +68,50 @@ class NativeAtari:
                 reward_clipping=False,
             )
         except (KeyError, gymnasium.error.Error) as error:
-            raise EnvironmentFailure(f"env={config.id} is no game of ALE: {error}") from error
+            raise EnvironmentFailure(f"env={config.id} is not a game of ALE: {error}") from error
         self.observation_space = self._vector.single_observation_space
-        self._life_counts = protocol.loss_of_life
-        self._seed_ofs = seed_ofs
-        self._seeds = [place.episode for place in places]  # numbers of the latest ones
-        self._replay = [place.actions for place in places]
-        self._since = np.array([len(actions) for actions in self._replay])  # steps
-        self._due: Array = np.zeros(len(seed_ofs), bool)  # got a new seed when it last ended
+        self._marks_lost_lives = protocol.loss_of_life
+        self._seed_functions = seed_functions
+        self._seed_numbers = [snapshot.seed_number for snapshot in snapshots]
+        self._replay = [snapshot.actions for snapshot in snapshots]
+        self._steps_since_seed = np.array([len(actions) for actions in self._replay])
+        self._newly_seeded: Array = np.zeros(len(seed_functions), bool)
 
     def reset(self, actions: int, dtype: np.dtype[Any]) -> tuple[Array, Array, bool]:
-        """First observations and masks, once each game has been brought to its place."""
-        rows = len(self._seed_ofs)
-        self._mask = np.ones((rows, actions), bool)
-        self._reseed(np.ones(rows, bool))
-        longest = self._since.max()
+        """Start each game and replay the actions of its snapshot."""
+        num_envs = len(self._seed_functions)
+        self._mask = np.ones((num_envs, actions), bool)
+        self._reseed(np.ones(num_envs, bool))
+        longest = self._steps_since_seed.max()
         for step in range(longest):
-            # Replays end together, so each begins when as many steps are left as it has.
+            # All replays end together: each starts when as many steps are left as it has actions.
             left = longest - step
-            if step and (self._since == left).any():
-                self._reseed(self._since == left)
-            taken = [row[-left] if left <= len(row) else 0 for row in self._replay]
-            self._obs, _, _, _, info = self._vector.step(np.array(taken))
+            if step and (self._steps_since_seed == left).any():
+                self._reseed(self._steps_since_seed == left)
+            replayed = [row[-left] if left <= len(row) else 0 for row in self._replay]
+            self._obs, _, _, _, info = self._vector.step(np.array(replayed))
             self._lives = info["lives"]
-        if longest and (self._since == 0).any():
-            self._reseed(self._since == 0)
+        if longest and (self._steps_since_seed == 0).any():
+            self._reseed(self._steps_since_seed == 0)
         return self._obs, self._mask, False
 
     def step(self, actions: list[int]) -> EnvStep:
-        """What the games answer, each array with a leading axis of games."""
+        """Take one action in each game."""
         obs, reward, terminated, truncated, info = self._vector.step(np.array(actions))
         ended = terminated | truncated
-        lost = (info["lives"] < self._lives) & ~ended & self._life_counts
+        lost = (info["lives"] < self._lives) & ~ended & self._marks_lost_lives
         self._obs, self._lives = obs, info["lives"]
-        self._since += 1
+        self._steps_since_seed += 1
         final_obs = obs
         if ended.any():
             final_obs = obs.copy()
             final_obs[ended] = info["final_obs"][ended]
-            due = self._due = ended & (self._since >= STEPS_OF_A_SEED)
-            for row in np.flatnonzero(due).tolist():
-                self._seeds[row] += 1
-            if due.any():
-                self._reseed(due)
-                self._since[due] = 0
+            self._newly_seeded = ended & (self._steps_since_seed >= MIN_STEPS_PER_SEED)
+            for row in np.flatnonzero(self._newly_seeded).tolist():
+                self._seed_numbers[row] += 1
+            if self._newly_seeded.any():
+                self._reseed(self._newly_seeded)
+                self._steps_since_seed[self._newly_seeded] = 0
         return EnvStep(
             reward=reward.astype(float),
             terminated=terminated,
@@ -117,20 +123,20 @@ class NativeAtari:
             mask=self._mask,
         )
 
-    def reseeded(self, ended: Array) -> Array:
-        """Which of the games that ended began an episode with a new seed."""
-        return self._due
+    def newly_seeded(self, ended: Array) -> Array:
+        """Return which of the games that `ended` got a new seed, [envs]."""
+        return self._newly_seeded
 
     def close(self) -> None:
-        """Ends the games and their threads, which ale-py's own `close` leaves alone."""
+        """End the games and their threads, which ale-py's own `close` leaves running."""
         self._vector.close()
         self._vector.ale = None  # type: ignore[assignment]
 
     def _reseed(self, rows: Array) -> None:
-        """Begins an episode in these rows, with the seed whose turn it is."""
+        """Start an episode in these rows with their latest seeds."""
         chosen = np.flatnonzero(rows).tolist()
         # ale-py takes 31 bits.
-        seeds = [self._seed_ofs[row](self._seeds[row]) % 2**31 for row in chosen]
+        seeds = [self._seed_functions[row](self._seed_numbers[row]) % 2**31 for row in chosen]
         options = None if rows.all() else {"reset_mask": rows}
         self._obs, info = self._vector.reset(seed=np.array(seeds), options=options)
         self._lives = info["lives"]

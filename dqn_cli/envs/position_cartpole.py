@@ -1,4 +1,4 @@
-"""CartPole without its velocities: the smallest environment that needs a memory."""
+"""CartPole without its velocities, a small environment that needs a recurrent network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 Observation = NDArray[np.float32]
 
-POSITIONS = [0, 2]  # of the cart and of the pole; the elements between are their velocities
+POSITIONS = [0, 2]  # cart position and pole angle; elements 1 and 3 are their velocities
 
 
 class PositionCartPole(gymnasium.ObservationWrapper[Observation, Any, Any]):
     """CartPole whose observations are [position of the cart, angle of the pole]."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Takes what CartPole takes."""
+        """Pass `kwargs` on to CartPole."""
         super().__init__(CartPoleEnv(**kwargs))
         box = self.env.observation_space
         assert isinstance(box, gymnasium.spaces.Box)
@@ -26,5 +26,5 @@ class PositionCartPole(gymnasium.ObservationWrapper[Observation, Any, Any]):
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
 
     def observation(self, observation: Observation) -> Observation:
-        """The two positions of CartPole's four numbers."""
+        """Return the two positions among CartPole's four numbers."""
         return observation[POSITIONS]

@@ -1,4 +1,4 @@
-"""What an agent sees of an environment: frames skipped, shrunk, stacked, and which rules count."""
+"""Preprocessing of an environment: frame skipping, resizing, stacking and the rules of Atari."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ AnyEnv = gymnasium.Env[Any, Any]
 
 @dataclass
 class Preprocess:
-    """Observations as the environment gives them, alone or with those before.
+    """Observations of the environment, stacked or not.
 
-    Rewards are clipped to [-1, 1] for learning only: what is reported is what the environment paid.
+    With `clip_rewards`, rewards are clipped to [-1, 1] for learning only. Reported returns are sums
+    of the rewards that the environment gave.
     """
 
     stack: Count
@@ -32,24 +33,29 @@ class Preprocess:
 
     @property
     def frames(self) -> int:
-        """Length of an observation's first axis if that is one of time; 0 if there is none."""
+        """Length of an observation's first axis if that axis is time, else 0."""
         return int(self.stack) if self.stack > 1 else 0
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """What gymnasium.make gets."""
+    def make_kwargs(self) -> dict[str, Any]:
+        """Arguments of gymnasium.make."""
         return {}
 
-    def applied(self, env: AnyEnv) -> AnyEnv:
-        """The environment as it is seen, but for the stack; ValueError if it can't be seen so."""
+    def wrap(self, env: AnyEnv) -> AnyEnv:
+        """Wrap the environment in all preprocessing but the stack.
+
+        Raises:
+            ValueError: Its observations don't fit.
+        """
         return env
 
 
 @dataclass
 class Images(Preprocess):
-    """Pictures [height, width, colours] of bytes, shrunk to [stack, size, size].
+    """Images [height, width, colors] of bytes, resized to [stack, size, size].
 
-    Each action is repeated for `frame_skip` frames; of the last two the brighter pixels are seen.
+    Each action is repeated for `frame_skip` frames, and the observation is the maximum of the last
+    two frames. Colors, where they are kept, are the last axis.
     """
 
     frame_skip: Count
@@ -58,16 +64,16 @@ class Images(Preprocess):
 
     @property
     def frames(self) -> int:
-        """The stack."""
+        """Number of stacked frames, which may be 1."""
         return int(self.stack)
 
-    def applied(self, env: AnyEnv) -> AnyEnv:
-        """With Gymnasium's own wrappers."""
+    def wrap(self, env: AnyEnv) -> AnyEnv:
+        """Wrap the environment in Gymnasium's own wrappers."""
         space = env.observation_space
         shape = space.shape or ()
         if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(shape) != 3:
             raise ValueError(
-                f"protocol=image needs pictures, Box(0, 255, [height, width, colours], uint8);"
+                f"protocol=image needs images, Box(0, 255, [height, width, colors], uint8);"
                 f" observations are {space}: use protocol=none"
             )
         if self.frame_skip > 1:
@@ -91,8 +97,8 @@ class Atari(Images):
     max_frames: Count
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """Frames one by one: skipping them is part of the preprocessing."""
+    def make_kwargs(self) -> dict[str, Any]:
+        """Arguments that make the game emit every frame, as the wrappers skip frames."""
         return {
             "frameskip": 1,
             "repeat_action_probability": self.sticky,
@@ -100,10 +106,10 @@ class Atari(Images):
             "max_num_frames_per_episode": self.max_frames,
         }
 
-    def applied(self, env: AnyEnv) -> AnyEnv:
-        """With Gymnasium's own wrappers, pixel for pixel as ale-py's vector of games does it."""
+    def wrap(self, env: AnyEnv) -> AnyEnv:
+        """Wrap the game so that its frames equal those of ale-py's vector environment."""
         if self.fire_on_reset:
-            env = _FiresFirst(env)
+            env = _FireOnReset(env)
         env = AtariPreprocessing(
             env,
             noop_max=self.noop_max,
@@ -111,25 +117,25 @@ class Atari(Images):
             screen_size=self.size,
             grayscale_obs=self.grayscale,
         )
-        return _LivesCounted(env) if self.loss_of_life else env
+        return _LifeLossInfo(env) if self.loss_of_life else env
 
 
-class _FiresFirst(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Fires in the first frame of an episode: some games wait for it."""
+class _FireOnReset(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Fires in the first frame of an episode, for which some games wait."""
 
-    def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
-        obs, info = self.env.reset(**given)
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(**options)
         meanings = self.env.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
         if "FIRE" in meanings:
             obs, _, _, _, info = self.env.step(meanings.index("FIRE"))
         return obs, info
 
 
-class _LivesCounted(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Says in `info` whether a step cost a life."""
+class _LifeLossInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Adds to `info` whether a step lost a life."""
 
-    def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
-        obs, info = self.env.reset(**given)
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(**options)
         self._lives = info["lives"]
         return obs, info
 

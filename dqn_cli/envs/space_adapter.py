@@ -1,4 +1,4 @@
-"""Fitting an environment's spaces to a Q-network: numbers in, one of n actions out."""
+"""Adapting an environment's spaces to a Q-network: one array in, one of n actions out."""
 
 from __future__ import annotations
 
@@ -14,59 +14,68 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
 from dqn_cli.envs.preprocessing import AnyEnv
 
-LARGEST_ACTION_SPACE = 10_000
-MANY = 1_000  # elements of an observation whose bounds are not worth repeating
+MAX_ACTIONS = 10_000
+MAX_LISTED_BOUNDS = 1_000  # larger observations may share a single bound
 
 
-def adapt(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
-    """The environment with array observations and actions 0 to n - 1, and what these stand for.
+def adapt_spaces(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
+    """Give an environment array observations and actions 0 to n - 1.
 
-    So many `frames` are stacked on a first axis of time, unless they are 0. Raises ValueError for
-    continuous actions, too many actions, or observations of another kind.
+    Args:
+        env: Any environment with discrete actions.
+        frames: Observations to stack on a first axis of time; 0 adds no such axis.
+
+    Returns:
+        The adapted environment, and its spaces.
+
+    Raises:
+        ValueError: The actions are continuous or too many, or observations can't be flattened.
     """
-    actions = env.action_space
-    parts, starts = _actions(actions)
+    action_space = env.action_space
+    action_sizes, action_starts = _action_parts(action_space)
     one_hot = isinstance(env.observation_space, spaces.Discrete)
     env = _array_observations(env)
     if frames:
         one_hot = False
-        # Frames before an episode are zeros, as a stream's views have it too.
+        # Frames before an episode are zeros, as in batches from the replay stream.
         env = FrameStackObservation(env, frames, padding_type="zero")
     box = env.observation_space
     assert isinstance(box, spaces.Box)
     low, high = _bounds(box.low), _bounds(box.high)
-    composite = isinstance(actions, spaces.MultiDiscrete)
-    described = Spaces(tuple(box.shape), low, high, one_hot, parts, starts, composite, frames)
-    if composite or starts != (0,):
-        shape = actions.shape
+    is_composite = isinstance(action_space, spaces.MultiDiscrete)
+    adapted = Spaces(
+        tuple(box.shape), low, high, one_hot, action_sizes, action_starts, is_composite, frames
+    )
+    if is_composite or action_starts != (0,):
+        shape, dtype = action_space.shape or (), action_space.dtype
 
-        def taken(index: int) -> Any:
-            return np.array(described.action(index), actions.dtype).reshape(shape or ())[()]
+        def to_env_action(index: int) -> Any:
+            return np.array(adapted.action(index), dtype).reshape(shape)[()]  # [*shape]
 
-        env = TransformAction(env, taken, spaces.Discrete(described.actions))
-    return env, described
+        env = TransformAction(env, to_env_action, spaces.Discrete(adapted.actions))
+    return env, adapted
 
 
 def _bounds(bound: Array) -> tuple[float, ...]:
-    """A bound for each element, or one for all."""
+    """Return a bound for each element, or a single one if a large observation shares it."""
     flat = bound.astype(float).ravel()
-    return (
-        (float(flat[0]),) if flat.size > MANY and (flat == flat[0]).all() else tuple(flat.tolist())
-    )
+    if flat.size > MAX_LISTED_BOUNDS and (flat == flat[0]).all():
+        return (float(flat[0]),)
+    return tuple(flat.tolist())
 
 
 def _array_observations(env: AnyEnv) -> AnyEnv:
     space = env.observation_space
     if isinstance(space, spaces.Box):
         return env
-    flattened = (
+    flattenable = (
         spaces.Discrete,
         spaces.MultiDiscrete,
         spaces.MultiBinary,
         spaces.Tuple,
         spaces.Dict,
     )
-    if isinstance(space, flattened) and space.is_np_flattenable:
+    if isinstance(space, flattenable) and space.is_np_flattenable:
         return FlattenObservation(env)
     raise ValueError(
         f"observations are {space}, which can't be made one array; a DQN needs Box, Discrete,"
@@ -74,7 +83,8 @@ def _array_observations(env: AnyEnv) -> AnyEnv:
     )
 
 
-def _actions(space: gymnasium.Space[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _action_parts(space: gymnasium.Space[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the number of values and the first value of each part of an action."""
     if isinstance(space, spaces.Discrete):
         return (int(space.n),), (int(space.start),)
     if not isinstance(space, spaces.MultiDiscrete):
@@ -82,10 +92,10 @@ def _actions(space: gymnasium.Space[Any]) -> tuple[tuple[int, ...], tuple[int, .
             f"the action space is {space}; a DQN needs Discrete or MultiDiscrete actions,"
             " not continuous ones"
         )
-    parts = tuple(int(n) for n in space.nvec.ravel())
-    if math.prod(parts) > LARGEST_ACTION_SPACE:
+    sizes = tuple(int(n) for n in space.nvec.ravel())
+    if math.prod(sizes) > MAX_ACTIONS:
         raise ValueError(
-            f"the action space {space} has {math.prod(parts)} combinations; a DQN values each one,"
-            f" and at most {LARGEST_ACTION_SPACE} are possible"
+            f"the action space {space} has {math.prod(sizes)} combinations; a DQN estimates the"
+            f" value of each one, and at most {MAX_ACTIONS} are possible"
         )
-    return parts, tuple(int(start) for start in np.ravel(space.start))
+    return sizes, tuple(int(start) for start in np.ravel(space.start))

@@ -1,1 +1,1 @@
-"""Evaluation: greedy rollouts, statistics that say how sure they are, tables and pictures."""
+"""Evaluation: greedy episodes, statistics with intervals, tables, curves and videos."""

@@ -1,4 +1,4 @@
-"""Learning curves: the greedy evaluations that runs wrote down, over seeds, on one chart."""
+"""Learning curves: returns from event files, averaged over seeds, on one chart."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dqn_cli.arrays import Array
 from dqn_cli.evaluation.statistics import bootstrap_interval
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
-POINTS = 200
-HALF_A_LINE = 45  # letters
+POINTS = 200  # of a band whose runs have different steps
+MAX_TWO_COLUMN_LABEL = 45  # letters that fit into half of the legend's width
 
 
 class Curve(NamedTuple):
-    """One run: what it was, and its return against steps and against seconds."""
+    """The returns of one run, against steps and seconds; arrays are [points]."""
 
     label: str
     steps: Array
-    seconds: Array  # trained; what passed before a run was gone on with does not count
+    seconds: Array  # time in sessions, without the pause before a run resumed
     returns: Array
-    greedy: bool
+    greedy: bool  # returns of greedy evaluations, not of training episodes
 
 
 class Band(NamedTuple):
-    """Several runs that differ in their seed alone, at common points x."""
+    """Mean and interval of runs that differ in their seed alone; arrays are [points]."""
 
     label: str
     runs: int
@@ -39,13 +39,14 @@ class Band(NamedTuple):
 
 
 def read_curve(folder: Path, label: str) -> Curve:
-    """The greedy evaluations in a run's event files, or its training returns if it has none.
+    """Read a run's greedy returns from its event files, or else its training returns.
 
-    Raises ValueError if there is neither.
+    Raises:
+        ValueError: The files hold neither.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    # It would warn of what a resumed run replaces.
+    # TensorBoard warns about steps that a resumed run replaces, which is expected here.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     files = [
         EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
@@ -57,11 +58,11 @@ def read_curve(folder: Path, label: str) -> Curve:
             if tag not in events.Tags()["scalars"]:
                 continue
             written = events.Scalars(tag)
-            # A resumed run writes another file, and goes on from its checkpoint.
+            # A resumed run writes another file from its checkpoint on, which replaces later rows.
             rows = {step: row for step, row in rows.items() if step < written[0].step}
-            before = max((seconds for seconds, _ in rows.values()), default=0.0)
-            began = events.FirstEventTimestamp() - before
-            rows |= {event.step: (event.wall_time - began, event.value) for event in written}
+            trained = max((seconds for seconds, _ in rows.values()), default=0.0)
+            start = events.FirstEventTimestamp() - trained
+            rows |= {event.step: (event.wall_time - start, event.value) for event in written}
         if rows:
             steps = np.array(sorted(rows), float)
             seconds, returns = np.array([rows[step] for step in steps]).T  # each [rows]
@@ -69,23 +70,23 @@ def read_curve(folder: Path, label: str) -> Curve:
     raise ValueError(f"{folder} has no returns to draw yet: no evaluation and no finished episode")
 
 
-def bands(curves: Sequence[Curve], x: str) -> list[Band]:
-    """Mean and 95 % bootstrap interval of each label's curves, where all of them have values."""
+def aggregate_curves(curves: Sequence[Curve], x: str) -> list[Band]:
+    """Return the mean and 95 % bootstrap interval of each label's curves, where they overlap."""
     grouped: dict[str, list[Curve]] = {}
     for curve in curves:
         grouped.setdefault(curve.label, []).append(curve)
     return [_band(label, group, x) for label, group in grouped.items()]
 
 
-def draw(found: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
-    """Writes the chart as a picture; `y` is what its returns are of."""
+def plot_bands(bands: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
+    """Write the chart as an image; `x` is "steps" or "seconds", `y` the label of the returns."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for band in found:
+    for band in bands:
         runs = f" ({band.runs} runs)" if band.runs > 1 else ""
         (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{runs}")
         if band.runs > 1:
@@ -95,23 +96,23 @@ def draw(found: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    is_long = any(len(band.label) > HALF_A_LINE for band in found)
-    shape = {"ncols": 1, "fontsize": "small"} if is_long else {"ncols": 2}
-    figure.legend(loc="outside lower center", frameon=False, **shape)
+    is_long = any(len(band.label) > MAX_TWO_COLUMN_LABEL for band in bands)
+    legend = {"ncols": 1, "fontsize": "small"} if is_long else {"ncols": 2}
+    figure.legend(loc="outside lower center", frameon=False, **legend)
     figure.savefig(out, dpi=150)
     plt.close(figure)
 
 
 def _band(label: str, curves: Sequence[Curve], x: str) -> Band:
     xs = [getattr(curve, x) for curve in curves]
-    low, high = max(each[0] for each in xs), min(each[-1] for each in xs)
-    same = all(len(each) == len(xs[0]) and (each == xs[0]).all() for each in xs)
-    points = xs[0] if same else np.linspace(low, max(low, high), POINTS)
-    values = np.stack(
-        [np.interp(points, each, curve.returns) for each, curve in zip(xs, curves, strict=True)]
+    low, high = max(values[0] for values in xs), min(values[-1] for values in xs)
+    are_equal = all(np.array_equal(values, xs[0]) for values in xs)
+    points = xs[0] if are_equal else np.linspace(low, max(low, high), POINTS)
+    returns = np.stack(
+        [np.interp(points, values, curve.returns) for values, curve in zip(xs, curves, strict=True)]
     )  # [runs, points]
-    intervals = np.array([bootstrap_interval(column, _mean) for column in values.T])
-    return Band(label, len(curves), points, values.mean(0), intervals[:, 0], intervals[:, 1])
+    intervals = np.array([bootstrap_interval(column, _mean) for column in returns.T])
+    return Band(label, len(curves), points, returns.mean(0), intervals[:, 0], intervals[:, 1])
 
 
 def _mean(sample: Array) -> Array:

@@ -14,28 +14,31 @@ from dqn_cli.arrays import Array
 
 @dataclass
 class GreedyPolicy:
-    """Takes the best legal action, always: no epsilon, no noise, implicit quantiles at midpoints.
+    """The best legal action: no epsilon, no noise, implicit quantiles at their midpoints.
 
-    With a recurrent network it remembers each row's episode from call to call.
+    With a recurrent network, the state of each row is kept from call to call.
     """
 
     model: Model
     parameters: Tensor  # [size]
 
     def __post_init__(self) -> None:
-        """No episode has begun yet."""
+        """Start without any row."""
         self._state = self.parameters.new_zeros(0, self.model.state_size)
 
     @torch.no_grad()
-    def __call__(self, obs: Array, mask: Array, fresh: Array) -> Array:
-        """Actions [batch] for observations [batch, *shape] and legal actions [batch, actions].
+    def __call__(self, obs: Array, mask: Array, episode_start: Array) -> Array:
+        """Return the actions [batch].
 
-        Where `fresh` [batch] is true an episode begins.
+        Args:
+            obs: Observations [batch, *shape].
+            mask: Legal actions [batch, actions].
+            episode_start: True where the observation is the first of an episode, [batch].
         """
         parameters = self.parameters
         if len(self._state) != len(obs):
             self._state = parameters.new_zeros(len(obs), self.model.state_size)
-        state = self._state * torch.from_numpy(~fresh).to(parameters)[:, None]
-        now = torch.from_numpy(obs).to(parameters)
-        q, self._state = self.model.act(parameters, now, state, parameters.new_zeros(0))
+        state = self._state * torch.from_numpy(~episode_start).to(parameters)[:, None]
+        inputs = torch.from_numpy(obs).to(parameters)
+        q, self._state = self.model.act(parameters, inputs, state, parameters.new_zeros(0))
         return best_action(legal_values(q.cpu().numpy(), mask))

@@ -1,4 +1,4 @@
-"""Figures that say how sure they are."""
+"""Summaries of returns with confidence intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESAMPLES = 5_000
 
 
 class Summary(NamedTuple):
-    """What a sample of returns says."""
+    """Statistics of a sample of returns."""
 
     mean: float
     std: float
@@ -26,13 +26,13 @@ class Summary(NamedTuple):
 
 
 def interquartile_mean(values: Array) -> Array:
-    """Mean of the middle half along the last axis (Agarwal et al. 2021, section 4.3).
+    """Return the mean of the middle half along the last axis (Agarwal et al. 2021, section 4.3).
 
-    Values that the quartiles cut through count with the share that lies inside.
+    A value that a quartile cuts through counts in proportion to its part between the quartiles.
     """
     n = values.shape[-1]
     cut = n / 4
-    # Value i covers [i, i + 1] of the sorted sample; its share is what lies between the quartiles.
+    # Value i of the sorted sample covers [i, i + 1]; its share is the part between the quartiles.
     edges = np.clip(np.arange(n + 1), cut, n - cut)
     share = np.diff(edges) / (n - 2 * cut)
     return np.asarray((np.sort(values, axis=-1) * share).sum(-1))
@@ -41,16 +41,21 @@ def interquartile_mean(values: Array) -> Array:
 def bootstrap_interval(
     values: ArrayLike, statistic: Callable[[Array], Array]
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a statistic over the last axis (Efron 1979)."""
+    """Return the 95 % percentile bootstrap interval of a statistic (Efron 1979).
+
+    Args:
+        values: The sample [n].
+        statistic: A function of samples [..., n] over their last axis.
+    """
     sample = np.asarray(values, float)
-    # The same draws each time: a figure computed twice is the same figure.
-    draws = np.random.default_rng(0).integers(sample.size, size=(RESAMPLES, sample.size))
-    low, high = np.percentile(statistic(sample[draws]), [2.5, 97.5])
+    # A fixed seed makes the interval of a sample reproducible.
+    indices = np.random.default_rng(0).integers(sample.size, size=(RESAMPLES, sample.size))
+    low, high = np.percentile(statistic(sample[indices]), [2.5, 97.5])
     return float(low), float(high)
 
 
 def summarize(returns: ArrayLike) -> Summary:
-    """Mean, deviation, interquartile mean and their intervals."""
+    """Return the statistics of a sample of returns [n]."""
     values = np.asarray(returns, float)
     return Summary(
         mean=float(values.mean()),

@@ -1,4 +1,4 @@
-"""What an evaluation found, as a table for people and a file for programs."""
+"""The result of an evaluation, as data for a file and as a table for people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.table import Table
 from dqn_cli.evaluation.play import Episodes
 from dqn_cli.evaluation.statistics import summarize
 
-SCHEMA = 1
-WIDTH = 110
+REPORT_SCHEMA = 1
+MIN_WIDTH = 110
 
 
-def report_of(episodes: Episodes) -> dict[str, Any]:
-    """Every return and length, and what they come to."""
+def summarize_episodes(episodes: Episodes) -> dict[str, Any]:
+    """Return every return and length, and their statistics, as plain data."""
     summary = summarize(episodes.returns)
     return {
         "episodes": len(episodes.returns),
@@ -31,27 +31,30 @@ def report_of(episodes: Episodes) -> dict[str, Any]:
     }
 
 
-def figure(value: float) -> str:
-    """A return as people read it: more digits where returns are small."""
+def format_return(value: float) -> str:
+    """Format a return, with more decimals where it is small."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def interval(bounds: Sequence[float]) -> str:
-    """Both bounds, for a cell of a table: rich takes a plain bracket for markup."""
-    return rf"\[{', '.join(map(figure, bounds))}]"
+def format_interval(bounds: Sequence[float]) -> str:
+    """Format an interval for a cell of a table, with the bracket escaped for rich."""
+    return rf"\[{', '.join(map(format_return, bounds))}]"
 
 
-def wide_console() -> Console:
-    """Where tables go: cut figures are worse than wrapped lines, so it may exceed the terminal."""
-    return Console(width=max(Console().width, WIDTH), soft_wrap=True, highlight=False)
+def table_console() -> Console:
+    """Return a console for tables.
+
+    It may be wider than the terminal, because a wrapped line reads better than a cut number.
+    """
+    return Console(width=max(Console().width, MIN_WIDTH), soft_wrap=True, highlight=False)
 
 
 def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
-    """One row for each report, and what those of one environment and label come to together.
+    """Print a row for each report, and a summary of reports of one environment and label.
 
-    The checkpoints are named above, where there is room for a path.
+    Checkpoints are listed above the table, because their paths are long.
     """
-    console = wide_console()
+    console = table_console()
     table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
     for heading in ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -59,9 +62,9 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
         console.print(f"{number}: {report['checkpoint']} ({report['env']})", markup=False)
         table.add_row(
             str(number),
-            *(figure(report[name]) for name in ("mean", "std", "iqm")),
-            interval(report["iqm_ci95"]),
-            *(figure(report[name]) for name in ("min", "max")),
+            *(format_return(report[name]) for name in ("mean", "std", "iqm")),
+            format_interval(report["iqm_ci95"]),
+            *(format_return(report[name]) for name in ("min", "max")),
             f"{sum(report['lengths']) / len(report['lengths']):.1f}",
             str(report["episodes"]),
         )
@@ -69,10 +72,10 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
     means: dict[tuple[str, str], list[float]] = {}
     for report, label in zip(reports, labels, strict=True):
         means.setdefault((report["env"], label), []).append(report["mean"])
-    for (_, label), alike in means.items():
-        if len(alike) > 1:
-            together = summarize(alike)
+    for (_, label), group in means.items():
+        if len(group) > 1:
+            summary = summarize(group)
             console.print(
-                f"{label or 'together'}: iqm of {len(alike)} means {figure(together.iqm)}"
-                f" {interval(together.iqm_ci95)}, worst {figure(together.min)}"
+                f"{label or 'together'}: iqm of {len(group)} means {format_return(summary.iqm)}"
+                f" {format_interval(summary.iqm_ci95)}, worst {format_return(summary.min)}"
             )

@@ -1,114 +1,133 @@
-"""Views of the stream: transitions and sequences, put together when they are sampled.
+"""Batches: transitions and sequences, computed from the stream's storage when they are sampled.
 
-They work on arrays and on tensors alike.
+The functions work on NumPy arrays and on tensors alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Values, cast, library, tensor
+from dqn_cli.arrays import Values, array_namespace, cast, tensor
 from dqn_cli.replay.stream import Indices, StreamStorage
 
-# A batch of what begins at the indices, with importance weights [members, batch], gamma [members].
-View: TypeAlias = Callable[[StreamStorage, Indices, Values, Values], Batch | Sequences]
 
-
-class Look(NamedTuple):
-    """What a batch is to hold of the stream."""
+class BatchSpec(NamedTuple):
+    """What a batch holds: transitions, or sequences if `length` is not 0."""
 
     n_step: int  # rewards summed in a return
     actions: int
-    frames: int  # stacked in an observation; 0: it is one slot's, without an axis of time
+    frames: int  # stacked in an observation; 0: observations have no axis of time
     clip_rewards: bool  # to [-1, 1], each before it is summed
+    burn_in: int = 0  # steps of a sequence before those that are learned from
+    length: int = 0  # steps of a sequence that are learned from; 0: transitions
+
+    @property
+    def evaluations(self) -> int:
+        """Observations that the online network evaluates for each sample."""
+        return self.length + self.n_step if self.length else 1
+
+    @property
+    def window(self) -> int:
+        """Slots of the stream that must follow a sample's first one."""
+        return self.n_step + max(self.burn_in + self.length - 1, 0)
+
+
+def build_batch(
+    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
+) -> Batch | Sequences:
+    """Build the batch that begins at `indices`.
+
+    Args:
+        storage: The stream's storage.
+        indices: First slot of each sample, [members, batch].
+        weight: Importance weights, [members, batch].
+        gamma: Discount of each member, [members].
+        spec: What the batch holds.
+    """
+    if spec.length:
+        return sequences(storage, indices, weight, gamma, spec)
+    return transitions(storage, indices, weight, gamma, spec)
 
 
 def transitions(
-    stored: StreamStorage, indices: Indices, weight: Values, gamma: Values, look: Look
+    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
 ) -> Batch:
-    """The transitions at `indices` [members, batch], with gamma [members]."""
-    slots, real = stored.action.shape[1], stored.reward.dtype
+    """Build the n-step transitions that begin at `indices` [members, batch]."""
+    slots, real = storage.action.shape[1], storage.reward.dtype
     row = indices.ring * slots
-    here = row + indices.slot % slots
-    reward, discount, steps = _returns(stored, row, indices.slot, gamma, look)
-    there = row + (indices.slot + steps) % slots
-    mask = _legal(stored, here, look.actions)
+    at_obs = row + indices.slot % slots
+    reward, discount, steps = _returns(storage, row, indices.slot, gamma, spec)
+    at_next_obs = row + (indices.slot + steps) % slots
+    mask = _legal(storage, at_obs, spec.actions)
     batch = Batch(
-        obs=observations(stored, indices.ring, indices.slot, look.frames),
-        action=cast(_at(stored.action, here), "int64"),
+        obs=observations(storage, indices.ring, indices.slot, spec.frames),
+        action=cast(_at(storage.action, at_obs), "int64"),
         mask=mask,
         reward=cast(reward, real),
         discount=cast(discount, real),
-        next_obs=observations(stored, indices.ring, indices.slot + steps, look.frames),
-        next_mask=_legal(stored, there, look.actions) if stored.mask.shape[2] else mask,
+        next_obs=observations(storage, indices.ring, indices.slot + steps, spec.frames),
+        next_mask=_legal(storage, at_next_obs, spec.actions) if storage.mask.shape[2] else mask,
         weight=cast(weight, real),
     )
     return Batch(*map(tensor, batch))
 
 
 def sequences(
-    stored: StreamStorage,
-    indices: Indices,
-    weight: Values,
-    gamma: Values,
-    look: Look,
-    burn_in: int,
-    length: int,
+    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
 ) -> Sequences:
-    """The `burn_in + length` slots from `indices` [members, batch] on, and n more observations.
+    """Build the sequences of `burn_in + length + n_step` slots from `indices` [members, batch] on.
 
-    They run on through the ends of episodes. A slot that holds an episode's last observation has
-    weight 0; the others' weights are scaled so that each step of the batch counts the same.
+    They run through the ends of episodes. A slot that holds an episode's last observation has
+    weight 0. The weights of the others are scaled so that all steps of a batch count the same.
     """
-    arange, real = library(stored.action).arange, stored.reward.dtype
-    slots = stored.action.shape[1]
+    arange, real = array_namespace(storage.action).arange, storage.reward.dtype
+    slots = storage.action.shape[1]
     first = indices.slot[..., None]  # [members, batch, 1]
     row = indices.ring[..., None] * slots
-    times = first + arange(burn_in + length + look.n_step)
-    time = row + times % slots
-    slot = first + arange(burn_in, burn_in + length)
-    reward, discount, ahead = _returns(stored, row, slot, gamma, look)
-    here = row + slot % slots
-    begins = _at(stored.begins, here)
-    among = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
-    of_each = begins.shape[1] * begins.shape[2]  # slots of a member's batch
-    counted = begins * of_each / among
-    starts = ~_at(stored.begins, row + (time - row - 1) % slots)
-    # The stored state is already that of the first slot.
-    starts = starts & (arange(time.shape[2]) > 0)
-    sample = Sequences(
-        obs=observations(stored, indices.ring[..., None], times, look.frames),
-        state=_at(stored.state, time[..., 0]),
+    all_slots = first + arange(spec.burn_in + spec.length + spec.n_step)
+    at_all = row + all_slots % slots
+    learned = first + arange(spec.burn_in, spec.burn_in + spec.length)
+    reward, discount, ahead = _returns(storage, row, learned, gamma, spec)
+    at_learned = row + learned % slots
+    begins = _at(storage.begins, at_learned)
+    counted = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
+    total = begins.shape[1] * begins.shape[2]  # slots of a member's batch
+    slot_weight = begins * total / counted
+    starts = ~_at(storage.begins, row + (at_all - row - 1) % slots)
+    # The stored state of the first slot is already that of a new episode, if one begins there.
+    starts = starts & (arange(at_all.shape[2]) > 0)
+    batch = Sequences(
+        obs=observations(storage, indices.ring[..., None], all_slots, spec.frames),
+        state=_at(storage.state, at_all[..., 0]),
         starts=starts,
-        action=cast(_at(stored.action, here), "int64"),
-        mask=_legal(stored, here, look.actions),
+        action=cast(_at(storage.action, at_learned), "int64"),
+        mask=_legal(storage, at_learned, spec.actions),
         reward=cast(reward, real),
         discount=cast(discount, real),
         ahead=ahead,
-        next_mask=_legal(stored, row + (slot + ahead) % slots, look.actions),
-        weight=cast(weight[..., None] * counted, real),
+        next_mask=_legal(storage, row + (learned + ahead) % slots, spec.actions),
+        weight=cast(weight[..., None] * slot_weight, real),
     )
-    return Sequences(*map(tensor, sample))
+    return Sequences(*map(tensor, batch))
 
 
-def observations(stored: StreamStorage, ring: Values, slot: Values, frames: int) -> Values:
-    """What is seen in slots [...] of rings [...], [..., *shape] or [..., frames, *shape].
+def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int) -> Values:
+    """Return the observations in slots [...] of rings [...], with `frames` stacked unless 0.
 
-    A stack reaches back to the episode's first slot at most; the frames before are zeros.
+    A stack reaches back to the episode's first slot at most; earlier frames are zeros.
     """
-    slots = stored.action.shape[1]
+    slots = storage.action.shape[1]
     if not frames:
-        return _at(stored.obs, ring * slots + slot % slots)
-    back = library(slot).arange(frames - 1, -1, -1)
+        return _at(storage.obs, ring * slots + slot % slots)
+    back = array_namespace(slot).arange(frames - 1, -1, -1)
     at = ring[..., None] * slots + (slot[..., None] - back) % slots  # [..., frames]
-    seen = _at(stored.obs, at)
+    seen = _at(storage.obs, at)
     # A slot that begins no transition holds an episode's last observation, or nothing yet.
-    within = _at(stored.begins, at) | (back == 0)
-    flip = library(slot).flip
+    within = _at(storage.begins, at) | (back == 0)
+    flip = array_namespace(slot).flip
     absent = flip(flip(within, (-1,)).cumprod(-1), (-1,)) == 0
     if isinstance(seen, Tensor):
         absent, ones = tensor(absent).to(seen.device), [1] * (seen.dim() - absent.ndim)
@@ -118,46 +137,46 @@ def observations(stored: StreamStorage, ring: Values, slot: Values, frames: int)
 
 
 def _returns(
-    stored: StreamStorage, row: Values, slot: Values, gamma: Values, look: Look
+    storage: StreamStorage, row: Values, slot: Values, gamma: Values, spec: BatchSpec
 ) -> tuple[Values, Values, Values]:
-    """Sum of n rewards, discount and number of steps from each slot [members, ...] on, in float64.
+    """Return n-step returns from each slot [members, ...] on: reward, discount, number of steps.
 
-    Rewards are summed up to the episode's end at the latest. Truncation ends the sum and keeps the
-    discount, termination makes it 0.
+    The sum of rewards ends with the episode. Truncation keeps the discount, termination makes it 0.
+    Reward and discount are float64.
     """
-    where, slots = library(slot).where, stored.action.shape[1]
+    where, slots = array_namespace(slot).where, storage.action.shape[1]
     gamma = gamma.reshape(-1, *[1] * (slot.ndim - 1))  # [members, 1, ...]
     at = row + slot % slots
-    terminated = _at(stored.terminated, at)
-    reward, discount = _reward(stored, at, look), gamma * ~terminated
-    steps = library(slot).ones_like(slot)
-    for k in range(1, look.n_step):
-        lasts = ~(terminated | _at(stored.truncated, at)) & (steps == k)
+    terminated = _at(storage.terminated, at)
+    reward, discount = _reward(storage, at, spec), gamma * ~terminated
+    steps = array_namespace(slot).ones_like(slot)
+    for k in range(1, spec.n_step):
+        lasts = ~(terminated | _at(storage.truncated, at)) & (steps == k)
         at = row + (slot + k) % slots
-        terminated = _at(stored.terminated, at)
-        reward = reward + where(lasts, discount * _reward(stored, at, look), 0)
+        terminated = _at(storage.terminated, at)
+        reward = reward + where(lasts, discount * _reward(storage, at, spec), 0)
         discount = where(lasts, discount * gamma * ~terminated, discount)
         steps = steps + lasts
     return reward, discount, steps
 
 
-def _reward(stored: StreamStorage, at: Values, look: Look) -> Values:
-    reward = cast(_at(stored.reward, at), "float64")
-    return reward.clip(-1, 1) if look.clip_rewards else reward
+def _reward(storage: StreamStorage, at: Values, spec: BatchSpec) -> Values:
+    reward = cast(_at(storage.reward, at), "float64")
+    return reward.clip(-1, 1) if spec.clip_rewards else reward
 
 
-def _at(values: Values, at: Values) -> Values:
-    """Values [..., *shape] in slots [...], which are counted through all rings."""
+def _at(values: Values, slots: Values) -> Values:
+    """Return values [..., *shape] of slots [...], which are numbered through all rings."""
     flat = values.reshape(-1, *values.shape[2:])  # [rings * slots, *shape]
     if not isinstance(values, Tensor):
-        return flat.take(at, axis=0)
-    at = tensor(at)
-    rows = flat.index_select(0, at.flatten().to(flat.device))
-    return rows.view(*at.shape, *flat.shape[1:])  # [..., *shape]
+        return flat.take(slots, axis=0)
+    slots = tensor(slots)
+    rows = flat.index_select(0, slots.flatten().to(flat.device))
+    return rows.view(*slots.shape, *flat.shape[1:])  # [..., *shape]
 
 
-def _legal(stored: StreamStorage, at: Values, actions: int) -> Values:
-    """What is legal, [..., actions], in slots [...], which are counted through all rings."""
-    if stored.mask.shape[2] == 0:
-        return library(at).ones((*at.shape, actions), dtype=stored.mask.dtype)
-    return _at(stored.mask, at)
+def _legal(storage: StreamStorage, at: Values, actions: int) -> Values:
+    """Return legal actions [..., actions] of slots [...], numbered through all rings."""
+    if storage.mask.shape[2] == 0:
+        return array_namespace(at).ones((*at.shape, actions), dtype=storage.mask.dtype)
+    return _at(storage.mask, at)

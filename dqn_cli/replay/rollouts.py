@@ -1,10 +1,9 @@
-"""On-policy rollouts: what was gathered since the last training, with lambda returns."""
+"""On-policy rollouts: the transitions since the last training, with lambda returns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,16 @@ import torch
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.ranges import Probability
-from dqn_cli.replay.batches import View
-from dqn_cli.replay.samplers import ActionValues, Drawn, Replay, Sampler, Sources, Uniforms
+from dqn_cli.replay.batches import BatchSpec, build_batch
+from dqn_cli.replay.samplers import (
+    ActionValues,
+    Draw,
+    Replay,
+    ReplayStorage,
+    Sampler,
+    Samples,
+    Uniforms,
+)
 from dqn_cli.replay.stream import Indices, Stream
 
 
@@ -21,41 +28,43 @@ from dqn_cli.replay.stream import Indices, Stream
 class Rollout(Replay):
     """The transitions since the last training, in shuffled minibatches (PQN, Gallici et al. 2024).
 
-    Each is compared with its lambda return, computed once when the training begins; the rest of
-    the buffer is not used again.
+    Lambda returns are computed once, before the round of updates. Older transitions are not used.
     """
 
     trace_decay: Probability
 
-    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
-        """Keeps the current rollout."""
-        return RolloutSampler(self, stream, view, gamma)
+    def sampler(self, stream: Stream, spec: BatchSpec, gamma: Array) -> Sampler[Replay]:
+        """Return a sampler of the current rollout."""
+        return RolloutSampler(self, stream, spec, gamma)
 
 
 class RolloutSampler(Sampler[Rollout]):
-    """Epochs over one rollout, each in an order of its own."""
+    """Samples minibatches without replacement; each epoch over a rollout has a new order."""
 
-    def __init__(self, replay: Rollout, stream: Stream, view: View, gamma: Array) -> None:
-        super().__init__(replay, stream, view, gamma)
-        self._trained = 0  # of the stream's appends, so many were there when it last trained
-        self._batch: Batch | None = None
+    storage_is_fixed = False  # each round of updates has a rollout of its own
+
+    def __init__(self, replay: Rollout, stream: Stream, spec: BatchSpec, gamma: Array) -> None:
+        super().__init__(replay, stream, spec, gamma)
+        self._trained = 0  # the stream's count of appends at the last training
+        self._rollout: Batch | None = None
         self._order = np.zeros((stream.members, 0), np.int64)
 
-    def begin(self, values: ActionValues) -> None:
-        """Takes all that is new as the rollout, and values it with the network as it is now."""
+    def on_rollout(self, values: ActionValues) -> None:
+        """Make the rollout of all new transitions, and compute its lambda returns."""
         stream = self.stream
-        # Short episodes fill a ring with half as many transitions.
+        # Each episode's end takes a slot of its own: one-step episodes halve a ring's transitions.
         steps = min(stream.appends - self._trained, max(stream.capacity // 2, 1))
         self._trained, end = stream.appends, stream.first + stream.count
-        # Environments advance in step, so the newest `steps` of each make the rollout.
+        # Environments advance in lockstep, so the newest `steps` of each make the rollout.
         ring = np.arange(stream.members * stream.envs)[:, None]
         places = (end - steps)[:, None] + np.arange(steps)
         slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
-        of_members = (stream.members, stream.envs * steps)  # what batches are drawn from
-        of_envs = (stream.members, stream.envs, steps)  # what returns are computed along
+        of_members = (stream.members, stream.envs * steps)
+        of_envs = (stream.members, stream.envs, steps)
         rings = np.broadcast_to(ring, slot.shape)
         indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
-        batch = self.view(stream.stored, indices, np.ones(of_members), self.gamma)
+        weight = np.ones(of_members)
+        batch = build_batch(stream.storage, indices, weight, self.gamma, self.spec)
         assert isinstance(batch, Batch)
         q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
         ended = (stream.terminated | stream.truncated)[rings, slot % stream.slots]
@@ -67,53 +76,63 @@ class RolloutSampler(Sampler[Rollout]):
             self.replay.trace_decay,
         )
         reward = torch.from_numpy(returns.reshape(of_members).astype(stream.reward.dtype))
-        self._batch = batch._replace(
+        self._rollout = batch._replace(
             reward=reward,
             discount=torch.zeros_like(reward),
             next_obs=batch.next_obs.new_zeros(*of_members, 0),
         )
         self._order = self._order[:, :0]
 
-    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
-        """The next minibatch; what is left of an epoch when it is too short for one is dropped."""
-        assert self._batch is not None, "begin comes first"
-        total = self._batch.reward.shape[1]
+    @property
+    def storage(self) -> ReplayStorage:
+        """Storage of the stream, and the rollout."""
+        return ReplayStorage(self.stream.storage, self.gamma, rollout=self._rollout)
+
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
+        """Draw the indices of the next minibatch; an epoch's incomplete last one is dropped."""
+        assert self._rollout is not None, "on_rollout comes first"
+        total = self._rollout.reward.shape[1]
         size = min(self.replay.batch_size, total)
         if self._order.shape[1] < size:
             self._order = uniforms(total).argsort(1)
         chosen, self._order = self._order[:, :size], self._order[:, size:]
-        member = torch.arange(self.stream.members)[:, None]
-        at = torch.from_numpy(chosen)
-        return tuple(each[member, at] for each in self._batch)
+        return Draw(chosen)
 
-    def pick(self, sources: Sources, drawn: Drawn) -> Any:
-        """What was drawn is the batch."""
-        return Batch(*drawn)
+    def sample(self, storage: ReplayStorage, draw: Draw) -> Samples:
+        """Choose the transitions at the drawn indices."""
+        member = np.arange(self.stream.members)[:, None]
+        return Samples(member, draw.numbers, np.ones(draw.numbers.shape))
 
-    def batch(self, sources: Sources, picked: Any) -> Batch | Sequences:
-        """What was picked."""
-        batch: Batch = picked
-        return batch
+    def batch(self, storage: ReplayStorage, samples: Samples) -> Batch | Sequences:
+        """Gather the samples from the rollout."""
+        assert storage.rollout is not None
+        member, index = torch.from_numpy(samples.ring), torch.from_numpy(samples.position)
+        return Batch(*(values[member, index] for values in storage.rollout))
 
     def contents(self, member: int) -> dict[str, Array]:
-        """How far it has trained; a checkpoint never falls between two updates of one training."""
+        """Return the count of appends at the last training; no checkpoint falls inside a round."""
         return {"trained": np.array(self._trained)}
 
     def load(self, contents: Mapping[str, Array], member: int) -> None:
-        """Goes on from the `contents` of a member of a sampler of the same shape."""
+        """Restore the `contents` of a member of a sampler of the same shape."""
         self._trained = int(contents["trained"])
 
 
-@np.errstate(invalid="ignore")  # of a run that diverged, and will say so
+@np.errstate(invalid="ignore")  # the session reports a run that diverges
 def lambda_returns(
     reward: Array, discount: Array, next_value: Array, ended: Array, trace_decay: float | Array
 ) -> Array:
-    """Peng's Q(lambda) returns of consecutive steps [members, envs, steps], like all arguments.
-
-    `trace_decay` is one number, or one for each member, [members, 1].
+    """Compute Peng's Q(lambda) returns of consecutive steps, [members, envs, steps].
 
     G_t = r_t + discount_t ((1 - lambda) v_t+1 + lambda G_t+1), with G = v after the last step and
     where an episode ended (Peng & Williams 1996; Gallici et al. 2024, algorithm 1).
+
+    Args:
+        reward: Rewards, [members, envs, steps].
+        discount: Discounts of what follows, [members, envs, steps].
+        next_value: Values of the next observations, [members, envs, steps].
+        ended: True where a step was an episode's last, [members, envs, steps].
+        trace_decay: Lambda: one number, or one for each member, [members, 1].
     """
     returns = np.zeros(reward.shape)
     following = next_value[..., -1]

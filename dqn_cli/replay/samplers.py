@@ -1,69 +1,86 @@
-"""Samplers: which stored transitions the next batch is made of."""
+"""Samplers: which stored transitions make the next batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from dqn_cli.agent.agent import Surprise
+from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array, Values, cast, library
+from dqn_cli.arrays import Array, Values, array_namespace, cast
 from dqn_cli.ranges import Count
-from dqn_cli.replay.batches import View
+from dqn_cli.replay.batches import BatchSpec, build_batch
 from dqn_cli.replay.stream import Indices, Stream, StreamStorage, nth_oldest
+from dqn_cli.replay.sum_tree import Priorities
 
-# What a batch is drawn by, each [members, ...].
-Drawn: TypeAlias = tuple[Values, ...]
-# Numbers in [0, 1) of the given shape with a leading axis [members], each member's from its own.
+# Returns numbers in [0, 1) [members, *shape] for a shape; each member has its own random stream.
 Uniforms: TypeAlias = Callable[..., Array]
-# Action values [members, n, actions] of observations [members, n, *shape].
+# Returns action values [members, n, actions] of observations [members, n, *shape].
 ActionValues: TypeAlias = Callable[[Array], Array]
 
 
-class MemoryDevice(Enum):
-    """Where observations are kept; all else of a stream is small and stays with the CPU."""
+class ReplayDevice(Enum):
+    """Device that observations are stored on; all else is small and stays with the CPU."""
 
     cpu = "cpu"
     cuda = "cuda"
 
 
-class Sources(NamedTuple):
-    """What batches are made from."""
+class ReplayStorage(NamedTuple):
+    """Arrays or tensors that samples are taken from; they keep their place in memory."""
 
-    stored: StreamStorage
+    stream: StreamStorage
     gamma: Values  # [members]
-    memory: Any = ()  # what a sampler remembers of its own, as nested tuples of arrays
+    priorities: Priorities | None = None  # of prioritised replay
+    rollout: Batch | None = None  # of on-policy replay: all transitions since the last training
 
 
-class Picked(NamedTuple):
-    """Sampled transitions, [members, batch]: where they stand, and their importance weights."""
+class Draw(NamedTuple):
+    """Random inputs of one sample call, drawn outside of it."""
+
+    numbers: Values  # [members, batch], in [0, 1); or indices into a rollout
+    progress: Values | None = None  # [members, 1], share of the run that is over, where it matters
+
+
+class Samples(NamedTuple):
+    """Sampled transitions, [members, batch]: their places and importance weights."""
 
     ring: Values
-    place: Values  # in the ring's queue
+    position: Values  # in the ring's queue, or in the rollout
     weight: Values
 
 
 @dataclass
 class Replay:
-    """How much is remembered and how it is drawn; a new kind is a dataclass with a sampler."""
+    """Base of all replays: how much is stored, and how it is sampled."""
 
     capacity: Count
     batch_size: Count
     n_step: Count
-    device: MemoryDevice
 
     def __post_init__(self) -> None:
-        """ValueError if a batch is larger than the buffer."""
+        """Raise ValueError if a batch is larger than the buffer."""
         if self.batch_size > self.capacity:
             raise ValueError(
                 f"replay.batch_size={self.batch_size} is larger than"
                 f" replay.capacity={self.capacity}: a batch must fit into the buffer"
             )
 
-    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
-        """What draws from a stream; batches are what `view` makes of it, with gamma [members]."""
+    @property
+    def observation_device(self) -> ReplayDevice:
+        """Device that observations are stored on."""
+        return ReplayDevice.cpu
+
+    def sampler(self, stream: Stream, spec: BatchSpec, gamma: Array) -> Sampler[Replay]:
+        """Return a sampler of a stream; its batches hold what `spec` says.
+
+        Args:
+            stream: The replay stream of all members.
+            spec: What a batch holds.
+            gamma: Discount of each member, [members].
+        """
         raise NotImplementedError
 
 
@@ -71,40 +88,49 @@ Kind = TypeVar("Kind", bound=Replay, covariant=True)
 
 
 class Sampler(Generic[Kind]):
-    """Draws batches, and learns how surprising they were.
+    """Samples batches, and takes the errors found on them.
 
-    `draw` takes what chance decides, outside the update. All else is part of it, and a function of
-    its arguments alone: what was picked, the batch of that, and what is learned of it.
+    `draw` makes the random inputs. `sample`, `batch` and `update_priorities` are functions of their
+    arguments alone, so that an update can be compiled with them. They work on arrays and tensors.
     """
 
-    def __init__(self, replay: Kind, stream: Stream, view: View, gamma: Array) -> None:
-        self.replay, self.stream, self.view = replay, stream, view
+    storage_is_fixed = True  # its arrays keep their shapes and their place for the whole run
+
+    def __init__(self, replay: Kind, stream: Stream, spec: BatchSpec, gamma: Array) -> None:
+        self.replay, self.stream, self.spec = replay, stream, spec
         self.gamma = gamma
 
-    def begin(self, values: ActionValues) -> None:
-        """Called before each round of updates."""
+    def on_rollout(self, values: ActionValues) -> None:
+        """Prepare a round of updates; the network's action values are those before the round."""
 
-    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
-        """What the next batch is made of; `progress` is how much of each member's run is over."""
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
+        """Draw the random inputs of the next batch.
+
+        Args:
+            uniforms: Source of random numbers.
+            progress: Share of each member's run that is over.
+        """
         raise NotImplementedError
 
-    def pick(self, sources: Sources, drawn: Drawn) -> Picked:
-        """What was drawn from the sources; all are arrays, or all are tensors."""
+    def sample(self, storage: ReplayStorage, draw: Draw) -> Samples:
+        """Choose the samples that the random inputs fall on."""
         raise NotImplementedError
 
-    def batch(self, sources: Sources, picked: Picked) -> Batch | Sequences:
-        """The batch of what was picked."""
-        stored, gamma, _ = sources
-        ring, place, weight = picked
-        return self.view(stored, Indices(ring, stored.queue[ring, place]), weight, gamma)
+    def batch(self, storage: ReplayStorage, samples: Samples) -> Batch | Sequences:
+        """Build the batch of the samples."""
+        slot = storage.stream.queue[samples.ring, samples.position]
+        indices = Indices(samples.ring, slot)
+        return build_batch(storage.stream, indices, samples.weight, storage.gamma, self.spec)
 
-    def learned(self, sources: Sources, picked: Picked, surprise: Surprise) -> None:
-        """What the update found of each sample, [members, batch]; changes the sources' memory."""
+    def update_priorities(
+        self, storage: ReplayStorage, samples: Samples, errors: SampleErrors
+    ) -> None:
+        """Store new priorities, from the errors [members, batch] of the samples."""
 
     @property
-    def sources(self) -> Sources:
-        """What every batch is made from, in memory that stays where it is."""
-        return Sources(self.stream.stored, self.gamma)
+    def storage(self) -> ReplayStorage:
+        """Storage that samples are taken from."""
+        return ReplayStorage(self.stream.storage, self.gamma)
 
     @property
     def nbytes(self) -> int:
@@ -112,39 +138,51 @@ class Sampler(Generic[Kind]):
         return 0
 
     def contents(self, member: int) -> dict[str, Array]:
-        """All that it remembers of a member, for a checkpoint."""
+        """Return the state of a member, for a checkpoint."""
         return {}
 
     def load(self, contents: Mapping[str, Array], member: int) -> None:
-        """Goes on from the `contents` of a member of a sampler of the same shape."""
+        """Restore the `contents` of a member of a sampler of the same shape."""
 
 
 @dataclass
-class Uniform(Replay):
+class Buffer(Replay):
+    """Base of replays that keep old transitions."""
+
+    device: ReplayDevice
+
+    @property
+    def observation_device(self) -> ReplayDevice:
+        """Device that observations are stored on."""
+        return self.device
+
+
+@dataclass
+class Uniform(Buffer):
     """Every stored transition is equally likely (Lin 1992)."""
 
-    def sampler(self, stream: Stream, view: View, gamma: Array) -> Sampler[Replay]:
-        """Remembers nothing."""
-        return UniformSampler(self, stream, view, gamma)
+    def sampler(self, stream: Stream, spec: BatchSpec, gamma: Array) -> Sampler[Replay]:
+        """Return a uniform sampler."""
+        return UniformSampler(self, stream, spec, gamma)
 
 
 class UniformSampler(Sampler[Uniform]):
-    """Any transition of any of a member's rings, with weight 1."""
+    """Samples any transition of any of a member's rings, with weight 1."""
 
-    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Drawn:
-        """A number in [0, 1) for each transition, [members, batch]."""
-        return (uniforms(self.replay.batch_size),)
+    def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
+        """Draw a number for each transition."""
+        return Draw(uniforms(self.replay.batch_size))
 
-    def pick(self, sources: Sources, drawn: Drawn) -> Picked:
-        """The transitions that the numbers fall on, of all rings."""
-        stored, (uniform,) = sources.stored, drawn
+    def sample(self, storage: ReplayStorage, draw: Draw) -> Samples:
+        """Choose the transitions that the numbers fall on, among those of all rings."""
+        stream, uniform = storage.stream, draw.numbers
         members, envs = self.stream.members, self.stream.envs
-        sizes = stored.size.reshape(members, envs)  # [members, envs]
-        # Machine code calls a library for running sums.
+        sizes = stream.size.reshape(members, envs)  # [members, envs]
+        # One environment needs no cumulative sum, for which compiled code would call a library.
         ends = sizes.cumsum(1) if envs > 1 else sizes
         nth = cast(uniform * ends[:, -1:], "int64")
         env = (nth[..., None] >= ends[:, None]).sum(-1)  # [members, batch]
-        member = library(uniform).arange(members)[:, None]
+        member = array_namespace(uniform).arange(members)[:, None]
         ring = member * envs + env
-        place = nth_oldest(stored, ring, nth - (ends - sizes)[member, env])
-        return Picked(ring, place, library(uniform).ones_like(uniform))
+        position = nth_oldest(stream, ring, nth - (ends - sizes)[member, env])
+        return Samples(ring, position, array_namespace(uniform).ones_like(uniform))

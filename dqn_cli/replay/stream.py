@@ -1,9 +1,9 @@
-"""The stream: what each environment emitted, stored once, in the order in which it came.
+"""The stream: everything that environments emitted, stored once and in order.
 
-Each environment has a ring of slots. Slot t holds obs_t and what followed it: action_t, reward_t+1,
-terminated_t+1, truncated_t+1. An episode's last observation has a slot of its own, which begins no
-transition; the next episode's first observation follows it. Of stacked frames a slot holds the
-newest alone. What batches hold is computed from these slots when sampling (views.py).
+Each environment has a ring of slots. Slot t holds obs_t, action_t, reward_t+1, terminated_t+1 and
+truncated_t+1. An episode's last observation has a slot of its own, which begins no transition; the
+next episode's first observation follows it. A slot holds only the newest of stacked frames. Batches
+are computed from the slots when they are sampled (batches.py).
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from dqn_cli.arrays import Array, Values, tensor
 
 
 class EnvStep(NamedTuple):
-    """What the environments answered to one action each; leading axes [members, envs].
+    """Result of one action in each environment; leading axes [members, envs].
 
-    `final_obs` is what the action led to, also where the episode ended; `obs` is what to act on
-    next: the very same array, unless an episode ended and another's first observation stands in its
-    place. Where a life is `lost` the episode goes on, but the learner looks no further ahead.
+    `final_obs` is the observation that the action led to, also where the episode ended. `obs` is
+    the observation to act on next. It is the same array, unless an episode ended: then it has the
+    first observation of the next one. Where a life is `lost` the episode goes on, but the learner
+    takes it for terminated.
     """
 
     reward: Array
@@ -36,14 +37,14 @@ class EnvStep(NamedTuple):
 
     @property
     def ended(self) -> Array:
-        """Where the action was an episode's last."""
+        """True where the action was an episode's last, [members, envs]."""
         return np.asarray(self.terminated | self.truncated)
 
 
 class StreamStorage(NamedTuple):
-    """A stream's memory."""
+    """Arrays or tensors of a stream."""
 
-    obs: Values  # [rings, slots, *shape], without the axis of time that frames are stacked on
+    obs: Values  # [rings, slots, *shape], without an axis of stacked frames
     state: Values  # [rings, slots, state]
     mask: Values  # [rings, slots, actions], or [rings, slots, 0] if all are always legal
     action: Values  # [rings, slots], as are the four below
@@ -57,26 +58,26 @@ class StreamStorage(NamedTuple):
 
 
 class Indices(NamedTuple):
-    """Where sampled transitions begin, [members, batch]: the ring, and the slot counted from 0."""
+    """First slots of samples, [members, batch]: ring, and slot counted from the run's start."""
 
     ring: Values
     slot: Values
 
 
-def nth_oldest(stored: StreamStorage, ring: Values, nth: Values) -> Values:
-    """The place of each ring's `nth` oldest transition in its queue; all [members, batch]."""
-    return (stored.first[ring] + nth) % stored.queue.shape[1]
+def nth_oldest(storage: StreamStorage, ring: Values, nth: Values) -> Values:
+    """Return the position in its queue of each ring's nth oldest transition, [members, batch]."""
+    return (storage.first[ring] + nth) % storage.queue.shape[1]
 
 
 class Stream:
-    """One ring for each environment; a member's rings hold up to `capacity` transitions together.
+    """A ring for each environment; a member's rings hold up to `capacity` transitions together.
 
-    An episode's last observation takes a slot too, so short episodes leave room for fewer. A
+    An episode's last observation takes a slot too, so short episodes leave space for fewer. A
     transition can be sampled once `window` slots follow it: n for n-step returns, more for
     sequences.
     """
 
-    # What a checkpoint keeps: the rings' contents, and where each ring stands.
+    # Attributes in a checkpoint: contents of the rings, and positions in each ring.
     _contents = ("obs", "state", "mask", "action", "reward", "terminated", "truncated", "begins")
     _positions = ("queue", "first", "count", "head")
 
@@ -91,17 +92,22 @@ class Stream:
         frames: int = 0,
         device: str = "cpu",
     ) -> None:
-        """Starts with observations [members, envs, *shape] and masks [members, envs, actions].
+        """Create the rings and store the first observations.
 
-        Masks are stored only if `masked`; otherwise all actions are always legal. `state_size` is
-        that of a recurrent network's state, which each slot keeps as it was before obs_t. Unless
-        `frames` is 0, the first axis of `shape` has so many, of which the newest is the last.
-        Observations are kept on the `device`, as a tensor unless that is the CPU.
+        Args:
+            capacity: Transitions of a member.
+            obs: First observations, [members, envs, *shape].
+            mask: Legal actions there, [members, envs, actions].
+            masked: True if masks are stored; otherwise all actions are always legal.
+            state_size: Length of a recurrent state; each slot keeps the state before obs_t.
+            window: Slots that must follow a transition before it can be sampled.
+            frames: Length of the first axis of `shape` if that has frames, newest last; else 0.
+            device: Device of the observations; they are a tensor unless it is the CPU.
         """
         self.members, self.envs, self.actions = mask.shape
         self.masked, self.window, self.frames = masked, window, frames
-        self.capacity = -(-capacity // self.envs)  # transitions in one ring
-        self._before = max(frames - 1, 0)  # slots that a transition looks back on
+        self.capacity = -(-capacity // self.envs)  # transitions of one ring
+        self._before = max(frames - 1, 0)  # earlier slots that an observation needs
         # A window follows the newest transition, and an episode's end takes one more slot.
         self.slots = self.capacity + self.window + 1 + self._before
         rings = self.members * self.envs
@@ -116,14 +122,14 @@ class Stream:
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
         self.begins = np.zeros(shape, bool)
-        # A queue for each ring: the slots that begin a transition whose n steps are known.
+        # A queue for each ring: the slots of transitions that can be sampled.
         self.queue = np.zeros((rings, self.capacity), np.int64)
         self.first = np.zeros(rings, np.int64)
         self.count = np.zeros(rings, np.int64)
-        self.head = np.zeros(rings, np.int64)  # the newest slot, of which only obs is known
-        self.appends = 0  # how often it was appended to
+        self.head = np.zeros(rings, np.int64)  # the newest slot, which has only obs so far
+        self.appends = 0  # calls of `append`
         names = (*self._contents, *self._positions[:3])
-        self.stored = StreamStorage(*(getattr(self, name) for name in names))
+        self.storage = StreamStorage(*(getattr(self, name) for name in names))
         rows = zip(obs.reshape(rings, *obs.shape[2:]), mask.reshape(rings, -1), strict=True)
         for ring, (row, legal) in enumerate(rows):
             self._write_obs(ring, 0, row, legal)
@@ -135,16 +141,19 @@ class Stream:
 
     @property
     def sizes(self) -> Array:
-        """How many transitions can be sampled from each ring, [members, envs]."""
+        """Number of transitions that can be sampled from each ring, [members, envs]."""
         return self.count.reshape(self.members, self.envs)
 
     def append(self, action: Array, step: EnvStep, state: Array | None = None) -> None:
-        """Stores what followed the newest observations when `action` [members, envs] was taken.
+        """Store a step of the environments.
 
-        `state` [members, envs, state_size] is the recurrent state to act on `step.obs` with.
+        Args:
+            action: Actions taken on the newest observations, [members, envs].
+            step: Their result.
+            state: Recurrent state to act on `step.obs` with, [members, envs, state_size].
         """
         self.appends += 1
-        # Rings are few, and a number is written at its place ten times as fast as an array of one.
+        # There are few rings, and writing numbers is faster than writing arrays of one number.
         for ring in range(self.members * self.envs):
             env = divmod(ring, self.envs)
             at = int(self.head[ring]) % self.slots
@@ -161,18 +170,18 @@ class Stream:
                 self.state[ring, int(self.head[ring]) % self.slots] = state[env]
 
     def newest(self, count: int) -> Indices:
-        """The slots of the latest observations, at most `count` of each environment."""
+        """Return the slots of the latest observations, at most `count` of each environment."""
         back = np.arange(min(count, int(self.head.min()) + 1, self.slots - self._before))
         slot = self.head[:, None] - back  # [rings, count]
         ring = np.broadcast_to(np.arange(self.head.size)[:, None], slot.shape)
         return Indices(*(each.reshape(self.members, -1) for each in (ring, slot)))
 
     def rings_of(self, member: int) -> slice:
-        """A member's rings."""
+        """Return the rings of a member."""
         return slice(member * self.envs, (member + 1) * self.envs)
 
     def contents(self, member: int) -> dict[str, Values]:
-        """Views of all in a member's rings; slots that were never written are left out."""
+        """Return views of a member's rings, without slots that were never written."""
         rings = self.rings_of(member)
         used = int(min(self.head[rings].max() + 1, self.slots))
         contents = {name: getattr(self, name)[rings, :used] for name in self._contents}
@@ -180,9 +189,9 @@ class Stream:
         return contents | positions | {"appends": np.array(self.appends)}
 
     def load(self, contents: Mapping[str, Values], member: int) -> None:
-        """Goes on from the `contents` of a member of a stream of the same shape."""
+        """Restore the `contents` of a member of a stream of the same shape."""
         rings = self.rings_of(member)
-        self.begins[rings] = False  # also in slots that the contents leave out
+        self.begins[rings] = False  # also in slots that the contents don't have
         for name in self._contents:
             own, values = getattr(self, name), contents[name]
             own[rings, : values.shape[1]] = (
@@ -193,7 +202,7 @@ class Stream:
         self.appends = int(contents["appends"])
 
     def check_valid(self) -> None:
-        """AssertionError if what is sampled could be unfinished, overwritten or no transition."""
+        """Raise AssertionError if a sample could be incomplete, overwritten or no transition."""
         for ring in range(self.head.size):
             order = (self.first[ring] + np.arange(self.count[ring])) % self.capacity
             slots = self.queue[ring, order]

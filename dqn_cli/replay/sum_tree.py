@@ -1,4 +1,4 @@
-"""A sum tree of few, wide levels: draws in proportion to priorities, on arrays or tensors."""
+"""A sum tree of few, wide levels: sampling in proportion to priorities, on arrays or tensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn_cli.arrays import Values, first_above, library, searched
+from dqn_cli.arrays import Values, array_namespace, first_above, searched
 
 TOP = 1024
 WIDTH = 32
@@ -14,19 +14,19 @@ ALMOST_ALL = 1 - 2.0**-52
 
 
 class SumTree(NamedTuple):
-    """Non-negative priorities of the leaves of each member, and the sums above them.
+    """Priorities of the leaves of each member, and the sums above them.
 
-    At most 1024 sums stand at the top and each has 32 children, so that two levels below are enough
-    for a million leaves, and each step down is a few operations on a whole batch. Sums are computed
-    anew from the values below, never by adding differences, so rounding can't pile up. Levels go
-    from the top [members, sums] down; each below has the blocks of all members, [blocks, 32].
+    The top level has at most 1024 sums and each sum has 32 children, so two levels below are enough
+    for a million leaves. Each step down is a few operations on a whole batch. Sums are computed
+    from the values below, never by adding differences, so rounding errors don't accumulate. The top
+    level is [members, sums]; a level below has the blocks of all members, [blocks, 32].
     """
 
     levels: tuple[Values, ...]
 
     @classmethod
     def empty(cls, members: int, leaves: int) -> SumTree:
-        """Priorities of 0, in arrays; the leaves of a member are rounded up to whole blocks."""
+        """Return a tree of zeros in arrays; a member's leaves are rounded up to whole blocks."""
         tops, depth = leaves, 0
         while tops > TOP:
             tops, depth = -(-tops // WIDTH), depth + 1
@@ -35,13 +35,13 @@ class SumTree(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Leaves of a member."""
+        """Number of leaves of a member."""
         top, *below = self.levels
         return int(top.shape[1] * WIDTH ** len(below))
 
     @property
     def leaves(self) -> Values:
-        """The priorities themselves, [members, size]."""
+        """Priorities of the leaves, [members, size]."""
         return self.levels[-1].reshape(-1, self.size)  # [members, size]
 
     @property
@@ -55,38 +55,51 @@ class SumTree(NamedTuple):
         return sum(level.nbytes for level in self.levels)
 
     def set(self, leaf: Values, value: Values) -> None:
-        """Sets priorities [n] of leaves [n], counted through all members; of equal ones the last.
+        """Set priorities [n] of leaves [n]; where a leaf occurs twice, the last one counts.
 
-        Leaf i of member m is m * size + i.
+        Leaf i of member m has the number m * size + i.
         """
         top, *below = self.levels
         node = leaf
         for level in reversed(below):
             level.reshape(-1)[node] = value  # [leaves or sums of all members]
-            node = node // WIDTH  # the block's own place in the level above
+            node = node // WIDTH  # the block's sum in the level above
             value = level[node].sum(1)
         top.reshape(-1)[node] = value  # [members * sums]
 
     def find(self, share: Values) -> Values:
-        """The leaves [members, n] at these shares in [0, 1) of each member's total priority.
+        """Return the leaves [members, n] at shares in [0, 1) of each member's total priority.
 
-        Leaves lie side by side, each as wide as its priority; one of priority 0 is never found.
-        Like in `set`, leaf i of member m is m * size + i.
+        Leaves lie side by side, each as wide as its priority; a leaf of priority 0 is never found.
+        Leaf i of member m has the number m * size + i.
         """
         top, *below = self.levels
-        arange = library(share).arange
+        arange = array_namespace(share).arange
         sums = top.cumsum(1)
         rest = share.clip(0, ALMOST_ALL) * sums[:, -1:]  # [members, n]
-        first = arange(top.shape[0])[:, None] * top.shape[1]  # [members, 1], among those of all
+        first = (
+            arange(top.shape[0])[:, None] * top.shape[1]
+        )  # [members, 1], number of its first sum
         node = (searched(sums, rest) + first).reshape(-1)  # [members * n]
         rest = rest.reshape(-1) - (sums.take(node) - top.take(node))  # [members * n]
         row = arange(node.shape[0]) * WIDTH
         for level in below:
             values = level[node]  # [members * n, WIDTH]
             sums = values.cumsum(1)
-            # What is left was rounded on the way down, and must stay inside the block.
-            rest = library(rest).minimum(rest, sums[:, -1] * ALMOST_ALL).clip(0)
+            # The remainder was rounded on the way down; it must stay inside the block.
+            rest = array_namespace(rest).minimum(rest, sums[:, -1] * ALMOST_ALL).clip(0)
             child = first_above(sums, rest)
             rest = rest - (sums.take(row + child) - values.take(row + child))
             node = node * WIDTH + child
         return node.reshape(share.shape)  # [members, n]
+
+
+class Priorities(NamedTuple):
+    """Storage of prioritised replay, in arrays that keep their place."""
+
+    tree: SumTree
+    largest: Values  # [members], of all priorities seen, to the power of alpha
+    alpha: Values  # [members, 1], as are those below
+    eps: Values
+    beta: Values
+    beta_end: Values

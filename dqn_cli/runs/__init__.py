@@ -1,1 +1,1 @@
-"""A run: what it keeps, shows and reports, from its first step to its end."""
+"""Runs: training sessions, their checkpoints, logs, terminal output and results."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: everything that a run needs to go on as if it had not stopped."""
+"""Checkpoints: the policy, and the whole state of a member, to resume bit for bit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from dqn_cli.envs.episode_seeds import EnvSnapshot
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, temporary_name
+from dqn_cli.training.learner import LearnerState
 from dqn_cli.training.loop import Run
-from dqn_cli.training.population import LearnerState
 from dqn_cli.training.settings import Settings, plain
 
-FOLDER = "checkpoints"
-POLICY = ("settings", "spaces", "clock", "parameters", "versions")  # what `best` holds
+CHECKPOINTS_DIR = "checkpoints"
+POLICY_KEYS = ("settings", "spaces", "clock", "parameters", "versions")
 
 
 def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
-    """What evaluation needs, and all that checkpoints/best holds."""
+    """Return the data of checkpoints/best, which is all that evaluation needs."""
     return {
         "settings": plain(settings),
         "spaces": tuple(run.envs.spaces),
         "clock": tuple(run.clocks[member]),
-        "parameters": run.learner.state.parameters[member].clone(),  # not its neighbours' too
+        # Saving a view would save the storage of all members.
+        "parameters": run.learner.state.parameters[member].clone(),
         "versions": versions(),
     }
 
@@ -36,7 +37,7 @@ def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
 def run_data(
     settings: Settings, run: Run, member: int, tracker: MetricsTracker, compiled: bool
 ) -> dict[str, Any]:
-    """The policy, and everything else of a member that changes as a run goes on."""
+    """Return the data of checkpoints/last: the policy and all other state of a member."""
     replay = settings.checkpoint.replay
     stream = run.stream.contents(member) if replay else {}
     sampler = run.sampler.contents(member) if replay else {}
@@ -47,8 +48,12 @@ def run_data(
         "sampler": {name: tensor(values) for name, values in sampler.items()},
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
-        "random": {name: own.state(member) for name, own in run.random._asdict().items()},
-        "places": [tuple(place) for place in run.envs.places[run.stream.rings_of(member)]],
+        "random": {
+            name: generator.state(member) for name, generator in run.random._asdict().items()
+        },
+        "snapshots": [
+            tuple(snapshot) for snapshot in run.envs.snapshots[run.stream.rings_of(member)]
+        ],
         "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
         "compiled": compiled,
@@ -57,8 +62,12 @@ def run_data(
 
 
 def load_last(folder: Path) -> dict[str, Any]:
-    """The checkpoint that the run in this folder goes on from; CheckpointError if it has none."""
-    last = folder / FOLDER / "last"
+    """Load checkpoints/last of a run.
+
+    Raises:
+        CheckpointError: The folder has no such file.
+    """
+    last = folder / CHECKPOINTS_DIR / "last"
     if not last.is_file():
         reason = "holds no checkpoints/last yet" if folder.is_dir() else "does not exist"
         if folder.is_file():
@@ -68,12 +77,12 @@ def load_last(folder: Path) -> dict[str, Any]:
 
 
 def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
-    """Where a checkpoint left each environment."""
-    return [EnvSnapshot(episode, tuple(actions)) for episode, actions in data["places"]]
+    """Return the snapshot of each environment in a checkpoint."""
+    return [EnvSnapshot(seed_number, tuple(actions)) for seed_number, actions in data["snapshots"]]
 
 
 def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTracker) -> None:
-    """Puts a member of a fresh run of the same settings where `run_data` left it."""
+    """Restore a member of a new run, which has the same settings, from its `run_data`."""
     run.learner.load(LearnerState(**data["learner"]), member)
     if data["stream"]:
         stream = {name: values.numpy() for name, values in data["stream"].items()}
@@ -82,46 +91,47 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
         run.sampler.load(sampler, member)
     run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
-    for name, own in run.random._asdict().items():
-        own.load(data["random"][name], member)
+    for name, generator in run.random._asdict().items():
+        generator.load(data["random"][name], member)
     run.clocks[member] = Clock(*data["clock"])
     run.learning_began[member] = Clock(*data["learning_began"])
     tracker.load(data["tracker"], run.clocks[member])
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: `last`, `best`, and as many older ones as are to be kept."""
+    """Checkpoints of one run: `last`, `best`, and the latest `keep` older ones."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        self._folder, self._keep = folder / FOLDER, keep
+        self._folder, self._keep = folder / CHECKPOINTS_DIR, keep
         self._folder.mkdir(exist_ok=True)
-        # What a killed process had half written, gigabytes of frames perhaps.
+        # A killed process may have left partial files of many gigabytes.
         for name in ("best", "last", "step_*"):
-            for torn in self._folder.glob(temporary_name(name, "*")):
-                torn.unlink(missing_ok=True)
+            for partial_file in self._folder.glob(temporary_name(name, "*")):
+                partial_file.unlink(missing_ok=True)
 
     def save_best(self, data: Mapping[str, Any]) -> None:
-        """Replaces `best` by what a member knows now, its `policy_data`."""
+        """Replace `best` with a member's `policy_data`."""
         _check_finite(data)
         save_checkpoint(self._folder / "best", data)
 
     def save_last(self, data: Mapping[str, Any]) -> None:
-        """Replaces `last` by a member's `run_data`, and keeps its policy among the older ones."""
+        """Replace `last` with a member's `run_data`, and keep its policy as `step_*`."""
         _check_finite(data)
         save_checkpoint(self._folder / "last", data)
         if self._keep:
             name = f"step_{Clock(*data['clock']).steps:010}"
-            save_checkpoint(self._folder / name, {key: data[key] for key in POLICY})
-            for old in sorted(self._folder.glob("step_*"))[: -self._keep]:
-                old.unlink()
+            save_checkpoint(self._folder / name, {key: data[key] for key in POLICY_KEYS})
+            for old_file in sorted(self._folder.glob("step_*"))[: -self._keep]:
+                old_file.unlink()
 
 
 def expected_bytes(settings: Settings, run: Run) -> int:
-    """Disk space that all checkpoints of a member will take when its replay buffer is full."""
+    """Return the disk space that a member's checkpoints take once its replay buffer is full."""
     policy = run.learner.state.parameters[0].nbytes
-    learner = sum(part[0].nbytes for part in run.learner.state)
-    replay = (run.stream.nbytes + run.sampler.nbytes) // run.stream.members
-    replay = replay if settings.checkpoint.replay else 0
+    learner = sum(values[0].nbytes for values in run.learner.state)
+    replay = 0
+    if settings.checkpoint.replay:
+        replay = (run.stream.nbytes + run.sampler.nbytes) // run.stream.members
     return policy * (2 + settings.checkpoint.keep) + learner + replay
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard: one event file in the run's folder, hyperparameters included."""
+"""TensorBoard event file of a run, with its hyperparameters."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from torch.utils.tensorboard.summary import hparams
 
 from dqn_cli.training.settings import Settings, plain
 
-METRIC = "eval/mean_reward"
-BOOKKEEPING = ("eval", "checkpoint", "log")
+HPARAMS_METRIC = "eval/mean_reward"
+EXCLUDED_PARTS = ("eval", "checkpoint", "log")  # settings that do not change what is learned
 
 
 class EventFile:
-    """Rows of metrics, by tag; a disk that fills up costs the rows, never the run.
+    """Writer of metrics by tag; on a full disk it warns and stops writing, and the run goes on.
 
-    Torch's writer has a thread, which for each row keeps the training waiting for the interpreter
-    as long as a hundred steps of a small network take. Here a row is in the file when it is given.
+    Each row is written and flushed at once. Torch's SummaryWriter uses a thread instead, which
+    competes with training for the interpreter lock.
     """
 
     def __init__(self, folder: Path, settings: Settings, purge_step: int | None) -> None:
-        """Opens a new file; after a resume, TensorBoard hides older rows from `purge_step` on."""
+        """Open a new file; TensorBoard hides rows of older files from `purge_step` on."""
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._records = RecordWriter((folder / name).open("xb"))
-        self._works = True
-        summaries = hparams(_hyperparameters(settings), {METRIC: 0.0})  # type: ignore[no-untyped-call]
+        self._is_writable = True
+        summaries = hparams(_hyperparameters(settings), {HPARAMS_METRIC: 0.0})  # type: ignore[no-untyped-call]
         experiment, start, self._end = summaries
         self._add(file_version="brain.Event:2")
         if purge_step is not None:
@@ -43,34 +43,34 @@ class EventFile:
         self._add(summary=start)
 
     def write(self, row: Mapping[str, float], step: int) -> None:
-        """One row at one environment step."""
+        """Write metrics of one environment step."""
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in row.items()]
         self._add(summary=Summary(value=values), step=step)
 
     def close(self) -> None:
-        """Writes that the run is over."""
+        """Write the end of the run and close the file."""
         self._add(summary=self._end)
-        with suppress(OSError):  # of what a full disk did not take, which was told
+        with suppress(OSError):  # the disk is full, and a warning was given
             self._records.close()
 
     def _add(self, **event: Any) -> None:
-        if not self._works:
+        if not self._is_writable:
             return
         try:
             self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
             self._records.flush()
         except OSError as error:
-            self._works = False
+            self._is_writable = False
             warnings.warn(f"TensorBoard rows end here: {error}", stacklevel=3)
 
 
 def _hyperparameters(settings: Settings) -> dict[str, Any]:
-    """What may explain a result, as `optimizer.lr: 0.001`; lists and null become text."""
+    """Return flat settings such as `optimizer.lr: 0.001`; lists and null become strings."""
     flat: dict[str, Any] = {}
     for key, value in plain(settings).items():
         if not isinstance(value, Mapping):
             flat[key] = value
-        elif key not in BOOKKEEPING:
+        elif key not in EXCLUDED_PARTS:
             flat |= {f"{key}.{name}": setting for name, setting in value.items()}
-    plain_types = (bool, int, float, str)
-    return {k: v if isinstance(v, plain_types) else str(v) for k, v in flat.items() if k != "type"}
+    scalars = (bool, int, float, str)
+    return {k: v if isinstance(v, scalars) else str(v) for k, v in flat.items() if k != "type"}

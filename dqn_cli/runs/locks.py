@@ -1,4 +1,4 @@
-"""A run belongs to one process at a time: two would overwrite each other's checkpoints."""
+"""Locks: one process at a time trains a run, so that no checkpoint is overwritten by another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-LOCKED = Path(".hydra") / "config.yaml"  # of a run: never written again, and in every folder
+LOCK_FILE = Path(".hydra") / "config.yaml"  # in every run's folder, and never written again
 
 
 class InUse(Exception):
@@ -14,10 +14,13 @@ class InUse(Exception):
 
 
 @contextmanager
-def locked(folders: Sequence[Path]) -> Iterator[None]:
-    """Keeps runs for this process until it is done or dies; InUse if another one has one of them.
+def lock_runs(folders: Sequence[Path]) -> Iterator[None]:
+    """Lock runs until the block or the process ends.
 
-    Where the system or the disk knows no locks, nothing is kept.
+    Nothing is locked where the system or the file system has no locks.
+
+    Raises:
+        InUse: Another process holds one of the locks.
     """
     with ExitStack() as stack:
         for folder in folders:
@@ -29,8 +32,8 @@ def locked(folders: Sequence[Path]) -> Iterator[None]:
 def _lock(folder: Path, stack: ExitStack) -> None:
     import fcntl  # not on Windows
 
-    # Network file systems lock only what is open for writing.
-    file = stack.enter_context((folder / LOCKED).open("r+b"))
+    # Network file systems lock only files that are open for writing.
+    file = stack.enter_context((folder / LOCK_FILE).open("r+b"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -1,43 +1,51 @@
-"""What a run has shown so far: episodes, losses, evaluations and how long it took."""
+"""Metrics of a run: returns and lengths of episodes, training metrics, speed and times."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
+from dqn_cli.replay.batches import observations
 from dqn_cli.runs.stopwatch import ACTIVITIES, Stopwatch
-from dqn_cli.training.loop import StepReport
-from dqn_cli.training.population import Metrics
+from dqn_cli.training.loop import Run, StepReport
 
-TAGS = {"q": "q_mean"}  # of metrics that are not called as they are in the code
 FPS = "time/fps"
-RECENT = 100  # episodes that a rolling mean covers, as in Stable-Baselines3
+DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
+RECENT = 100  # episodes in the rolling means, as in Stable-Baselines3
 
 
 class MetricsTracker:
-    """Consumes reports; rows of one member's metrics come out, named as Stable-Baselines3's are."""
+    """Metrics of one member, with the tags of Stable-Baselines3."""
 
     def __init__(self, envs: int, stopwatch: Stopwatch, sums: Tensor, member: int = 0) -> None:
-        """`sums` [len(Metrics)] are where the learner adds up what the member's updates see."""
+        """Track one member; the learner adds its updates' metrics to `sums` [len(Metrics)]."""
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
-        self.evaluated = -1  # the step of the latest evaluation
+        self.evaluated_at = -1  # the step of the latest evaluation
         self._stopwatch, self._member = stopwatch, member
-        self._earlier = dict.fromkeys(ACTIVITIES, 0.0)  # seconds, in sessions before this one
-        self._return, self._length = [0.0] * envs, [0] * envs  # of the running episodes
+        self._earlier_seconds = dict.fromkeys(ACTIVITIES, 0.0)  # of earlier sessions
+        self._return, self._length = [0.0] * envs, [0] * envs  # of running episodes
         self._returns: deque[float] = deque(maxlen=RECENT)
         self._lengths: deque[int] = deque(maxlen=RECENT)
         self.sums, self._updates = sums, 0
-        self._mark = (0.0, 0)  # seconds trained and steps taken when the last row was made
+        self._last_speed = (0.0, 0)  # seconds trained and steps taken when speed was last measured
 
-    def see(self, rewards: list[float], ended: list[bool], updates: int) -> None:
-        """Takes in one step of the member's environments, which so many updates followed."""
+    def record_step(self, rewards: list[float], ended: list[bool], updates: int) -> None:
+        """Record one step of the member's environments and the number of updates after it.
+
+        Args:
+            rewards: One of each environment.
+            ended: True for each environment whose episode ended.
+            updates: Number of updates that followed the step.
+        """
         for env, reward in enumerate(rewards):
             self._return[env] += reward
             self._length[env] += 1
@@ -49,37 +57,40 @@ class MetricsTracker:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """How long each activity took so far."""
-        spent = self._stopwatch.seconds
-        return {activity: spent[activity] + self._earlier[activity] for activity in ACTIVITIES}
+        """Seconds that each activity took so far, in all sessions."""
+        current, earlier = self._stopwatch.seconds, self._earlier_seconds
+        return {activity: current[activity] + earlier[activity] for activity in ACTIVITIES}
 
-    def row(self, report: StepReport, learning_rate: float) -> dict[str, float]:
-        """Metrics since the last row, by TensorBoard tag; what has not happened yet is left out."""
-        now = report.now[self._member]
-        row = {
+    def collect_metrics(self, report: StepReport, learning_rate: float) -> dict[str, float]:
+        """Return metrics by tag, averaged over the updates since the last call.
+
+        A metric without a value yet, such as a return before the first episode ends, is left out.
+        """
+        clock = report.now[self._member]
+        metrics = {
             "rollout/exploration_rate": float(report.epsilon[self._member].mean()),
             "train/learning_rate": learning_rate,
-            "train/n_updates": float(now.updates),
-            "time/episodes": float(now.episodes),
-            FPS: self._steps_per_second(now),
+            "train/n_updates": float(clock.updates),
+            "time/episodes": float(clock.episodes),
+            FPS: self._steps_per_second(clock),
         }
         if self._returns:
-            row["rollout/ep_rew_mean"] = float(np.mean(self._returns))
-            row["rollout/ep_len_mean"] = float(np.mean(self._lengths))
+            metrics["rollout/ep_rew_mean"] = float(np.mean(self._returns))
+            metrics["rollout/ep_len_mean"] = float(np.mean(self._lengths))
         if self._updates:
             means = dict(zip(Metrics._fields, (self.sums / self._updates).tolist(), strict=True))
             if not means["edge_mass"]:  # only distributions on fixed atoms have edges
                 del means["edge_mass"]
-            row |= {f"train/{TAGS.get(name, name)}": mean for name, mean in means.items()}
+            metrics |= {f"train/{name}": value for name, value in means.items()}
             self.sums.zero_()
             self._updates = 0
-        return row
+        return metrics
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain numbers, for a checkpoint."""
+        """Return the state for a checkpoint, as plain numbers."""
         return {
             "best": self.best,
-            "evaluated": self.evaluated,
+            "evaluated": self.evaluated_at,
             "seconds": self.seconds,
             "return": list(self._return),
             "length": list(self._length),
@@ -89,20 +100,38 @@ class MetricsTracker:
             "updates": self._updates,
         }
 
-    def load(self, state: Mapping[str, Any], now: Clock) -> None:
-        """Goes on from a `state()`."""
-        self.best, self.evaluated = state["best"], state["evaluated"]
-        self._earlier = dict(state["seconds"])
+    def load(self, state: Mapping[str, Any], clock: Clock) -> None:
+        """Restore the state that `state()` returned at this clock."""
+        self.best, self.evaluated_at = state["best"], state["evaluated"]
+        self._earlier_seconds = dict(state["seconds"])
         self._return, self._length = list(state["return"]), list(state["length"])
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
         self.sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
-        self._mark = (self.seconds["train"], now.steps)
+        self._last_speed = (self.seconds["train"], clock.steps)
 
-    def _steps_per_second(self, now: Clock) -> float:
-        self._stopwatch.lap("train")
-        trained = self.seconds["train"]
-        then, steps = self._mark
-        self._mark = (trained, now.steps)
-        return (now.steps - steps) / max(trained - then, 1e-9)
+    def _steps_per_second(self, clock: Clock) -> float:
+        self._stopwatch.record_lap("train")
+        seconds = self.seconds["train"]
+        last_seconds, last_steps = self._last_speed
+        self._last_speed = (seconds, clock.steps)
+        return (clock.steps - last_steps) / max(seconds - last_seconds, 1e-9)
+
+
+def dormant_shares(run: Run) -> list[float]:
+    """Return each member's share of dormant units, counted on the newest observations."""
+    stream = run.stream
+    newest = stream.newest(DORMANCY_SAMPLE // stream.envs + 1)
+    obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+    shares: list[float] = run.learner.dormant(obs).tolist()
+    return shares
+
+
+def combine_members(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of all members' metrics, and the sum of their speeds."""
+    tags = {tag for row in rows for tag in row}
+    combined = {tag: mean([row[tag] for row in rows if tag in row]) for tag in tags}
+    if FPS in combined:
+        combined[FPS] *= len(rows)
+    return combined

@@ -1,4 +1,4 @@
-"""What a result was made with, so that somebody else can make it again."""
+"""Provenance of a result: package versions and the Git commit."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ OPTIONAL = ("ale-py", "minatar")  # extras that bring environments
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    # A checkout may never have been installed itself.
-    found |= {package: _version(package) or "unknown" for package in PACKAGES}
-    return found | {extra: number for extra in OPTIONAL if (number := _version(extra))}
+    """Return the versions of Python and of the packages that a result depends on."""
+    numbers = {"python": platform.python_version()}
+    # A checkout can run without being installed.
+    numbers |= {package: package_version(package) or "unknown" for package in PACKAGES}
+    extras = {extra: package_version(extra) for extra in OPTIONAL}
+    return numbers | {extra: number for extra, number in extras.items() if number}
 
 
-@cache  # each takes a millisecond, and is asked for with each checkpoint
-def _version(package: str) -> str | None:
+@cache  # every checkpoint records all versions
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -28,7 +30,7 @@ def _version(package: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """The commit of the folder that the run was started in, `-dirty` if it has changes; or None."""
+    """Return the commit of the working directory, with `-dirty` if it has changes, or None."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -1,4 +1,4 @@
-"""result.json: what a run came to, in one file for programs to read."""
+"""result.json: the outcome of a run, for programs to read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SCHEMA = 1
 
 
 def read_result(run: Path) -> dict[str, Any] | None:
-    """What the file of a run says, or None if it has none yet."""
+    """Return the contents of a run's result.json, or None if there is no such file yet."""
     file = run / RESULT
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def result_of(
+def member_result(
     settings: Settings,
     run: Run,
     member: int,
@@ -34,9 +34,9 @@ def result_of(
     error: str | None,
     compiled: bool,
 ) -> dict[str, Any]:
-    """The result of a member that is finished, interrupted or failed."""
+    """Return the result of a member that is finished, interrupted or failed."""
     seconds, clock = tracker.seconds, run.clocks[member]
-    return result_of_none(settings, overrides, status, error) | {
+    return unstarted_result(settings, overrides, status, error) | {
         "steps": clock.steps,
         "episodes": clock.episodes,
         "updates": clock.updates,
@@ -54,10 +54,10 @@ def result_of(
     }
 
 
-def result_of_none(
+def unstarted_result(
     settings: Settings, overrides: Sequence[str], status: str, error: str | None
 ) -> dict[str, Any]:
-    """The result of a run that could not begin."""
+    """Return the result of a run that failed before its first step."""
     return {
         "schema": SCHEMA,
         "status": status,

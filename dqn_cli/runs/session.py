@@ -1,33 +1,32 @@
-"""A session: runs of one structure, one or more, from their first or latest step to the end."""
+"""Training session of one group of jobs, from the first or latest step to the end."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from statistics import mean
+from functools import partial
 from typing import Any
 
 import torch
 
 from dqn_cli.agent.clock import crossings
-from dqn_cli.compiling.compiler import AheadOfTime, uncompiled
+from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.memory import keep_large_blocks
-from dqn_cli.replay.batches import observations
 from dqn_cli.runs import checkpoints
-from dqn_cli.runs.advice import advice
 from dqn_cli.runs.display import Display
-from dqn_cli.runs.locks import locked
+from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
-from dqn_cli.runs.metrics_tracker import FPS
+from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.recorder import Job, RunRecorder
-from dqn_cli.runs.signals import CutShort, Interruption
+from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
+from dqn_cli.runs.startup import choose_threads, describe_run, settings_warnings, should_compile
 from dqn_cli.runs.stopwatch import Stopwatch
-from dqn_cli.training.build_run import build_run, can_compile, thread_count, worth_compiling
+from dqn_cli.training.build_run import build_run
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import StepReport, progress, train
-
-DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
 
 
 class TrainingFailure(Exception):
@@ -35,7 +34,7 @@ class TrainingFailure(Exception):
 
 
 class Interrupted(Exception):
-    """A signal ended the session, and checkpoints are written."""
+    """A signal ended the session."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("interrupted")
@@ -43,11 +42,14 @@ class Interrupted(Exception):
 
 
 def train_alone(job: Job) -> dict[str, Any]:
-    """Makes one run and returns what its result.json says, which also says how it ended.
+    """Train one run and return the contents of its result.json.
 
-    Raises TrainingFailure if it fails, Interrupted after a signal, InUse if another process has it.
+    Raises:
+        TrainingFailure: The run failed.
+        Interrupted: A signal ended the run.
+        InUse: Another process trains the run.
     """
-    with locked([job.folder]):
+    with lock_runs([job.folder]):
         session = Session([job])
         write_manifests([job])
         (result,) = session()
@@ -57,57 +59,56 @@ def train_alone(job: Job) -> dict[str, Any]:
 
 
 class Session:
-    """Trains jobs side by side, and looks, writes and saves whenever a period is crossed."""
+    """Training of one group of jobs, each of which is a member of one run."""
 
     def __init__(self, jobs: Sequence[Job], title: str = "") -> None:
-        """Builds the run, or rebuilds it where the jobs' checkpoints left it.
+        """Build the run, or restore it from the jobs' checkpoints.
 
-        The `title` stands before what is shown of several.
+        The `title` names a group and prefixes each line that it prints.
         """
         self._settings, self._title = [job.settings for job in jobs], title
-        structure = self._structure = self._settings[0]  # what all have in common is read here
-        # Moments of units that died fade into numbers that processors are slow with.
+        self._shared = self._settings[0]  # to read settings that are equal in a group
+        # Optimizer moments of dead units decay to denormal numbers, which are slow.
         torch.set_flush_denormal(True)
         keep_large_blocks()
-        self._stopwatch, self._interruption = Stopwatch(), Interruption()
+        self._stopwatch, self._shutdown = Stopwatch(), GracefulShutdown()
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
-        # A run that goes on computes as it did, though it may be longer now.
-        wanted = worth_compiling(structure, len(jobs))
-        if resumed:
-            wanted = resumed[0]["compiled"] and can_compile(structure)
-        self._compiler = AheadOfTime(print, self._compiling) if wanted else None
-        places = [place for data in resumed for place in checkpoints.snapshots_in(data)]
-        agents, self.run = build_run(self._settings, places, self._compiler or uncompiled)
-        threads = thread_count(structure, len(jobs))
-        if resumed and structure.threads == "auto":
-            threads = resumed[0]["threads"]
-        torch.set_num_threads(threads)
-        together = [job.folder.name for job in jobs]
+        if len({tuple(data["clock"][:2]) for data in resumed}) > 1:
+            raise ValueError("members that resume together must be at the same step")
+        compiles = should_compile(self._shared, len(jobs), resumed)
+        self._compiler = AheadOfTime(print, self._compiling) if compiles else None
+        snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
+        compiler = self._compiler
+        make_learner = partial(CompiledLearner, compiler=compiler) if compiler else Learner
+        agents, self.run = build_run(self._settings, snapshots, make_learner)
+        torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
+        group = [job.folder.name for job in jobs]
         self.recorders = [
-            RunRecorder(job, member, agent, self.run, self._stopwatch, together)
+            RunRecorder(job, member, agent, self.run, self._stopwatch, group)
             for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
         ]
-        self._active = list(self.recorders)  # those that have not ended
-        if len({tuple(data["clock"][:2]) for data in resumed}) > 1:
-            raise ValueError("members that go on together must stand at the same step")
+        self._active = list(self.recorders)  # of members that have not ended
         for member, data in enumerate(resumed):
             checkpoints.restore(data, self.run, member, self.recorders[member].tracker)
 
     def __call__(self) -> list[dict[str, Any]]:
-        """Runs to the end and returns what each result.json says.
+        """Train to the end and return the contents of each result.json.
 
-        A member that diverges has failed, and the others go on. Raises Interrupted after a signal;
-        whatever ends the session, each result.json says how.
+        A member that diverges is marked as failed, and the others go on. Each member gets a
+        result.json, whatever ends the session.
+
+        Raises:
+            Interrupted: A signal ended the session.
         """
         try:
-            with self._interruption, self._display() as display:
+            with self._shutdown, self._create_display() as display:
                 self._open(display)
                 self._train(display)
-                self._end_diverged(display)
+                self._close_diverged(display)
                 for recorder in list(self._active):
-                    recorder.save(self.compiled, must=True)
+                    recorder.save(self.compiled, required=True)
                     self._close(recorder, "interrupted")
-        except CutShort:  # in the middle of a step, which no checkpoint can hold
+        except ImmediateShutdown:  # within a step, where no checkpoint can be written
             for recorder in list(self._active):
                 self._close(recorder, "interrupted")
         except BaseException as caught:
@@ -118,25 +119,37 @@ class Session:
             raise
         finally:
             self.run.envs.close()
-        if self._interruption:
-            raise Interrupted(self._interruption.exit_code)
+        if self._shutdown.requested:
+            raise Interrupted(self._shutdown.exit_code)
         return [recorder.result for recorder in self.recorders if recorder.result]
 
     @property
     def compiled(self) -> bool:
-        """Whether updates run as compiled code."""
+        """True if updates run as compiled code."""
         return self._compiler is not None and self._compiler.works
 
+    def _open(self, display: Display) -> None:
+        for recorder in self.recorders:
+            recorder.print_line = display.print_line
+            recorder.open()
+        if self._compiler:
+            self._compiler.say = display.print_line
+        display.print_line(describe_run(self.recorders[0].job, self.run, bool(self._title)))
+        shape = self.run.envs.spaces.observation_shape
+        device = self.run.learner.state.parameters.device.type
+        for warning in settings_warnings(self._shared, shape, device):
+            display.print_line(warning)
+
     def _train(self, display: Display) -> None:
-        self._stopwatch.lap("start")
-        # Without this, Python's collector walks through all of torch's objects every so often.
+        self._stopwatch.record_lap("start")
+        # Otherwise Python's garbage collector keeps walking through all of torch's objects.
         gc.freeze()
         reports = train(self._settings, self.run)
-        # What a signal kept from being judged when the session before was interrupted.
+        # A signal may have ended the previous session before an evaluation that was due.
         missed = [recorder for recorder in self._active if recorder.missed_evaluation]
         self._evaluate(missed, display)
-        self._finish(display)
-        while not self._interruption and self._active:
+        self._close_finished(display)
+        while not self._shutdown.requested and self._active:
             try:
                 report = next(reports, None)
             except EnvironmentFailure as failure:
@@ -146,105 +159,82 @@ class Session:
                 rewards = report.step.reward.tolist()
                 for recorder in self._active:
                     member = recorder.member
-                    recorder.tracker.see(rewards[member], report.ended[member], report.updates)
-                self._look(report, display)
+                    recorder.tracker.record_step(
+                        rewards[member], report.ended[member], report.updates
+                    )
+                self._log_evaluate_save(report, display)
             if report is None or any(report.finished[recorder.member] for recorder in self._active):
-                self._finish(display)
+                self._close_finished(display)
 
-    def _look(self, report: StepReport, display: Display) -> None:
-        """Logs, evaluates and saves, each where its period is crossed."""
-        structure, before, now = self._structure, report.before[0].steps, report.now[0].steps
-        logs = crossings(before, now, structure.log.every)
-        evaluates = crossings(before, now, structure.eval.every)
-        saves = crossings(before, now, structure.checkpoint.every)
-        if not (logs or evaluates or saves):
+    def _log_evaluate_save(self, report: StepReport, display: Display) -> None:
+        """Log, evaluate and save if the step crossed their periods."""
+        shared, before, now = self._shared, report.before[0].steps, report.now[0].steps
+        log_is_due = crossings(before, now, shared.log.every)
+        evaluation_is_due = crossings(before, now, shared.eval.every)
+        checkpoint_is_due = crossings(before, now, shared.checkpoint.every)
+        if not (log_is_due or evaluation_is_due or checkpoint_is_due):
             return
-        self._end_diverged(display)
-        if logs:
-            stream = self.run.stream
-            newest = stream.newest(DORMANCY_SAMPLE // structure.env.num_envs + 1)
-            seen = observations(stream.stored, newest.ring, newest.slot, stream.frames)
-            dormant = self.run.learner.dormant(seen).tolist()
-            self._show(display, [each.log(report, dormant[each.member]) for each in self._active])
-        if evaluates:
+        self._close_diverged(display)
+        if log_is_due:
+            shares = dormant_shares(self.run)
+            metrics = [recorder.log(report, shares[recorder.member]) for recorder in self._active]
+            self._show(display, metrics)
+        if evaluation_is_due:
             self._evaluate(self._active, display)
-        if saves:
+        if checkpoint_is_due:
             for recorder in self._active:
                 recorder.save(self.compiled)
 
     def _evaluate(self, recorders: Sequence[RunRecorder], display: Display) -> None:
         if not recorders:
             return
-        with self._stopwatch.booked("eval"):
-            stopped = self._interruption.__bool__
-            self._show(display, [each.evaluate(stopped) for each in recorders])
+        with self._stopwatch.measure("eval"):
+            self._show(display, [recorder.evaluate(self._is_stopping) for recorder in recorders])
 
-    def _finish(self, display: Display) -> None:
-        """Judges, saves and closes the members that have finished."""
+    def _is_stopping(self) -> bool:
+        return self._shutdown.requested
+
+    def _show(self, display: Display, metrics: Sequence[Mapping[str, float]]) -> None:
+        clock = self.run.clocks[0]
+        display.show(clock, progress(self._shared, clock), combine_members(metrics))
+
+    def _close_finished(self, display: Display) -> None:
+        """Evaluate, save and close the members that have finished."""
         if not any(recorder.is_finished for recorder in self._active):
             return
-        self._end_diverged(display)
-        over = [recorder for recorder in self._active if recorder.is_finished]
-        self._evaluate(over, display)
-        for recorder in over:
-            if not self._interruption:
-                recorder.save(self.compiled, must=True)
+        self._close_diverged(display)
+        finished = [recorder for recorder in self._active if recorder.is_finished]
+        self._evaluate(finished, display)
+        for recorder in finished:
+            if not self._shutdown.requested:
+                recorder.save(self.compiled, required=True)
                 self._close(recorder, "finished")
 
-    def _end_diverged(self, display: Display) -> None:
-        finite = torch.isfinite(self.run.learner.state.parameters).all(1).tolist()
-        for recorder in [each for each in self._active if not finite[each.member]]:
+    def _close_diverged(self, display: Display) -> None:
+        is_finite = torch.isfinite(self.run.learner.state.parameters).all(1).tolist()
+        for recorder in list(self._active):
+            if is_finite[recorder.member]:
+                continue
             error = (
                 f"the loss became NaN or infinite before step {self.run.clocks[0].steps}; the last"
-                " good checkpoint stays. Try a smaller optimizer.lr, or update.max_grad_norm=10"
+                " good checkpoint stays. Try a smaller optimizer.lr, or optimizer.max_grad_norm=10"
             )
             self._close(recorder, "failed", error)
             if self._title:
-                display.say(f"{recorder.folder} failed: {error}")
+                display.print_line(f"{recorder.folder} failed: {error}")
 
     def _close(self, recorder: RunRecorder, status: str, error: str | None = None) -> None:
-        self._stopwatch.lap("train")
+        self._stopwatch.record_lap("train")
         self._active.remove(recorder)
         recorder.close(status, error, self.compiled)
 
-    def _show(self, display: Display, rows: Sequence[Mapping[str, float]]) -> None:
-        tags = {tag for row in rows for tag in row}
-        means = {tag: mean([row[tag] for row in rows if tag in row]) for tag in tags}
-        if FPS in means:
-            means[FPS] *= len(rows)
-        clock = self.run.clocks[0]
-        display.show(clock, progress(self._structure, clock), means)
-
-    def _display(self) -> Display:
-        structure = self._structure
-        done = progress(structure, self.run.clocks[0])
-        return Display(structure.steps, structure.episodes, done, self._title)
+    def _create_display(self) -> Display:
+        shared = self._shared
+        done = progress(shared, self.run.clocks[0])
+        return Display(shared.steps, shared.episodes, done, self._title)
 
     @contextmanager
     def _compiling(self) -> Iterator[None]:
-        # It takes long, and Ctrl-C in a terminal ends the compiler's own processes too.
-        with self._stopwatch.booked("compile"), self._interruption.at_once():
+        # Ctrl-C in a terminal also ends the compiler's own processes.
+        with self._stopwatch.measure("compile"), self._shutdown.immediate():
             yield
-
-    def _open(self, display: Display) -> None:
-        structure, run = self._structure, self.run
-        for recorder in self.recorders:
-            recorder.say = display.say
-            recorder.open()
-        if self._compiler:
-            self._compiler.say = display.say
-        steps, job = run.clocks[0].steps, self.recorders[0].job
-        doing = f"resumed at step {steps:,}" if job.resumes else "training"
-        disk = checkpoints.expected_bytes(structure, run) * len(self.recorders) / 1e6
-        memory = (run.stream.nbytes + run.sampler.nbytes) / 1e6
-        size = run.learner.state.parameters.shape[1]
-        whose = f"{len(self.recorders)} members" if self._title else f"seed {structure.seed}"
-        folder = job.folder.parent if self._title else job.folder
-        display.say(
-            f"{structure.env.id}: {doing}, {structure.steps:,} steps, {size:,} parameters,"
-            f" {whose}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
-            f" {disk:,.1f} MB in {folder}"
-        )
-        device = run.learner.state.parameters.device.type
-        for line in advice(structure, run.envs.spaces.observation_shape, device):
-            display.say(line)

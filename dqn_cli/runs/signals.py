@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a run after the step it is in, so that nothing is lost."""
+"""Graceful shutdown: Ctrl-C, SIGTERM and SIGHUP end a run after its current step."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-# Windows has no SIGHUP, which comes when a terminal is closed.
-HEEDED = [
+# Windows has no SIGHUP, which is sent when a terminal is closed.
+HANDLED_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 STDERR = 2
-STOPPING = b"\nstopping and saving a checkpoint; a second Ctrl-C ends at once and saves nothing\n"
-CUTTING_SHORT = (
-    b"\nstopping while it compiles, when nothing can be saved:"
-    b" resume= goes on from the last checkpoint, or begins anew\n"
+SHUTDOWN_MESSAGE = (
+    b"\nstopping and saving a checkpoint; a second Ctrl-C ends at once and saves nothing\n"
+)
+COMPILING_MESSAGE = (
+    b"\nstopping while compiling, so nothing is saved:"
+    b" resume= continues from the last checkpoint, or starts over\n"
 )
 
 
-class CutShort(BaseException):
-    """The first signal came where nothing is waited for."""
+class ImmediateShutdown(BaseException):
+    """The first signal, raised inside `GracefulShutdown.immediate`."""
 
 
-class Interruption:
-    """While entered, remembers the first signal; a second Ctrl-C ends the process at once."""
+class GracefulShutdown:
+    """Signal handlers that note the first signal; a second Ctrl-C raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._at_once = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._is_immediate = False
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python allows handlers in the main thread alone; elsewhere whoever owns it decides.
+        # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for number in HEEDED:
-                # What is ignored stays so: whoever started this process wanted it (nohup does).
+            for number in HANDLED_SIGNALS:
+                # A signal that the parent process chose to ignore (nohup does) stays ignored.
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._remember)
+                    self._previous_handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -49,36 +51,38 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
-    def __bool__(self) -> bool:
+    @property
+    def requested(self) -> bool:
+        """True once a signal has arrived."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process ended by this signal: 130, 143 or 129."""
+        """Exit code that a shell expects after this signal (130, 143 or 129), or 0."""
         return 128 + self.signal if self.signal is not None else 0
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """While entered, the first signal raises CutShort: code is compiled, which takes long."""
-        before, self._at_once = self.signal, True
+    def immediate(self) -> Iterator[None]:
+        """Raise ImmediateShutdown at the first signal, because compilation takes long."""
+        before, self._is_immediate = self.signal, True
         try:
             yield
         finally:
-            self._at_once = False
+            self._is_immediate = False
             if self.signal is not before:
-                raise CutShort  # whatever others have made of it on its way
+                raise ImmediateShutdown  # the compiler may have replaced or swallowed the first one
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         is_first = self.signal is None
         if number == signal.SIGINT:
             if not is_first:
                 raise KeyboardInterrupt
-            # Not by `print`, which may be what was interrupted; a `tee` behind a pipe may be gone.
+            # The signal may have interrupted `print` itself; a `tee` behind a pipe may be gone.
             with suppress(OSError):
-                os.write(STDERR, CUTTING_SHORT if self._at_once else STOPPING)
+                os.write(STDERR, COMPILING_MESSAGE if self._is_immediate else SHUTDOWN_MESSAGE)
         self.signal = self.signal or signal.Signals(number)
-        if is_first and self._at_once:
-            raise CutShort
+        if is_first and self._is_immediate:
+            raise ImmediateShutdown

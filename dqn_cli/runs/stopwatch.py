@@ -1,4 +1,4 @@
-"""Where a session's time goes."""
+"""Time that a session spends on each activity."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ ACTIVITIES = ("start", "train", "eval", "compile")
 
 
 class Stopwatch:
-    """Seconds by the clock on the wall that each activity took so far."""
+    """Wall-clock seconds spent on each activity so far."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(ACTIVITIES, 0.0)
-        self._lap = time.perf_counter()
+        self._lap_start = time.perf_counter()
 
-    def lap(self, activity: str) -> None:
-        """Books the time since the last lap."""
+    def record_lap(self, activity: str) -> None:
+        """Add the time since the last lap to an activity."""
         now = time.perf_counter()
-        self.seconds[activity] += now - self._lap
-        self._lap = now
+        self.seconds[activity] += now - self._lap_start
+        self._lap_start = now
 
     @contextmanager
-    def booked(self, activity: str) -> Iterator[None]:
-        """Books what happens inside, and the time before it as training."""
-        self.lap("train")
+    def measure(self, activity: str) -> Iterator[None]:
+        """Add the time inside the block to an activity, and the time before it to training."""
+        self.record_lap("train")
         try:
             yield
         finally:
-            self.lap(activity)
+            self.record_lap(activity)

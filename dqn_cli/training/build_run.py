@@ -1,11 +1,10 @@
-"""Building what a run is made of from its settings."""
+"""Building a run from its settings."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,141 +13,129 @@ from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.compiling.compiler import Compiler, uncompiled
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
-from dqn_cli.hardware import available_cores
 from dqn_cli.memory import check_memory
-from dqn_cli.replay.batches import Look, View, sequences, transitions
+from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
+from dqn_cli.training.devices import torch_device
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, in_step
-from dqn_cli.training.members import merge_parts
+from dqn_cli.training.loop import Run, is_lockstep
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.settings import Device, Settings
 
-_AVAILABLE: dict[Device, Callable[[], bool]] = {
-    Device.cpu: lambda: True,
-    Device.cuda: torch.cuda.is_available,
-    Device.mps: torch.backends.mps.is_available,
-}
-
-# Compiling takes some 15 s, which compiled updates win back at about a millisecond each, or two
-# where members train side by side.
-WORTH_COMPILING = 20_000
-WORTH_COMPILING_TOGETHER = 10_000
+Part = TypeVar("Part")
+LearnerFactory: TypeAlias = Callable[
+    [
+        Sequence[Agent],
+        Iterable[np.random.Generator],
+        torch.dtype,
+        torch.device,
+        Sampler[Replay] | None,
+    ],
+    Learner,
+]
 
 
 def build_run(
     settings: Sequence[Settings],
-    places: Sequence[EnvSnapshot] | None = None,
-    compiler: Compiler = uncompiled,
+    snapshots: Sequence[EnvSnapshot] | None = None,
+    make_learner: LearnerFactory = Learner,
 ) -> tuple[list[Agent], Run]:
-    """A run that is about to start, with a member for each of these settings of one structure.
+    """Build a run with a member for each of these settings, which have one structure.
 
-    Its environments stand at their places, those of the first member first. Raises ValueError if a
-    part can't serve the environment, EnvironmentFailure if there is none.
+    Args:
+        settings: Settings of each member.
+        snapshots: States of the environments, those of the first member first; None for new ones.
+        make_learner: Class of the learner, or a function that makes one.
+
+    Returns:
+        The members' agents, and the run before its next step.
+
+    Raises:
+        ValueError: If a part can't be used with the environment.
+        EnvironmentFailure: If the environment can't be made.
     """
-    structure, seeds = settings[0], [each.seed for each in settings]
+    structure = settings[0]
     purpose = Purpose.environment.value
-    seed_ofs = [
-        [episode_seeds(seed, purpose, env) for env in range(structure.env.num_envs)]
-        for seed in seeds
+    seed_functions = [
+        [episode_seeds(member.seed, purpose, env) for env in range(structure.env.num_envs)]
+        for member in settings
     ]
-    envs = Environments(structure.env, seed_ofs, structure.dtype.name, places)
+    envs = Environments(structure.env, seed_functions, structure.dtype.name, snapshots)
     try:
-        return _run(settings, envs, compiler)
+        return _with_envs(settings, envs, make_learner)
     except BaseException:
         envs.close()
         raise
 
 
-def _run(
-    settings: Sequence[Settings], envs: Environments, compiler: Compiler
+def agent_for(settings: Settings, spaces: Spaces) -> Agent:
+    """Return the agent that the settings describe, for these spaces."""
+    return Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
+
+
+def merge_parts(parts: Sequence[Part]) -> Part:
+    """Merge the members' parts into one that has arrays [members, 1] of numbers that differ."""
+    differing = {}
+    for field in fields(parts[0]):  # type: ignore[arg-type]
+        values = [getattr(part, field.name) for part in parts]
+        are_numbers = all(isinstance(value, (int, float)) for value in values)
+        if are_numbers and any(value != values[0] for value in values):
+            differing[field.name] = np.array(values)[:, None]  # [members, 1]
+    return replace(parts[0], **differing) if differing else parts[0]  # type: ignore[type-var]
+
+
+def _with_envs(
+    settings: Sequence[Settings], envs: Environments, make_learner: LearnerFactory
 ) -> tuple[list[Agent], Run]:
-    structure, seeds = settings[0], [each.seed for each in settings]
-    agents = [agent_for(each, envs.spaces) for each in settings]
+    structure, seeds = settings[0], [member.seed for member in settings]
+    agents = [agent_for(member, envs.spaces) for member in settings]
     dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
-    stream, sampler = _memory(settings, envs, agents[0])
+    stream, sampler = _replay(settings, envs, agents[0])
     device = torch_device(structure.device, structure.network.is_large)
-    learner = Learner(agents, weights, dtype, device, sampler, compiler)
+    state_shape = (*envs.mask.shape[:2], agents[0].model.state_size)
     return agents, Run(
         envs=envs,
         stream=stream,
         sampler=sampler,
-        learner=learner,
-        exploration=merge_parts([each.exploration for each in settings]),
+        learner=make_learner(agents, weights, dtype, device, sampler),
+        exploration=merge_parts([member.exploration for member in settings]),
         action=np.zeros(envs.mask.shape[:2], np.int64),
-        state=np.zeros((*envs.mask.shape[:2], agents[0].model.state_size), structure.dtype.name),
+        state=np.zeros(state_shape, structure.dtype.name),
         random=RandomStreams.of(seeds),
         clocks=[Clock()] * len(settings),
         learning_began=[Clock()] * len(settings),
-        in_step=in_step(settings),
+        lockstep=is_lockstep(settings),
     )
 
 
-def worth_compiling(settings: Settings, members: int = 1) -> bool:
-    """Whether the updates run as compiled code, by the settings alone; auto: if it will pay."""
-    if settings.compile != "auto":
-        return settings.compile is True
-    enough = WORTH_COMPILING if members == 1 else WORTH_COMPILING_TOGETHER
-    return can_compile(settings) and settings.horizon.updates >= enough
-
-
-def thread_count(settings: Settings, members: int) -> int:
-    """CPU threads: as set, or auto: two where a lone run sees images, else one."""
-    if settings.threads != "auto":
-        return int(settings.threads)
-    # Runs at once on the same cores wait for each other's threads: small products then take eight
-    # times as long, more than a lone run gains. AsyncEnvs of a population share the cores too.
-    alone = members == 1 and multiprocessing.parent_process() is None
-    return min(2, available_cores()) if alone and settings.network.is_large else 1
-
-
-def can_compile(settings: Settings) -> bool:
-    """Whether there are compiled updates for the device that the settings ask for."""
-    return torch_device(settings.device, settings.network.is_large).type == "cpu"
-
-
-def agent_for(settings: Settings, spaces: Spaces) -> Agent:
-    """The agent that the settings describe, for these spaces."""
-    return Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
-
-
-def _memory(
+def _replay(
     settings: Sequence[Settings], envs: Environments, agent: Agent
 ) -> tuple[Stream, Sampler[Replay]]:
-    """The stream, and what draws from it: transitions, or sequences for a recurrent network."""
-    replay, network = merge_parts([each.replay for each in settings]), agent.network
-    window, spaces = replay.n_step, envs.spaces
-    clip = settings[0].env.preprocess.clip_rewards
-    look = Look(replay.n_step, spaces.actions, spaces.frames, clip)
-    view: View = partial(transitions, look=look)
+    """Return the replay stream, and the sampler of transitions or sequences."""
+    replay, network = merge_parts([member.replay for member in settings]), agent.network
+    spaces, clip_rewards = envs.spaces, settings[0].env.preprocess.clip_rewards
+    spec = BatchSpec(replay.n_step, spaces.actions, spaces.frames, clip_rewards)
     if isinstance(network, Recurrent):
-        burn_in, length = network.burn_in, network.length
-        view = partial(sequences, look=look, burn_in=burn_in, length=length)
-        window += burn_in + length - 1
-        replay = replace(replay, batch_size=max(replay.batch_size // length, 1))
-    device = torch_device(Device[replay.device.name], key="replay.device").type
-    kept = (envs.obs, envs.mask, envs.masked, agent.model.state_size, window, spaces.frames, device)
-    # Measured on a stream of one transition: to allocate the real one may be what fails.
-    least = Stream(1, *kept)
-    slots = least.slots + replay.capacity // least.envs
-    check_memory(replay.capacity, least.nbytes * slots // least.slots, device)
-    stream = Stream(replay.capacity, *kept)
-    return stream, replay.sampler(stream, view, np.array([each.gamma for each in settings]))
-
-
-def torch_device(device: Device, large: bool = False, key: str = "device") -> torch.device:
-    """The device asked for by this key; ValueError if it is not there.
-
-    `auto` is the CPU, but for a `large` network a GPU where there is one.
-    """
-    wanted = device
-    if device is Device.auto:
-        wanted = Device.cuda if large and _AVAILABLE[Device.cuda]() else Device.cpu
-    if not _AVAILABLE[wanted]():
-        raise ValueError(f"{key}={wanted.name}: there is no such device here; use {key}=cpu")
-    return torch.device(wanted.name)
+        spec = spec._replace(burn_in=network.burn_in, length=network.length)
+        replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
+    device = torch_device(Device[replay.observation_device.name], key="replay.device").type
+    common = (
+        envs.obs,
+        envs.mask,
+        envs.masked,
+        agent.model.state_size,
+        spec.window,
+        spaces.frames,
+        device,
+    )
+    # The memory is computed from a stream of one transition, because allocating it may fail.
+    smallest = Stream(1, *common)
+    slots = smallest.slots + replay.capacity // smallest.envs
+    check_memory(replay.capacity, smallest.nbytes * slots // smallest.slots, device)
+    stream = Stream(replay.capacity, *common)
+    gamma = np.array([member.gamma for member in settings])
+    return stream, replay.sampler(stream, spec, gamma)

@@ -1,31 +1,50 @@
-"""The learner: each member's parameters, target and optimiser moments, and what chance they take.
+"""The learner: parameters, target networks and moments of all members, and their updates.
 
-Everything has a leading axis [members].
+Every tensor has a leading axis [members].
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Surprise
+from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.agent.parameters import initial
 from dqn_cli.arrays import Array
-from dqn_cli.compiling.compiler import Compiler, uncompiled
-from dqn_cli.replay.samplers import Drawn, Replay, Sampler
-from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
-from dqn_cli.training.random_inputs import Numbers, no_numbers, numbers_for, rows_of
+from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler
+from dqn_cli.training.population import Population, UpdateTensors
+from dqn_cli.training.random_inputs import draw_random_inputs, no_random_inputs
 from dqn_cli.training.randomness import Randomness
 
-AT_ONCE = 2_000_000  # numbers: what a network makes of more does not stay in a processor's cache
+MAX_NUMBERS = 2_000_000  # of observations evaluated at once, so that outputs stay in the cache
+
+
+class LearnerState(NamedTuple):
+    """Tensors that learning changes."""
+
+    parameters: Tensor  # [members, size]
+    target: Tensor  # [members, size]
+    moments: Tensor  # [members, moments, size]
+    corrections: Tensor  # [members, moments], float64, of the moments' bias
+
+
+class UpdateInputs(NamedTuple):
+    """Inputs of one update from replay."""
+
+    draw: Draw
+    random: RandomInputs
+    lr_factors: Tensor  # [members]
 
 
 class Learner:
-    """Agents of one structure that learn side by side; an update changes `state` in place."""
+    """Agents of one structure that learn side by side; updates change `state` in place."""
 
     def __init__(
         self,
@@ -34,130 +53,176 @@ class Learner:
         dtype: torch.dtype,
         device: torch.device,
         sampler: Sampler[Replay] | None = None,
-        compiler: Compiler = uncompiled,
     ) -> None:
-        """Draws each agent's initial parameters from its own stream in `weights`.
+        """Draw the initial parameters.
 
-        With a `sampler` an update takes what it draws; without one it takes batches.
+        Args:
+            agents: The members' agents.
+            weights: A random generator for the parameters of each member.
+            dtype: Precision of the parameters.
+            device: Device of the parameters.
+            sampler: Source of batches for `update`; `update_on_batch` needs none.
         """
-        self._agents, self._model = agents, agents[0].model
+        self.population = Population(agents, dtype, device)
+        self._agents, self._model, self._sampler = agents, agents[0].model, sampler
         self._like = torch.zeros(len(agents), dtype=dtype, device=device)
-        parameters = self._drawn(weights)
+        parameters = self._initial(weights)
         (members, size), moments = parameters.shape, agents[0].optimizer.moments
         exact = torch.zeros(members, dtype=torch.float64, device=device)
         self.state = LearnerState(
             parameters,
             parameters.clone(),
-            # Machine code takes each of the moments as plain memory of its own.
+            # Compiled code needs each of the moments to be contiguous.
             self._like.new_zeros(moments, members, size).transpose(0, 1),
             exact.new_zeros(members, moments),
         )
-        # Sums over all updates since somebody set them to zero.
-        self.metrics = exact.new_zeros(members, len(Metrics._fields))
-        # Batches are made by machine code, but of whole frames by NumPy: it copies a row at once.
-        whole = self._model.network.is_large
-        self._outside = sampler if whole else None
-        inside = None if whole else sampler
-        self._sources = inside.sources if inside else ()
-        self._population = Population(agents, inside or ReadyMade(), dtype, device)
-        scalars = self._population.scalars
-        fixed = (self.state.step, self.state.target, self.metrics, scalars, self._sources)
-        self._update = compiler(self._population.update, fixed)
-        self._act = compiler(self._population.act, (self.state.parameters, scalars))
-        # What most updates take is made once: each tensor costs a microsecond.
-        self._factors, self._factor = [1.0] * members, exact.new_ones(members)
+        self.metrics = exact.new_zeros(members, len(Metrics._fields))  # sums since the last reading
+        moment_tensors = self.state.moments.unbind(1)
+        self.tensors = UpdateTensors(
+            OptimizerState(self.state.parameters, moment_tensors, self.state.corrections),
+            self.state.target,
+            self.metrics,
+            self.population.scalars,
+        )
+        # Inputs that most updates share are made only once.
+        self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
         self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
         self._no_noise = self._like.new_zeros(members, 0)
-        self._no_numbers = no_numbers(self._like, rows=1)
-        self._rows: dict[tuple[int, ...], int] = {}
+        self._no_random_inputs = no_random_inputs(self._like, rows=1)
 
     @property
     def is_noisy(self) -> bool:
-        """Whether acting takes noise."""
+        """True if acting takes noise."""
         return self._noise_size > 0
 
-    def update(self, drawn: Drawn, noise: Randomness, factors: list[float]) -> Surprise:
-        """One gradient step on what was drawn; `factors` multiply each member's learning rate.
+    def update(self, draw: Draw, noise: Randomness, lr_factors: list[float]) -> SampleErrors:
+        """Take one gradient step on a batch from replay.
 
-        The surprise is that of each sample, [members, batch].
+        Args:
+            draw: Random inputs of the sampler.
+            noise: Random streams for noisy layers and quantile levels.
+            lr_factors: Factors of the members' learning rates.
+
+        Returns:
+            Errors of each sample, [members, batch].
         """
-        if self._outside:
-            picked = self._outside.pick(self._outside.sources, drawn)
-            drawn = self._outside.batch(self._outside.sources, picked)
-        numbers = self._numbers(drawn, noise)
-        if factors != self._factors:
-            self._factors, self._factor = factors, self._factor.new_tensor(factors)
-        surprise = Surprise(*self._update(drawn, numbers, self._factor))
-        if self._outside:
-            self._outside.learned(self._outside.sources, picked, surprise)
-        return surprise
+        rows = draw.numbers.shape[1] * self._replay.spec.evaluations
+        inputs = UpdateInputs(draw, self._random(rows, noise), self._factors(lr_factors))
+        return self.replay_update(self.tensors, self._replay.storage, inputs)
 
-    def blend_target(self, taus: Sequence[float]) -> None:
-        """Moves each member's target parameters this share of the way to the online ones."""
-        if not any(taus):
+    def replay_update(
+        self, tensors: UpdateTensors, storage: ReplayStorage, inputs: UpdateInputs
+    ) -> SampleErrors:
+        """Sample a batch, learn from it, and update its priorities."""
+        samples = self._replay.sample(storage, inputs.draw)
+        batch = self._replay.batch(storage, samples)
+        errors = self.batch_update(tensors, batch, inputs.random, inputs.lr_factors)
+        self._replay.update_priorities(storage, samples, errors)
+        return errors
+
+    def update_on_batch(
+        self, batch: Batch | Sequences, noise: Randomness, lr_factors: list[float]
+    ) -> SampleErrors:
+        """Take one gradient step on a given batch, [members, batch]."""
+        random = self._random(self._model.evaluations(batch), noise)
+        return self.batch_update(self.tensors, batch, random, self._factors(lr_factors))
+
+    def batch_update(
+        self,
+        tensors: UpdateTensors,
+        batch: Batch | Sequences,
+        random: RandomInputs,
+        lr_factors: Tensor,
+    ) -> SampleErrors:
+        """Take one gradient step of all members."""
+        return self.population.update(tensors, batch, random, lr_factors)
+
+    def polyak_update(self, coefficients: Sequence[float]) -> None:
+        """Move each member's target parameters toward the online ones: tau is its coefficient."""
+        if not any(coefficients):
             return
         target, parameters = self.state.target, self.state.parameters
-        if taus.count(taus[0]) == len(taus):
-            target.lerp_(parameters, taus[0])
+        if coefficients.count(coefficients[0]) == len(coefficients):
+            target.lerp_(parameters, coefficients[0])
         else:
-            target.lerp_(parameters, self._like.new_tensor(taus)[:, None])
+            target.lerp_(parameters, self._like.new_tensor(coefficients)[:, None])
 
     def load(self, state: LearnerState, member: int | None = None) -> None:
-        """Goes on from the state of a learner of the same structure, or of one of its members."""
-        for own, other in zip(self.state, state, strict=True):
-            (own if member is None else own[member]).copy_(other)
+        """Restore the state of a learner of the same structure, or of one of its members."""
+        for tensor, values in zip(self.state, state, strict=True):
+            (tensor if member is None else tensor[member]).copy_(values)
 
     def reset(self, weights: Iterable[np.random.Generator], spared: Sequence[bool]) -> None:
-        """Draws the last layers anew and starts the optimiser anew (Nikishin et al. 2022).
+        """Draw the last layers anew and restart the optimizer (Nikishin et al. 2022).
 
-        All moments are forgotten, since one correction of their bias is for all parameters. Members
-        that are `spared` keep theirs.
+        All moments become zeros, since one correction of their bias holds for all parameters.
+
+        Args:
+            weights: A random generator for each member.
+            spared: True for members that keep everything.
         """
-        last = torch.cat(
+        is_last = torch.cat(
             [
-                torch.full((int(np.prod(parameter.shape)),), self._model.network.is_last(name))
+                torch.full((math.prod(parameter.shape),), self._model.network.is_last(name))
                 for name, parameter in self._model.layout.items()
             ]
         ).to(self._like.device)  # [size]
         kept = torch.tensor(spared, device=self._like.device)[:, None]  # [members, 1]
-        last = last & ~kept  # [members, size]
-        fresh, state = self._drawn(weights), self.state
+        is_reset = is_last & ~kept  # [members, size]
+        fresh, state = self._initial(weights), self.state
         self.load(
             state._replace(
-                parameters=torch.where(last, fresh, state.parameters),
-                target=torch.where(last, fresh, state.target),
+                parameters=torch.where(is_reset, fresh, state.parameters),
+                target=torch.where(is_reset, fresh, state.target),
                 moments=state.moments * kept[..., None],
                 corrections=state.corrections * kept,
             )
         )
 
     def act(self, obs: Array, state: Array, noise: Randomness) -> tuple[Array, Array]:
-        """Action values [members, envs, actions] and next states [members, envs, state].
+        """Compute action values and the next recurrent states; noisy layers get fresh noise.
 
-        Of observations [members, envs, *shape] and states; noisy layers get fresh noise.
+        Args:
+            obs: Observations, [members, envs, *shape].
+            state: Recurrent states, [members, envs, state].
+            noise: Random streams for noisy layers.
+
+        Returns:
+            Action values [members, envs, actions], next states [members, envs, state].
         """
-        values, after = self._act(obs, state, self._acting_noise(noise))
-        # What networks without memory give back is not wrapped: the next call would wrap it again,
-        # and a chain of arrays and tensors would grow as long as the run.
-        return values.cpu().numpy(), after.cpu().numpy() if state.size else state
+        q, next_state = self.action_values(obs, state, self._acting_noise(noise))
+        # A network without a state returns its input, which must not be wrapped as a tensor and
+        # an array again and again.
+        return q.cpu().numpy(), next_state.cpu().numpy() if state.size else state
+
+    def action_values(self, obs: Array, state: Array, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute action values and next states, as tensors."""
+        tensors = self.tensors
+        return self.population.act(tensors.optimizer.parameters, tensors.scalars, obs, state, noise)
 
     def values(self, obs: Array, noise: Randomness) -> Array:
-        """Action values [members, n, actions] of observations [members, n, *shape]."""
-        # Not by what was compiled for acting, which takes as many observations as there are envs.
-        parameters, scalars = self.state.parameters, self._population.scalars
-        drawn, values = self._acting_noise(noise), []
-        rows = max(AT_ONCE // math.prod(obs.shape[2:]), 1)
+        """Compute action values [members, n, actions] of observations [members, n, *shape]."""
+        # Not by `action_values`, whose compiled form takes as many rows as there are environments.
+        tensors, acting_noise = self.tensors, self._acting_noise(noise)
+        parameters, scalars = tensors.optimizer.parameters, tensors.scalars
+        rows, values = max(MAX_NUMBERS // math.prod(obs.shape[2:]), 1), []
         for first in range(0, obs.shape[1], rows):
             part = obs[:, first : first + rows]
             state = np.zeros((*part.shape[:2], self._model.state_size), np.float32)
-            values.append(self._population.act(parameters, scalars, part, state, drawn)[0].cpu())
+            q, _ = self.population.act(parameters, scalars, part, state, acting_noise)
+            values.append(q.cpu())
         return torch.cat(values, 1).numpy()
 
     def dormant(self, obs: Array) -> Array:
-        """Share of dormant hidden units [members], on observations [members, n, *shape]."""
-        return self._population.dormant(self.state.parameters, obs).cpu().numpy()
+        """Return the share of dormant hidden units [members] on obs [members, n, *shape]."""
+        return self.population.dormant(self.state.parameters, obs).cpu().numpy()
 
-    def _drawn(self, weights: Iterable[np.random.Generator]) -> Tensor:
+    @property
+    def _replay(self) -> Sampler[Replay]:
+        assert self._sampler is not None, "this learner has no replay"
+        return self._sampler
+
+    def _initial(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)
         return torch.stack([initial(agent.layout, random) for agent, random in pairs]).to(
             self._like
@@ -168,13 +233,13 @@ class Learner:
             return self._no_noise
         return torch.from_numpy(noise.normal(self._noise_size)).to(self._like)
 
-    def _numbers(self, drawn: Drawn, noise: Randomness) -> Numbers:
-        """Random numbers of one update."""
+    def _random(self, rows: int, noise: Randomness) -> RandomInputs:
         if not (self._noise_size or self._samples):
-            return self._no_numbers
-        shape = drawn[0].shape
-        if shape not in self._rows:
-            batches = self._population.batches
-            batch = batches.batch(self._sources, batches.pick(self._sources, drawn))
-            self._rows[shape] = rows_of(self._model, batch)
-        return numbers_for(self._model, self._rows[shape], noise, self._like)
+            return self._no_random_inputs
+        return draw_random_inputs(self._model, rows, noise, self._like)
+
+    def _factors(self, lr_factors: list[float]) -> Tensor:
+        if lr_factors != self._lr_factors:
+            self._lr_factors = lr_factors
+            self._lr_factor_tensor = self._lr_factor_tensor.new_tensor(lr_factors)
+        return self._lr_factor_tensor

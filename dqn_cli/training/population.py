@@ -1,184 +1,175 @@
-"""A population: the mathematics of agents of one structure, side by side, on tensors alone.
+"""A population: agents of one structure that are computed side by side, on tensors alone.
 
-Everything has a leading axis [members]; what is computed for one member stands in `agent`.
+Every tensor has a leading axis [members]. The mathematics of one member is in `agent`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Surprise
-from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.agent.layers import is_spectral, renewed
+from dqn_cli.agent.agent import Agent, SampleErrors
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.arrays import Values, tensor
-from dqn_cli.replay.samplers import Drawn, Sources
-from dqn_cli.training.members import per_member
-from dqn_cli.training.random_inputs import Numbers, draws_of
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
-class Batches(Protocol):
-    """What an update takes its batches from; a sampler, or what makes them."""
+class UpdateTensors(NamedTuple):
+    """Tensors that keep their place in memory; an update changes all but target and scalars."""
 
-    def pick(self, sources: Any, drawn: Drawn) -> Any:
-        """Which samples were drawn."""
-
-    def batch(self, sources: Any, picked: Any) -> Batch | Sequences:
-        """The batch of those, [members, batch]."""
-
-    def learned(self, sources: Any, picked: Any, surprise: Surprise) -> None:
-        """What the update found of each of them."""
-
-
-class ReadyMade:
-    """Batches that come as they are."""
-
-    def pick(self, sources: Any, drawn: Drawn) -> Drawn:
-        """What is given."""
-        return drawn
-
-    def batch(self, sources: Any, picked: Any) -> Batch | Sequences:
-        """What is given."""
-        batch: Batch | Sequences = picked
-        return batch
-
-    def learned(self, sources: Any, picked: Any, surprise: Surprise) -> None:
-        """Whoever made them learns of it elsewhere."""
-
-
-class LearnerState(NamedTuple):
-    """All that learning changes."""
-
-    parameters: Tensor  # [members, size]
-    target: Tensor  # [members, size]
-    moments: Tensor  # [members, moments, size]
-    corrections: Tensor  # [members, moments], float64, of the moments' bias
-
-    @property
-    def step(self) -> OptimizerState:
-        """What an optimiser's step changes, on the same memory."""
-        return OptimizerState(self.parameters, self.moments.unbind(1), self.corrections)
-
-
-class Metrics(NamedTuple):
-    """What updates see, each a number."""
-
-    loss: Tensor
-    q: Tensor
-    td_error: Tensor
-    edge_mass: Tensor
-    gradient_norm: Tensor
-
-
-class Functions(NamedTuple):
-    """What is computed for each member."""
-
-    loss: Callable[..., Any]
-    step: Callable[..., Any]
-    act: Callable[..., Any]
-    dormant: Callable[..., Any]
+    optimizer: OptimizerState  # its parameters are the online network's, [members, size]
+    target: Tensor  # parameters of the target network, [members, size]
+    metrics: Tensor  # [members, len(Metrics)], sums over updates
+    scalars: Tensor  # [scalars, members], the members' own numbers
 
 
 class Population:
-    """Functions of the members' parameters and scalars; only `update` changes what it is given."""
+    """Agents that differ in numbers only; a single run is a population of one."""
 
-    def __init__(
-        self, agents: Sequence[Agent], batches: Batches, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.batches, self._dtype, self._device = batches, dtype, device
-        self._agent = agents[0]
+    def __init__(self, agents: Sequence[Agent], dtype: torch.dtype, device: torch.device) -> None:
+        self._agent, self._dtype, self._device = agents[0], dtype, device
         self._keys = tuple(self._agent.scalars)
         values = [[agent.scalars[key] for agent in agents] for key in self._keys]
         self.scalars = torch.tensor(values, dtype=torch.float64).to(device)  # [scalars, members]
-        self._own = self._functions(self.scalars)
+        # With `vmap`, a single member's operations would have twice the overhead. A large network
+        # keeps the processor busy with one member at a time.
+        self._vmaps = len(agents) > 1 and not self._agent.network.is_large
+        self._own_members = self._with_scalars(self.scalars)
 
     def update(
         self,
-        before: OptimizerState,
-        target: Tensor,
-        metrics: Tensor,
-        scalars: Tensor,
-        sources: Sources | tuple[()],
-        drawn: Drawn,
-        numbers: Numbers,
-        factors: Tensor,
-    ) -> Surprise:
-        """One gradient step, in place; `factors` [members] multiply the learning rates.
+        tensors: UpdateTensors,
+        batch: Batch | Sequences,
+        random: RandomInputs,
+        lr_factors: Tensor,
+    ) -> SampleErrors:
+        """Take one gradient step, in place.
 
-        What it sees is added to `metrics` [members, len(Metrics)], and each sample's surprise, of
-        [members, batch], told to where batches come from and given back.
+        Args:
+            tensors: Parameters, moments and all else that an update reads; metrics are added up.
+            batch: Transitions or sequences, [members, batch].
+            random: Random numbers of the update, [members, ...].
+            lr_factors: Factors of the learning rates, [members].
+
+        Returns:
+            Errors of each sample, [members, batch].
         """
-        functions = self._with(scalars)
-        picked = self.batches.pick(sources, drawn)
-        batch = self._placed(self.batches.batch(sources, picked))
-        parameters = before.parameters.detach().requires_grad_()
-        draws = draws_of(numbers)
-        loss, estimates, surprise = functions.loss(parameters, target, batch, draws)
-        # Members share nothing, so the gradient of their sum holds each one's own.
+        each = self._members(tensors.scalars)
+        parameters = tensors.optimizer.parameters.detach().requires_grad_()
+        loss, metrics, errors = each(Agent.loss)(
+            parameters, tensors.target, self._placed(batch), random
+        )
+        # Members share nothing, so the gradient of the sum has each member's own gradient.
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
-        after, norm = functions.step(before, gradient, factors)
         with torch.no_grad():
-            before.parameters.copy_(after.parameters)
-            for own, moment in zip(before.moments, after.moments, strict=True):
-                own.copy_(moment)
-            before.corrections.copy_(after.corrections)
-            metrics.add_(torch.stack([*estimates, norm], 1))  # [members, len(Metrics)]
-            self.batches.learned(sources, picked, Surprise(*surprise))
-        return Surprise(*surprise)
+            state, norm = each(Agent.step)(tensors.optimizer, gradient, lr_factors)
+            _copy(state, tensors.optimizer)
+            metrics = metrics._replace(gradient_norm=norm)
+            tensors.metrics.add_(torch.stack([*metrics], 1))  # [members, len(Metrics)]
+        return errors
 
     @torch.no_grad()
     def act(
         self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Action values [members, envs, actions] and the next recurrent states."""
-        inputs = (self._moved(tensor(each)) for each in (obs, state))
-        values, after = self._with(scalars).act(parameters, *inputs, noise)
-        return values, after
+        """Compute action values and the next recurrent states.
+
+        Args:
+            parameters: Of the online network, [members, size].
+            scalars: The members' own numbers, [scalars, members].
+            obs: Observations, [members, envs, *shape].
+            state: Recurrent states, [members, envs, state].
+            noise: For noisy layers, [members, noise size], or [members, 0] for none.
+
+        Returns:
+            Action values [members, envs, actions], next states [members, envs, state].
+        """
+        obs, state = self._moved(tensor(obs)), self._moved(tensor(state))
+        return self._members(scalars)(Agent.act)(parameters, obs, state, noise)
 
     @torch.no_grad()
     def dormant(self, parameters: Tensor, obs: Values) -> Tensor:
-        """Share of dormant hidden units [members], on observations [members, n, *shape]."""
-        share: Tensor = self._own.dormant(parameters, self._moved(tensor(obs)))
-        return share
+        """Return the share of dormant units [members] on obs [members, n, *shape]."""
+        return self._own_members(Agent.dormant)(parameters, self._moved(tensor(obs)))
 
-    def _with(self, scalars: Tensor) -> Functions:
-        # Others than its own are those that a compiler traces.
-        return self._own if scalars is self.scalars else self._functions(scalars)
+    def _members(self, scalars: Tensor) -> Members:
+        # Other scalars than its own are those that a compiler traces.
+        return self._own_members if scalars is self.scalars else self._with_scalars(scalars)
 
-    def _functions(self, scalars: Tensor) -> Functions:
-        """One member's mathematics, made to work on all with these scalars."""
+    def _with_scalars(self, scalars: Tensor) -> Members:
         named = dict(zip(self._keys, scalars, strict=True))
-        each = (
-            Agent.loss,
-            _step,
-            lambda agent, *inputs: agent.model.act(*inputs),
-            lambda agent, *inputs: agent.model.dormant(*inputs),
-        )
-        return Functions(*(per_member(self._agent, named, function) for function in each))
+        return Members(self._agent, named, scalars.shape[1], self._vmaps)
 
     def _placed(self, batch: Batch | Sequences) -> Batch | Sequences:
-        """The batch on the learner's device; bytes and floats in its precision."""
+        """Return the batch on the learner's device, bytes and floats in its precision."""
         exact = (torch.int64, torch.bool)
         moved = (self._moved(x) if x.dtype not in exact else x.to(self._device) for x in batch)
         return Batch(*moved) if isinstance(batch, Batch) else Sequences(*moved)
 
     def _moved(self, values: Tensor) -> Tensor:
-        # Bytes travel as bytes.
+        # The device comes first, so that bytes travel as bytes.
         return values.to(self._device).to(self._dtype)
 
 
-@torch.no_grad()
-def _step(
-    agent: Agent, before: OptimizerState, gradient: Tensor, factor: Tensor
-) -> tuple[OptimizerState, Tensor]:
-    norm = gradient.norm()
-    if agent.update.max_grad_norm is not None:
-        gradient = gradient * (agent.update.max_grad_norm / (norm + 1e-6)).clamp(max=1)
-    after = agent.optimizer.step(before, gradient, factor)
-    if is_spectral(agent.layout):
-        after = after._replace(parameters=renewed(after.parameters, agent.layout))
-    return after, norm
+class Members:
+    """Maps a method of `Agent` over all members: `members(Agent.loss)(parameters, ...)`.
+
+    Arguments and results of the mapped method are tensors, or tuples of them, with a leading axis
+    [members].
+    """
+
+    def __init__(
+        self, agent: Agent, scalars: Mapping[str, Tensor], count: int, vmaps: bool
+    ) -> None:
+        """Prepare the members' agents; `scalars` has the numbers [members] of each key."""
+        self._agent, self._scalars, self._vmaps = agent, dict(scalars), vmaps
+        own = [{key: value[member] for key, value in scalars.items()} for member in range(count)]
+        self._agents = [] if vmaps else [agent.with_scalars(numbers) for numbers in own]
+
+    def __call__(self, method: Callable[Concatenate[Agent, P], Result]) -> Callable[P, Result]:
+        """Return the method of all members."""
+        if self._vmaps:
+
+            def of_one_member(scalars: Mapping[str, Tensor], *arguments: Any) -> Any:
+                return method(self._agent.with_scalars(scalars), *arguments)  # type: ignore[call-arg]
+
+            return partial(torch.func.vmap(of_one_member), self._scalars)
+
+        def of_all_members(*arguments: P.args, **_: P.kwargs) -> Result:
+            results = [
+                method(agent, *(_map(itemgetter(member), x) for x in arguments))  # type: ignore[call-arg]
+                for member, agent in enumerate(self._agents)
+            ]
+            mapped: Result = _map(_stacked, *results)
+            return mapped
+
+        return of_all_members
+
+
+def _copy(new: OptimizerState, old: OptimizerState) -> None:
+    """Copy the new values into the old tensors."""
+    old.parameters.copy_(new.parameters)
+    for old_moment, moment in zip(old.moments, new.moments, strict=True):
+        old_moment.copy_(moment)
+    old.corrections.copy_(new.corrections)
+
+
+def _stacked(*values: Tensor) -> Tensor:
+    return torch.stack(values) if len(values) > 1 else values[0].unsqueeze(0)  # [members, ...]
+
+
+def _map(function: Callable[..., Tensor], *values: Any) -> Any:
+    """Apply a function to tensors, or to the tensors at the same place of nested tuples."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return function(*values)
+    mapped = (_map(function, *items) for items in zip(*values, strict=True))
+    return type(first)(*mapped) if hasattr(first, "_fields") else tuple(mapped)

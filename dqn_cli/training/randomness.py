@@ -1,4 +1,4 @@
-"""Streams of random numbers: one for each purpose, derived from a run's seed and that purpose."""
+"""Random streams: one for each purpose, derived from a run's seed and the purpose."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1024  # numbers drawn at once, for a call costs as much as a hundred of them
+BLOCK = 1024  # numbers drawn at once, because a call is expensive
 KINDS = ("random", "standard_normal")
 
 
 class Purpose(Enum):
-    """What random numbers are drawn for; a draw for one never shifts those for another."""
+    """Purpose of random numbers; a draw for one purpose never shifts those of another."""
 
     weights = "weights"
     exploration = "exploration"
@@ -28,10 +28,9 @@ class Purpose(Enum):
 
 
 class Randomness:
-    """The streams of every member of a run, for one purpose.
+    """Random streams of all members for one purpose.
 
-    Numbers are drawn in blocks, which a member's stream does not show: it gives the same numbers,
-    whatever is asked of it at once.
+    Numbers are drawn in blocks. A member's numbers don't depend on how many are asked for at once.
     """
 
     def __init__(self, seeds: Sequence[int], purpose: Purpose) -> None:
@@ -43,31 +42,31 @@ class Randomness:
         }
 
     def __iter__(self) -> Iterator[np.random.Generator]:
-        """A generator for each member, apart from the streams below."""
+        """Return a generator for each member, independent of the streams below."""
         return iter(self._generators)
 
     def uniform(self, *shape: int) -> NDArray[np.float64]:
-        """Numbers in [0, 1), [members, *shape], each member's from its own stream."""
+        """Draw numbers in [0, 1), [members, *shape], each member's from its own stream."""
         return self._kinds["random"].take(shape)
 
     def normal(self, *shape: int) -> NDArray[np.float64]:
-        """Standard normal numbers, [members, *shape], each member's from its own stream."""
+        """Draw standard normal numbers, [members, *shape], each member's from its own stream."""
         return self._kinds["standard_normal"].take(shape)
 
     def state(self, member: int) -> dict[str, Any]:
-        """Where a member's streams stand, as plain numbers and strings."""
+        """Return the state of a member's streams, as plain numbers and strings."""
         own = dict(self._generators[member].bit_generator.state)
         return {"own": own} | {kind: self._kinds[kind].state(member) for kind in KINDS}
 
     def load(self, state: Mapping[str, Any], member: int) -> None:
-        """Goes on from a member's `state`."""
+        """Restore a member's `state`."""
         self._generators[member].bit_generator.state = dict(state["own"])
         for kind in KINDS:
             self._kinds[kind].load(state[kind], member)
 
 
 class RandomStreams(NamedTuple):
-    """The streams that training moves on, and that a checkpoint has to remember."""
+    """Random streams that training advances; a checkpoint has their states."""
 
     exploration: Randomness
     replay: Randomness
@@ -76,20 +75,20 @@ class RandomStreams(NamedTuple):
 
     @classmethod
     def of(cls, seeds: Sequence[int]) -> RandomStreams:
-        """Those of fresh runs with these seeds."""
+        """Return the streams of new runs with these seeds."""
         return cls(*(Randomness(seeds, Purpose(name)) for name in cls._fields))
 
 
 class _Blocks:
-    """Numbers of one kind, drawn for each member by the thousand and given out in order."""
+    """Random numbers of one kind; they are drawn for each member in blocks and used in order."""
 
     def __init__(self, generators: list[np.random.Generator], kind: str) -> None:
         self._generators, self._kind = generators, kind
-        self._block = np.zeros((len(generators), 0))  # members ask for the same, in step
+        self._block = np.zeros((len(generators), 0))  # members use the same count, in lockstep
         self._used = 0
 
     def take(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The next numbers, [members, *shape]."""
+        """Return the next numbers, [members, *shape]."""
         count = math.prod(shape)
         if self._used + count > self._block.shape[1]:
             fresh = max(BLOCK, count)
@@ -101,13 +100,13 @@ class _Blocks:
         return numbers.reshape(-1, *shape)  # [members, *shape]
 
     def state(self, member: int) -> dict[str, Any]:
-        """The generator's state, and the numbers that were drawn but not given out."""
+        """Return the generator's state, and the numbers that were drawn but not used."""
         generator = dict(self._generators[member].bit_generator.state)
         rest = self._block[member, self._used :].tolist()
         return {"generator": generator, "rest": rest}
 
     def load(self, state: Mapping[str, Any], member: int) -> None:
-        """Goes on from a `state`; all members have as many numbers left."""
+        """Restore a `state`; all members have the same count of numbers left."""
         self._generators[member].bit_generator.state = dict(state["generator"])
         rest = state["rest"]
         if self._used or self._block.shape[1] != len(rest):

@@ -1,4 +1,4 @@
-"""Everything that one run is made of, as the user chose it."""
+"""Settings: the parts and numbers of one run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.optimizers import Optimizer
-from dqn_cli.agent.target_networks import Target
-from dqn_cli.agent.update_rules import Update
+from dqn_cli.agent.target_networks import TargetNetwork
+from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.ranges import Count, Natural, Probability
 from dqn_cli.replay.samplers import Replay
 
 
 class Precision(Enum):
-    """What parameters and stored observations are computed in."""
+    """Precision of parameters and stored observations."""
 
     float32 = "float32"
     float64 = "float64"
 
 
 class Device(Enum):
-    """Where the network is computed."""
+    """Device that the network is computed on."""
 
     auto = "auto"
     cpu = "cpu"
@@ -37,7 +37,7 @@ class Device(Enum):
 
 @dataclass
 class EvaluationConfig:
-    """How often, and how, a run judges its own greedy policy."""
+    """Greedy evaluation during a run."""
 
     every: Count
     episodes: Count
@@ -46,7 +46,7 @@ class EvaluationConfig:
 
 @dataclass
 class CheckpointConfig:
-    """How often a run can be gone on with from, and what is kept."""
+    """Checkpoints to resume from."""
 
     every: Count
     keep: Natural
@@ -55,27 +55,27 @@ class CheckpointConfig:
 
 @dataclass
 class LogConfig:
-    """How often a run writes down its metrics."""
+    """Rows of metrics."""
 
     every: Count
 
 
 @dataclass
 class ResetConfig:
-    """How often the network's last layers start anew."""
+    """Resets of the network's last layers."""
 
     every: Count | None
 
 
 @dataclass
 class Settings:
-    """One run."""
+    """All settings of one run."""
 
     env: EnvConfig
     network: Network
     head: Head
-    update: Update
-    target: Target
+    update: UpdateRule
+    target: TargetNetwork
     exploration: Exploration
     replay: Replay
     optimizer: Optimizer
@@ -97,13 +97,13 @@ class Settings:
 
     @cached_property
     def horizon(self) -> Clock:
-        """The clock at the end of the run, as far as it is known before."""
+        """Clock at the end of the run, as far as it is known before."""
         trainings = max(self.steps - self.learning_starts, 0) // self.train_every
         return Clock(self.steps, trainings * self.updates_per_train, self.episodes or 0)
 
 
 def plain(part: Any) -> Any:
-    """Settings as plain data: each part a dict with its type's name, each choice its word."""
+    """Return settings as plain data: a part is a dict with its type's name, a choice is a string."""
     if is_dataclass(part):
         values = {field.name: plain(getattr(part, field.name)) for field in fields(part)}
         return {"type": type(part).__name__} | values

@@ -11,7 +11,7 @@ from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
-from dqn_cli.agent.network_outputs import over_sequences
+from dqn_cli.agent.network_outputs import sequence_errors
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.optimizers import Adam, RmsProp, Schedule
 from dqn_cli.agent.parameters import size
@@ -19,7 +19,7 @@ from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
-from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, Update
+from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
 
 ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
 PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False, 0)
@@ -360,7 +360,7 @@ def test_sequences_of_one_step_episodes_are_a_batch_of_their_slots(
     torch.testing.assert_close(tuple(estimates), tuple(expected))
     for ours, each in zip(surprise, of_rows, strict=True):
         assert ours.shape == (5,)
-        torch.testing.assert_close(ours, over_sequences(each, sample))
+        torch.testing.assert_close(ours, sequence_errors(each, sample))
 
 
 def test_model_and_layout_are_of_the_agents_parts() -> None:

@@ -12,7 +12,7 @@ from oriented import matrix, sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.atari_cnns import Impala, Nature, Pixels
+from dqn_cli.agent.atari_cnns import Impala, Nature, AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.model import Model
@@ -67,16 +67,16 @@ def flat_of(layout: Layout) -> Tensor:
     flat = initial(layout, np.random.default_rng(0))
     flat += 0.1 * drawn(len(flat), seed=1)
     named = views(flat, layout)
-    for name in [name for name in named if name.endswith(".direction")]:
-        weight = matrix(named, name.removesuffix(".direction"))
+    for name in [name for name in named if name.endswith(".singular_vector")]:
+        weight = matrix(named, name.removesuffix(".singular_vector"))
         named[name].copy_(torch.linalg.svd(weight)[2][0])
     return flat
 
 
-def random_parameters(network: Pixels, spaces: Spaces, head: Head) -> dict[str, Tensor]:
+def random_parameters(network: AtariCnn, spaces: Spaces, head: Head) -> dict[str, Tensor]:
     """With noise where the layers are noisy, and levels for implicit quantiles."""
     layout = network.layout(spaces, head)
-    noise = layers.noise_of(layout)
+    noise = layers.noise_layout(layout)
     taus = torch.from_numpy(np.random.default_rng(3).random((BATCH, 6)))
     return views(flat_of(layout), layout) | views(drawn(size(noise)), noise) | {"taus": taus}
 
@@ -85,7 +85,7 @@ def as_loaded(p: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """What a module of torch loads in order to be this layer, divided and noisy as it is."""
     state = torch_state(p, name)
     weight, bias = state["weight"], state["bias"]
-    if f"{name}.direction" in p:
+    if f"{name}.singular_vector" in p:
         weight = weight / torch.linalg.matrix_norm(weight.flatten(1), 2)
     if f"{name}.noise_in" in p:
         first, second = (
@@ -128,7 +128,7 @@ class Residual(nn.Module):
         return result
 
 
-def convolutions(network: Pixels, p: dict[str, Tensor]) -> nn.Sequential:
+def convolutions(network: AtariCnn, p: dict[str, Tensor]) -> nn.Sequential:
     modules: list[nn.Module] = []
     for index in range(len(network.channels)):
         if isinstance(network, Nature):
@@ -153,7 +153,7 @@ def planes(obs: Tensor, spaces: Spaces) -> Tensor:
 
 
 def reference(
-    network: Pixels, p: dict[str, Tensor], obs: Tensor, spaces: Spaces, head: Head
+    network: AtariCnn, p: dict[str, Tensor], obs: Tensor, spaces: Spaces, head: Head
 ) -> Tensor:
     """The z [batch, actions, atoms], by torch's own modules."""
     x = planes(obs / 255 if spaces.high == (255.0,) else obs, spaces)
@@ -176,7 +176,7 @@ def reference(
     return z.squeeze(-1).transpose(1, 2) if isinstance(head, Iqn) else z
 
 
-def check(network: Pixels, spaces: Spaces, head: Head) -> None:
+def check(network: AtariCnn, spaces: Spaces, head: Head) -> None:
     p, obs = random_parameters(network, spaces, head), observations(spaces)
     z = network(p, obs, spaces, head)
     expected = reference(network, p, obs, spaces, head)
@@ -191,7 +191,7 @@ def check(network: Pixels, spaces: Spaces, head: Head) -> None:
 @pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_a_network_of_pixels_computes_what_the_same_layers_of_torch_compute(
-    network: Pixels,
+    network: AtariCnn,
     spaces: dict[str, Spaces],
     layer_norm: bool,
     spectral_norm: bool,
@@ -208,7 +208,7 @@ def test_a_network_of_pixels_computes_what_the_same_layers_of_torch_compute(
 @pytest.mark.parametrize("head", HEADS, ids=["scalar", "c51", "qr", "iqn"])
 @pytest.mark.parametrize("kind", LARGE)
 def test_every_head_reads_every_kind_of_image(
-    network: Pixels, spaces: dict[str, Spaces], kind: str, head: Head
+    network: AtariCnn, spaces: dict[str, Spaces], kind: str, head: Head
 ) -> None:
     check(replace(network, dueling=True, noisy=True), spaces[kind], head)
 
@@ -216,7 +216,7 @@ def test_every_head_reads_every_kind_of_image(
 @BOTH
 @pytest.mark.parametrize("widths", [[], [5], [8, 7, 6]])
 def test_any_number_of_dense_layers_follows_the_convolutions(
-    network: Pixels, spaces: dict[str, Spaces], widths: list[int]
+    network: AtariCnn, spaces: dict[str, Spaces], widths: list[int]
 ) -> None:
     check(replace(network, widths=widths), spaces["frames"], Scalar())
     check(replace(network, widths=widths, dueling=True), spaces["bytes"], Iqn(6, 4))
@@ -248,7 +248,7 @@ def test_the_scale_multiplies_the_channels_of_all_of_impalas_convolutions(scale:
 @pytest.mark.parametrize("spectral_norm", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_bytes_are_divided_by_255_and_nothing_else_is(
-    network: Pixels, spaces: dict[str, Spaces], layer_norm: bool, spectral_norm: bool
+    network: AtariCnn, spaces: dict[str, Spaces], layer_norm: bool, spectral_norm: bool
 ) -> None:
     network = replace(network, layer_norm=layer_norm, spectral_norm=spectral_norm)
     of_bytes = spaces["bytes"]
@@ -374,7 +374,7 @@ def test_impala_rounds_half_of_a_side_up_and_takes_the_smallest_image(
 )
 @pytest.mark.parametrize("network", [NATURE, IMPALA], ids=["nature", "impala"])
 def test_observations_of_another_number_of_axes_are_refused(
-    network: Pixels, spaces: Spaces
+    network: AtariCnn, spaces: Spaces
 ) -> None:
     name, shape = type(network).__name__.lower(), re.escape(str(list(spaces.observation_shape)))
     with pytest.raises(ValueError, match=rf"network={name}.*{shape}.*use network=mlp"):
@@ -415,22 +415,22 @@ def test_spectral_norm_in_impala_is_for_the_residual_convolutions_alone(
 ) -> None:
     network = replace(IMPALA, spectral_norm=True, widths=widths, noisy=noisy, dueling=True)
     layout = network.layout(SMALL["frames"], Scalar())
-    assert names_of(layout, ".direction") == RESIDUALS
+    assert names_of(layout, ".singular_vector") == RESIDUALS
     for name in RESIDUALS:
-        assert layout[f"{name}.direction"].shape == layout[f"{name}.bias"].shape
+        assert layout[f"{name}.singular_vector"].shape == layout[f"{name}.bias"].shape
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_spectral_norm_in_nature_is_for_all_hidden_layers_that_are_not_noisy(noisy: bool) -> None:
     network = replace(NATURE, spectral_norm=True, noisy=noisy)
-    directions = names_of(network.layout(LARGE["frames"], Scalar()), ".direction")
+    directions = names_of(network.layout(LARGE["frames"], Scalar()), ".singular_vector")
     hidden = {"convolution.0", "convolution.1", "convolution.2", "torso.0"}
     assert directions == hidden | (set() if noisy else {"advantage.hidden"})
 
 
 @BOTH
 def test_layer_norm_is_for_every_layer_but_the_last(
-    network: Pixels, spaces: dict[str, Spaces]
+    network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
     layout = replace(network, layer_norm=True, dueling=True).layout(spaces["frames"], Scalar())
     last = {"advantage.out", "value.out"}
@@ -439,14 +439,14 @@ def test_layer_norm_is_for_every_layer_but_the_last(
 
 
 @BOTH
-def test_noise_is_for_the_streams_alone(network: Pixels, spaces: dict[str, Spaces]) -> None:
+def test_noise_is_for_the_streams_alone(network: AtariCnn, spaces: dict[str, Spaces]) -> None:
     layout = replace(network, noisy=True, dueling=True).layout(spaces["frames"], Scalar())
     streams = {"advantage.hidden", "advantage.out", "value.hidden", "value.out"}
     assert names_of(layout, ".weight_sigma") == streams
 
 
 @BOTH
-def test_the_streams_are_the_last_layers(network: Pixels, spaces: dict[str, Spaces]) -> None:
+def test_the_streams_are_the_last_layers(network: AtariCnn, spaces: dict[str, Spaces]) -> None:
     layout = replace(network, dueling=True).layout(spaces["frames"], Iqn(6, 4))
     last = {name.split(".")[0] for name in layout if network.is_last(name)}
     others = {name.split(".")[0] for name in layout if not network.is_last(name)}
@@ -457,7 +457,7 @@ def test_the_streams_are_the_last_layers(network: Pixels, spaces: dict[str, Spac
 
 @BOTH
 def test_a_network_of_pixels_has_features_and_is_large(
-    network: Pixels, spaces: dict[str, Spaces]
+    network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
     assert network.has_features
     assert network.is_large
@@ -470,7 +470,7 @@ def test_a_network_of_pixels_has_features_and_is_large(
     [replace(NATURE, channels=[30, 40, 50]), replace(IMPALA, channels=[15, 20], scale=2)],
     ids=["nature", "impala"],
 )
-def test_initial_values_lie_within_torchs_bounds(network: Pixels) -> None:
+def test_initial_values_lie_within_torchs_bounds(network: AtariCnn) -> None:
     layout = replace(network, widths=[60, 50], layer_norm=True).layout(LARGE["bytes"], Scalar())
     named = views(initial(layout, np.random.default_rng(0)), layout)
     for name in names_of(layout, ".weight"):
@@ -528,7 +528,7 @@ def test_dormant_units_of_impala_are_channels_after_each_relu_of_its_blocks() ->
 @pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("head", HEADS, ids=["scalar", "c51", "qr", "iqn"])
 def test_the_dormant_share_is_a_share_and_few_units_of_fresh_networks_are_dormant(
-    network: Pixels, spaces: dict[str, Spaces], head: Head, bfloat16: bool
+    network: AtariCnn, spaces: dict[str, Spaces], head: Head, bfloat16: bool
 ) -> None:
     network = replace(network, bfloat16=bfloat16, widths=[], channels=[9, 8], layer_norm=True)
     model = Model(spaces["bytes"], network, head)
@@ -539,12 +539,12 @@ def test_the_dormant_share_is_a_share_and_few_units_of_fresh_networks_are_dorman
 
 
 def single(
-    network: Pixels, spaces: Spaces, head: Head
+    network: AtariCnn, spaces: Spaces, head: Head
 ) -> tuple[Callable[[bool, torch.dtype], Tensor], Tensor]:
     """The z in either precision, as a function of flat parameters in float32, and these."""
     layout = network.layout(spaces, head)
     parameters = initial(layout, np.random.default_rng(0)).float().requires_grad_()
-    noise, like = layers.noise_of(layout), observations(spaces)
+    noise, like = layers.noise_layout(layout), observations(spaces)
     extra = views(drawn(size(noise)), noise) | {"taus": torch.rand(BATCH, head.samples)}
 
     def z(bfloat16: bool, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -561,7 +561,7 @@ def single(
     "choice", ["widths", "layer_norm", "spectral_norm", "dueling", "noisy", "convolutions alone"]
 )
 def test_bfloat16_answers_in_the_parameters_type_close_to_float32(
-    network: Pixels, spaces: dict[str, Spaces], choice: str, head: Head
+    network: AtariCnn, spaces: dict[str, Spaces], choice: str, head: Head
 ) -> None:
     torch.manual_seed(0)
     network = replace(network, channels=[8, 8], widths=[16, 16])
@@ -585,7 +585,7 @@ def test_bfloat16_answers_in_the_parameters_type_close_to_float32(
 
 @BOTH
 def test_without_bfloat16_single_precision_is_kept(
-    network: Pixels, spaces: dict[str, Spaces]
+    network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
     z, _ = single(network, spaces["bytes"], Scalar())
     exact = z(False, DOUBLE)
@@ -596,7 +596,7 @@ def test_without_bfloat16_single_precision_is_kept(
 @BOTH
 @pytest.mark.parametrize("kind", ["bytes", "colour frames"])
 def test_gradients_are_those_of_finite_differences(
-    network: Pixels, spaces: dict[str, Spaces], kind: str
+    network: AtariCnn, spaces: dict[str, Spaces], kind: str
 ) -> None:
     network = replace(network, channels=[2, 1], widths=[3], dueling=True)
     model = Model(spaces[kind], network, Scalar())
@@ -611,7 +611,7 @@ def test_gradients_are_those_of_finite_differences(
 
 @BOTH
 def test_an_observation_is_valued_the_same_in_any_batch(
-    network: Pixels, spaces: dict[str, Spaces]
+    network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
     model = Model(spaces["colour frames"], replace(network, layer_norm=True), Scalar())
     start, obs = flat_of(model.layout), observations(model.spaces)
@@ -623,6 +623,6 @@ def test_an_observation_is_valued_the_same_in_any_batch(
 
 
 @pytest.mark.parametrize("network", [NATURE, IMPALA], ids=["nature", "impala"])
-def test_a_network_without_convolutions_is_refused(network: Pixels) -> None:
+def test_a_network_without_convolutions_is_refused(network: AtariCnn) -> None:
     with pytest.raises(ValueError, match="channels is empty"):
         replace(network, channels=[]).layout(image(84, 84, 3), Scalar())

@@ -13,7 +13,7 @@ from dqn_cli.agent.exploration import (
     Constant,
     Exploration,
     Exponential,
-    Ladder,
+    PerEnvEpsilon,
     Linear,
     Multiplicative,
     Noisy,
@@ -78,17 +78,17 @@ def test_epsilon_follows_its_schedule(
 @pytest.mark.parametrize(
     ("ladder", "envs", "epsilons"),
     [
-        (Ladder(0.4, 7.0), 8, [0.4**n for n in range(1, 9)]),
-        (Ladder(0.4, 7.0), 2, [0.4, 0.4**8]),
-        (Ladder(0.5, 2.0), 5, [0.5, 0.5**1.5, 0.25, 0.5**2.5, 0.125]),
-        (Ladder(0.4, 7.0), 1, [0.4]),
-        (Ladder(0.3, 0.0), 3, [0.3] * 3),
-        (Ladder(0.0, 7.0), 3, [0.0] * 3),
-        (Ladder(1.0, 7.0), 3, [1.0] * 3),
+        (PerEnvEpsilon(0.4, 7.0), 8, [0.4**n for n in range(1, 9)]),
+        (PerEnvEpsilon(0.4, 7.0), 2, [0.4, 0.4**8]),
+        (PerEnvEpsilon(0.5, 2.0), 5, [0.5, 0.5**1.5, 0.25, 0.5**2.5, 0.125]),
+        (PerEnvEpsilon(0.4, 7.0), 1, [0.4]),
+        (PerEnvEpsilon(0.3, 0.0), 3, [0.3] * 3),
+        (PerEnvEpsilon(0.0, 7.0), 3, [0.0] * 3),
+        (PerEnvEpsilon(1.0, 7.0), 3, [1.0] * 3),
     ],
 )
 def test_each_environment_keeps_its_rung_of_the_ladder(
-    ladder: Ladder, envs: int, epsilons: list[float]
+    ladder: PerEnvEpsilon, envs: int, epsilons: list[float]
 ) -> None:
     for elapsed in (Clock(), HORIZON):
         found = ladder.epsilon(elapsed, HORIZON, envs)
@@ -169,7 +169,7 @@ def test_legal_values_are_minus_infinity_elsewhere(dtype: str) -> None:
     assert (legal[~LEGAL] == -np.inf).all()
 
 
-@pytest.mark.parametrize("choice", [Constant(0.1), Ladder(0.4, 7.0), Noisy(), POINTS])
+@pytest.mark.parametrize("choice", [Constant(0.1), PerEnvEpsilon(0.4, 7.0), Noisy(), POINTS])
 def test_the_preferred_action_is_the_best_legal_one_whatever_chance_says(
     choice: Exploration,
 ) -> None:

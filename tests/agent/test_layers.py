@@ -11,18 +11,18 @@ from oriented import matrix, sizes, stored, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.layers import Parameters, Recording
+from dqn_cli.agent.layers import Parameters, RecordingParameters
 from dqn_cli.agent.parameters import Layout, Parameter, size, views
 
-NOISY = layers.noisy_linear("layer", 4, 9, 0.5)
-NOISY_NARROWING = layers.noisy_linear("layer", 9, 4, 0.5)
-SPECTRAL_DENSE = layers.linear("layer", 5, 4) | layers.spectral("layer", 4)
-SPECTRAL_WIDENING = layers.linear("layer", 4, 5) | layers.spectral("layer", 5)
-SPECTRAL_SQUARE = layers.linear("layer", 5, 5) | layers.spectral("layer", 5)
-SPECTRAL_CONVOLUTION = layers.convolution("layer", 2, 4, 3) | layers.spectral("layer", 4)
-NORMALISED_CONVOLUTION = layers.convolution("layer", 2, 4, 3) | layers.normalized("layer", 4)
+NOISY = layers.noisy_linear_layout("layer", 4, 9, 0.5)
+NOISY_NARROWING = layers.noisy_linear_layout("layer", 9, 4, 0.5)
+SPECTRAL_DENSE = layers.linear_layout("layer", 5, 4) | layers.spectral_norm_layout("layer", 4)
+SPECTRAL_WIDENING = layers.linear_layout("layer", 4, 5) | layers.spectral_norm_layout("layer", 5)
+SPECTRAL_SQUARE = layers.linear_layout("layer", 5, 5) | layers.spectral_norm_layout("layer", 5)
+SPECTRAL_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.spectral_norm_layout("layer", 4)
+NORMALISED_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.layer_norm_layout("layer", 4)
 # As many outputs as a window has pixels.
-SPECTRAL_SQUARE_CONVOLUTION = layers.convolution("layer", 1, 9, 3) | layers.spectral("layer", 9)
+SPECTRAL_SQUARE_CONVOLUTION = layers.convolution_layout("layer", 1, 9, 3) | layers.spectral_norm_layout("layer", 9)
 
 BOTH_NOISY = pytest.mark.parametrize("layout", [NOISY, NOISY_NARROWING])
 DENSE_SPECTRAL = pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_WIDENING])
@@ -47,7 +47,7 @@ def flat_of(layout: Layout) -> Tensor:
 def often_renewed(layout: Layout, times: int) -> Tensor:
     flat = flat_of(layout)
     for _ in range(times):
-        flat = layers.renewed(flat, layout)
+        flat = layers.power_iteration(flat, layout)
     return flat
 
 
@@ -62,7 +62,7 @@ def observed(layout: Layout) -> Tensor:
 
 
 def noise_for(layout: Layout) -> dict[str, Tensor]:
-    noise = layers.noise_of(layout)
+    noise = layers.noise_layout(layout)
     return views(drawn(size(noise), seed=2), noise)
 
 
@@ -73,7 +73,7 @@ def hidden(layout: Layout) -> Callable[[Parameters, str, Tensor], Tensor]:
 
 def test_linear_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
     # 1 / sqrt(16) = 0.25, for weight and bias alike
-    assert layers.linear("layer", 16, 3) == {
+    assert layers.linear_layout("layer", 16, 3) == {
         "layer.weight": Parameter((3, 16), -0.25, 0.25),
         "layer.bias": Parameter((3,), -0.25, 0.25),
     }
@@ -92,10 +92,10 @@ def test_linear_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
 def test_a_weights_longer_axis_is_its_last(
     inputs: int, outputs: int, shape: tuple[int, int]
 ) -> None:
-    layout = layers.noisy_linear("layer", inputs, outputs, 0.5)
+    layout = layers.noisy_linear_layout("layer", inputs, outputs, 0.5)
     assert layout["layer.weight"].shape == layout["layer.weight_sigma"].shape == shape
     assert layout["layer.bias"].shape == layout["layer.bias_sigma"].shape == (outputs,)
-    assert layers.linear("layer", inputs, outputs)["layer.weight"].shape == shape
+    assert layers.linear_layout("layer", inputs, outputs)["layer.weight"].shape == shape
     assert sizes(layout, "layer") == (inputs, outputs)
 
 
@@ -112,7 +112,7 @@ def test_a_narrowing_weight_is_outputs_by_inputs() -> None:
 
 def test_a_convolution_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
     # 4 planes of 3 by 3 pixels are 36 inputs: 1 / sqrt(36)
-    assert layers.convolution("layer", 4, 5, 3) == {
+    assert layers.convolution_layout("layer", 4, 5, 3) == {
         "layer.weight": Parameter((5, 4, 3, 3), -1 / 6, 1 / 6),
         "layer.bias": Parameter((5,), -1 / 6, 1 / 6),
     }
@@ -121,9 +121,9 @@ def test_a_convolution_is_drawn_within_one_over_the_root_of_its_inputs() -> None
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (lambda: nn.Linear(9, 3000), layers.linear("layer", 9, 3000)),
-        (lambda: nn.Linear(2000, 900), layers.linear("layer", 2000, 900)),
-        (lambda: nn.Conv2d(3, 2000, 3), layers.convolution("layer", 3, 2000, 3)),
+        (lambda: nn.Linear(9, 3000), layers.linear_layout("layer", 9, 3000)),
+        (lambda: nn.Linear(2000, 900), layers.linear_layout("layer", 2000, 900)),
+        (lambda: nn.Conv2d(3, 2000, 3), layers.convolution_layout("layer", 3, 2000, 3)),
     ],
 )
 def test_initial_bounds_are_those_of_pytorchs_own_layers(
@@ -144,23 +144,23 @@ def test_a_noisy_layer_is_a_linear_one_with_constant_sigmas() -> None:
         "layer.weight_sigma": Parameter((4, 9), 0.25, 0.25),
         "layer.bias_sigma": Parameter((9,), 0.25, 0.25),
     }
-    assert layers.noisy_linear("layer", 4, 9, 0.5) == layers.linear("layer", 4, 9) | added
+    assert layers.noisy_linear_layout("layer", 4, 9, 0.5) == layers.linear_layout("layer", 4, 9) | added
 
 
 def test_a_normalised_layer_starts_with_scale_one_and_shift_zero() -> None:
-    assert layers.normalized("layer", 3) == {
+    assert layers.layer_norm_layout("layer", 3) == {
         "layer.scale": Parameter((3,), 1, 1),
         "layer.shift": Parameter((3,), 0, 0),
     }
 
 
 def test_a_spectral_layer_has_a_direction_for_its_outputs() -> None:
-    assert layers.spectral("layer", 6) == {"layer.direction": Parameter((6,), -1, 1)}
+    assert layers.spectral_norm_layout("layer", 6) == {"layer.singular_vector": Parameter((6,), -1, 1)}
 
 
 def test_noise_is_one_number_for_each_input_and_output_of_noisy_layers_alone() -> None:
-    layout = layers.linear("plain", 2, 3) | NOISY | layers.noisy_linear("other", 9, 2, 0.1)
-    shapes = {name: parameter.shape for name, parameter in layers.noise_of(layout).items()}
+    layout = layers.linear_layout("plain", 2, 3) | NOISY | layers.noisy_linear_layout("other", 9, 2, 0.1)
+    shapes = {name: parameter.shape for name, parameter in layers.noise_layout(layout).items()}
     assert shapes == {
         "layer.noise_in": (4,),
         "layer.noise_out": (9,),
@@ -170,12 +170,12 @@ def test_noise_is_one_number_for_each_input_and_output_of_noisy_layers_alone() -
 
 
 def test_layers_without_sigma_take_no_noise() -> None:
-    assert layers.noise_of(SPECTRAL_DENSE | SPECTRAL_CONVOLUTION) == {}
+    assert layers.noise_layout(SPECTRAL_DENSE | SPECTRAL_CONVOLUTION) == {}
 
 
 @pytest.mark.parametrize(
     "layout",
-    [layers.linear("layer", 4, 9), layers.linear("layer", 9, 4), NOISY, NOISY_NARROWING],
+    [layers.linear_layout("layer", 4, 9), layers.linear_layout("layer", 9, 4), NOISY, NOISY_NARROWING],
 )
 def test_a_dense_layer_without_noise_is_pytorchs_linear(layout: Layout) -> None:
     p, x = views(flat_of(layout), layout), observed(layout)
@@ -189,7 +189,7 @@ def test_a_dense_layer_multiplies_with_its_matrix_however_it_is_stored(
 ) -> None:
     weight, bias, x = drawn(inputs, outputs), drawn(outputs, seed=1), drawn(7, inputs, seed=2)
     p = {"layer.weight": stored(weight), "layer.bias": bias}
-    assert p["layer.weight"].shape == layers.linear("layer", inputs, outputs)["layer.weight"].shape
+    assert p["layer.weight"].shape == layers.linear_layout("layer", inputs, outputs)["layer.weight"].shape
     torch.testing.assert_close(layers.dense(p, "layer", x), x @ weight + bias)
 
 
@@ -228,7 +228,7 @@ def test_noise_of_a_narrowing_layer_by_hand() -> None:
 
 @SIZES
 def test_a_noisy_layer_adds_sigma_times_an_outer_product(inputs: int, outputs: int) -> None:
-    layout = layers.noisy_linear("layer", inputs, outputs, 0.5)
+    layout = layers.noisy_linear_layout("layer", inputs, outputs, 0.5)
     p, noise, x = views(flat_of(layout), layout), noise_for(layout), drawn(7, inputs)
     root_in, root_out = (
         noise[f"layer.noise_{side}"].sign() * noise[f"layer.noise_{side}"].abs().sqrt()
@@ -244,14 +244,14 @@ def test_a_noisy_layer_adds_sigma_times_an_outer_product(inputs: int, outputs: i
 @BOTH_NOISY
 def test_noise_of_zero_is_no_noise(layout: Layout) -> None:
     p, x = views(flat_of(layout), layout), observed(layout)
-    silence = views(torch.zeros(13, dtype=torch.float64), layers.noise_of(layout))
+    silence = views(torch.zeros(13, dtype=torch.float64), layers.noise_layout(layout))
     assert torch.equal(layers.dense(p | silence, "layer", x), layers.dense(p, "layer", x))
 
 
 def test_the_noise_of_one_layer_leaves_others_alone() -> None:
-    layout = NOISY | layers.noisy_linear("other", 4, 9, 0.5)
+    layout = NOISY | layers.noisy_linear_layout("other", 4, 9, 0.5)
     p, x = views(flat_of(layout), layout), drawn(7, 4)
-    noise = views(drawn(13, seed=2), layers.noise_of(NOISY))
+    noise = views(drawn(13, seed=2), layers.noise_layout(NOISY))
     assert torch.equal(layers.dense(p | noise, "other", x), layers.dense(p, "other", x))
 
 
@@ -260,9 +260,9 @@ def test_the_noise_of_one_layer_leaves_others_alone() -> None:
 def test_a_hidden_layer_is_linear_layer_norm_and_relu(
     normalised: bool, inputs: int, outputs: int
 ) -> None:
-    layout = layers.linear("layer", inputs, outputs)
+    layout = layers.linear_layout("layer", inputs, outputs)
     if normalised:
-        layout |= layers.normalized("layer", outputs)
+        layout |= layers.layer_norm_layout("layer", outputs)
     p, x = views(flat_of(layout), layout), drawn(7, inputs)
     linear = nn.Linear(inputs, outputs, dtype=torch.float64)
     linear.load_state_dict(torch_state(p, "layer"))
@@ -277,9 +277,9 @@ def test_a_hidden_layer_is_linear_layer_norm_and_relu(
 
 @pytest.mark.parametrize("normalised", [False, True])
 def test_a_hidden_convolution_is_conv2d_group_norm_and_relu(normalised: bool) -> None:
-    layout = layers.convolution("layer", 2, 5, 3)
+    layout = layers.convolution_layout("layer", 2, 5, 3)
     if normalised:
-        layout |= layers.normalized("layer", 5)
+        layout |= layers.layer_norm_layout("layer", 5)
     p, x = views(flat_of(layout), layout), drawn(7, 2, 6, 4)
     convolution = nn.Conv2d(2, 5, 3, dtype=torch.float64)
     convolution.load_state_dict(torch_state(p, "layer"))
@@ -301,7 +301,7 @@ def test_a_strided_convolution_of_scaled_inputs_is_that_of_torch(
 ) -> None:
     p, x = views(converged(layout), layout), drawn(7, 2, 6, 5)
     weight = p["layer.weight"]
-    if "layer.direction" in p:
+    if "layer.singular_vector" in p:
         weight = weight / torch.linalg.svdvals(weight.flatten(1))[0]
     expected = F.conv2d(x * scale, weight, p["layer.bias"], stride)
     if "layer.scale" in p:
@@ -312,19 +312,19 @@ def test_a_strided_convolution_of_scaled_inputs_is_that_of_torch(
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_a_convolution_may_be_padded_with_zeros_and_go_without_its_relu(padding: int) -> None:
-    layout = layers.convolution("layer", 2, 5, 3)
+    layout = layers.convolution_layout("layer", 2, 5, 3)
     p, x = views(flat_of(layout), layout), drawn(7, 2, 6, 4)
     framed = torch.zeros(7, 2, 6 + 2 * padding, 4 + 2 * padding, dtype=torch.float64)
     framed[:, :, padding : padding + 6, padding : padding + 4] = x
     expected = F.conv2d(framed, p["layer.weight"], p["layer.bias"])
     assert expected.min() < 0
-    padded = layers.convolved(p, "layer", x, padding=padding)
+    padded = layers.convolve(p, "layer", x, padding=padding)
     torch.testing.assert_close(padded, expected)
-    torch.testing.assert_close(layers.convolved(p, "layer", framed), expected)
+    torch.testing.assert_close(layers.convolve(p, "layer", framed), expected)
 
 
 def test_a_normalised_convolution_has_mean_zero_over_all_channels_and_pixels() -> None:
-    layout = layers.convolution("layer", 2, 5, 3) | layers.normalized("layer", 5)
+    layout = layers.convolution_layout("layer", 2, 5, 3) | layers.layer_norm_layout("layer", 5)
     p = views(flat_of(layout), layout)
     p |= {"layer.scale": torch.ones(5).double(), "layer.shift": torch.full((5,), 100.0).double()}
     out = layers.hidden_convolution(p, "layer", drawn(3, 2, 6, 4)) - 100  # nothing is cut by ReLU
@@ -339,8 +339,8 @@ def test_a_renewed_direction_becomes_the_largest_singular_vector(layout: Layout)
     p = views(converged(layout), layout)
     _, values, outputs = torch.linalg.svd(matrix(p, "layer"))
     assert values[0] > 1.05 * values[1]
-    assert p["layer.direction"].norm().item() == pytest.approx(1)
-    assert abs(p["layer.direction"] @ outputs[0]).item() == pytest.approx(1)
+    assert p["layer.singular_vector"].norm().item() == pytest.approx(1)
+    assert abs(p["layer.singular_vector"] @ outputs[0]).item() == pytest.approx(1)
 
 
 def effective(p: Parameters, inputs: int) -> Tensor:
@@ -365,12 +365,12 @@ def test_a_spectral_dense_layers_largest_singular_value_is_one(
 def test_after_some_renewals_a_spectral_layers_largest_singular_value_is_about_one(
     inputs: int, outputs: int
 ) -> None:
-    layout = layers.linear("layer", inputs, outputs) | layers.spectral("layer", outputs)
+    layout = layers.linear_layout("layer", inputs, outputs) | layers.spectral_norm_layout("layer", outputs)
     p = views(often_renewed(layout, 12), layout)
     divided = effective(p, inputs)
     # An estimate is never above the largest singular value.
     assert 1 - 1e-12 <= torch.linalg.svdvals(divided)[0].item() < 1.02
-    left = F.normalize(matrix(p, "layer") @ p["layer.direction"], dim=0)
+    left = F.normalize(matrix(p, "layer") @ p["layer.singular_vector"], dim=0)
     estimate = (left @ matrix(p, "layer")).norm()
     torch.testing.assert_close(divided, matrix(p, "layer") / estimate)
 
@@ -394,43 +394,43 @@ def test_each_renewal_brings_the_estimate_closer(layout: Layout) -> None:
     for _ in range(6):
         p = views(flat, layout)
         weight = matrix(p, "layer")
-        estimate = (weight @ p["layer.direction"]).norm() / p["layer.direction"].norm()
+        estimate = (weight @ p["layer.singular_vector"]).norm() / p["layer.singular_vector"].norm()
         errors.append((torch.linalg.svdvals(weight)[0] - estimate).item())
-        flat = layers.renewed(flat, layout)
+        flat = layers.power_iteration(flat, layout)
     assert errors == sorted(errors, reverse=True)
     assert 0 <= errors[-1] < 0.5 * errors[0]
 
 
 def test_one_renewal_by_hand() -> None:
-    layout = layers.linear("layer", 2, 2) | layers.spectral("layer", 2)
+    layout = layers.linear_layout("layer", 2, 2) | layers.spectral_norm_layout("layer", 2)
     # W v = [[3, 0], [0, 1]] [4, 3] = [12, 3] ~ [4, 1]; [4, 1] W = [12, 1]
     flat = torch.tensor([3.0, 0, 0, 1, 7, 8, 4, 3], dtype=torch.float64)
     expected = [3, 0, 0, 1, 7, 8, 12 / math.sqrt(145), 1 / math.sqrt(145)]
-    assert layers.renewed(flat, layout).tolist() == pytest.approx(expected)
+    assert layers.power_iteration(flat, layout).tolist() == pytest.approx(expected)
 
 
 def test_one_renewal_of_a_narrowing_layer_by_hand() -> None:
-    layout = layers.linear("layer", 3, 2) | layers.spectral("layer", 2)
+    layout = layers.linear_layout("layer", 3, 2) | layers.spectral_norm_layout("layer", 2)
     # W = [[3, 0], [0, 1], [0, 0]], stored [[3, 0, 0], [0, 1, 0]]: W v = [12, 3, 0] ~ [4, 1, 0]
     # and [4, 1, 0] W = [12, 1]
     flat = torch.tensor([3.0, 0, 0, 0, 1, 0, 7, 8, 4, 3], dtype=torch.float64)
     expected = [3, 0, 0, 0, 1, 0, 7, 8, 12 / math.sqrt(145), 1 / math.sqrt(145)]
-    assert layers.renewed(flat, layout).tolist() == pytest.approx(expected)
+    assert layers.power_iteration(flat, layout).tolist() == pytest.approx(expected)
 
 
 def test_only_directions_are_renewed() -> None:
-    layout = SPECTRAL_DENSE | layers.normalized("layer", 4)
+    layout = SPECTRAL_DENSE | layers.layer_norm_layout("layer", 4)
     layout |= {f"other.{name}": each for name, each in SPECTRAL_CONVOLUTION.items()}
     flat = flat_of(layout)
-    before, after = (views(each, layout) for each in (flat, layers.renewed(flat, layout)))
+    before, after = (views(each, layout) for each in (flat, layers.power_iteration(flat, layout)))
     changed = {name for name in layout if not torch.equal(before[name], after[name])}
-    assert changed == {"layer.direction", "other.layer.direction"}
+    assert changed == {"layer.singular_vector", "other.layer.singular_vector"}
     assert torch.equal(flat, flat_of(layout))  # not in place
 
 
 def test_a_layout_is_spectral_if_any_layer_is() -> None:
-    assert layers.is_spectral(layers.linear("first", 2, 3) | SPECTRAL_CONVOLUTION)
-    assert not layers.is_spectral(NOISY | layers.normalized("layer", 9))
+    assert layers.has_spectral_norm(layers.linear_layout("first", 2, 3) | SPECTRAL_CONVOLUTION)
+    assert not layers.has_spectral_norm(NOISY | layers.layer_norm_layout("layer", 9))
 
 
 @BOTH_NOISY
@@ -477,7 +477,7 @@ def test_directions_have_a_gradient_of_exactly_zero(layout: Layout) -> None:
     hidden(layout)(views(flat, layout), "layer", observed(layout)).sum().backward()
     assert flat.grad is not None
     gradient = views(flat.grad, layout)
-    assert gradient["layer.direction"].tolist() == [0] * len(gradient["layer.bias"])
+    assert gradient["layer.singular_vector"].tolist() == [0] * len(gradient["layer.bias"])
     assert gradient["layer.weight"].abs().max() > 0.01
 
 
@@ -488,7 +488,7 @@ def test_the_estimate_of_the_singular_vectors_is_a_constant_to_gradients(
     weight, direction = drawn(inputs, outputs), drawn(outputs, seed=3)  # not yet singular
     left = F.normalize(weight @ direction, dim=0)
     right = F.normalize(left @ weight, dim=0)
-    p = {"layer.bias": torch.zeros(outputs).double(), "layer.direction": direction}
+    p = {"layer.bias": torch.zeros(outputs).double(), "layer.singular_vector": direction}
     gradients = []
     for divided in (True, False):
         at, x = weight.clone().requires_grad_(), drawn(6, inputs)
@@ -510,9 +510,9 @@ def test_a_spectral_weights_gradient_is_orthogonal_to_the_weight(layout: Layout)
 
 
 def test_a_recording_notes_what_hidden_layers_put_out() -> None:
-    layout = layers.linear("first", 4, 3) | layers.linear("last", 3, 2)
-    layout |= layers.convolution("image", 2, 4, 3)
-    p = Recording(views(flat_of(layout), layout))
+    layout = layers.linear_layout("first", 4, 3) | layers.linear_layout("last", 3, 2)
+    layout |= layers.convolution_layout("image", 2, 4, 3)
+    p = RecordingParameters(views(flat_of(layout), layout))
     x = layers.hidden(p, "first", drawn(7, 4))
     layers.dense(p, "last", x)
     image = layers.hidden_convolution(p, "image", drawn(7, 2, 4, 4))
@@ -523,4 +523,4 @@ def test_a_recording_notes_what_hidden_layers_put_out() -> None:
 
 def test_a_recording_computes_what_plain_parameters_compute() -> None:
     p, x = views(flat_of(SPECTRAL_DENSE), SPECTRAL_DENSE), drawn(7, 5)
-    assert torch.equal(layers.hidden(Recording(p), "layer", x), layers.hidden(p, "layer", x))
+    assert torch.equal(layers.hidden(RecordingParameters(p), "layer", x), layers.hidden(p, "layer", x))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Scalar
-from dqn_cli.agent.minatar_cnn import MinAtar
+from dqn_cli.agent.minatar_cnn import MinAtarCnn
 from dqn_cli.agent.parameters import initial, size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.spaces import Spaces
@@ -145,11 +145,11 @@ def test_an_image_may_be_higher_than_wide() -> None:
 def test_convolutions_are_normalised_and_never_noisy(noisy: bool) -> None:
     layout = minatar([4, 3], [5], True, True, False, noisy).layout(SMALL, Scalar())
     for name, channels in (("convolution.0", 4), ("convolution.1", 3)):
-        assert layout[f"{name}.direction"].shape == (channels,)
+        assert layout[f"{name}.singular_vector"].shape == (channels,)
         assert layout[f"{name}.scale"].shape == layout[f"{name}.shift"].shape == (channels,)
         assert f"{name}.weight_sigma" not in layout
     assert ("advantage.hidden.weight_sigma" in layout) is noisy
-    assert ("advantage.hidden.direction" in layout) is not noisy
+    assert ("advantage.hidden.singular_vector" in layout) is not noisy
 
 
 @pytest.mark.parametrize("dueling", [False, True])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Scalar
-from dqn_cli.agent.minatar_cnn import MinAtar
+from dqn_cli.agent.minatar_cnn import MinAtarCnn
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.parameters import Layout, size

@@ -8,7 +8,7 @@ from torch import Tensor
 from dqn_cli.agent.batch import Batch, Draws, Sequences
 from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.model import Model
-from dqn_cli.agent.network_outputs import of_batch, of_sequences, over_sequences
+from dqn_cli.agent.network_outputs import of_batch, of_sequences, sequence_errors
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.quantiles import Iqn, Qr
@@ -247,4 +247,4 @@ def test_a_sequence_is_mostly_as_surprising_as_its_worst_step(
 ) -> None:
     sample = sequences(0, 4)._replace(weight=torch.tensor([weight, [1.0, 1.0, 1.0]]))
     both_sequences = torch.tensor([*values, 5.0, 5.0, 5.0])
-    assert over_sequences(both_sequences, sample).tolist() == pytest.approx([expected, 5.0])
+    assert sequence_errors(both_sequences, sample).tolist() == pytest.approx([expected, 5.0])

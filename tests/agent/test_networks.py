@@ -167,7 +167,7 @@ def test_sigmas_start_at_sigma_over_the_root_of_the_inputs() -> None:
 def test_noise_changes_what_the_streams_say() -> None:
     network = mlp([5, 7], dueling=True, noisy=True)
     p = random_parameters(network, Scalar())
-    layout = layers.noise_of(network.layout(SPACES, Scalar()))
+    layout = layers.noise_layout(network.layout(SPACES, Scalar()))
     noise = views(torch.from_numpy(np.random.default_rng(3).normal(size=size(layout))), layout)
     for name in ("advantage.hidden", "advantage.out", "value.hidden", "value.out"):
         own = {key: value for key, value in noise.items() if key.startswith(name)}
@@ -192,7 +192,7 @@ def test_spectral_norm_is_for_all_hidden_layers_that_are_not_noisy(
     widths: list[int], noisy: bool, names: set[str]
 ) -> None:
     layout = mlp(widths, False, True, True, noisy).layout(SPACES, Scalar())
-    assert {name.removesuffix(".direction") for name in layout if "direction" in name} == names
+    assert {name.removesuffix(".singular_vector") for name in layout if "direction" in name} == names
 
 
 @pytest.mark.parametrize(("widths", "noisy"), [([], False), ([], True), ([5], True)])
@@ -207,9 +207,9 @@ def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool
     layout = network.layout(SPACES, Scalar())
     flat = torch.from_numpy(np.random.default_rng(1).normal(size=size(layout)))
     for _ in range(500):
-        flat = layers.renewed(flat, layout)
+        flat = layers.power_iteration(flat, layout)
     p = views(flat, layout)
-    plain = {name: value for name, value in p.items() if not name.endswith(".direction")}
+    plain = {name: value for name, value in p.items() if not name.endswith(".singular_vector")}
     for name in ("torso.0.weight", "advantage.hidden.weight", "value.hidden.weight"):
         plain[name] = p[name] / torch.linalg.svdvals(p[name])[0]
     spectral, divided = (network(each, observations(), SPACES, Scalar()) for each in (p, plain))

@@ -21,13 +21,13 @@ from dqn_cli.agent.optimizers import (
     Sgd,
 )
 
-Reference = Callable[[list[Tensor]], torch.optim.Optimizer]
+ReferenceScores = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 CONSTANT = Schedule.constant
 ONE = torch.tensor(1.0, dtype=torch.float64)
 
 
-def theirs(kind: type[torch.optim.Optimizer], **options: Any) -> Reference:
+def theirs(kind: type[torch.optim.Optimizer], **options: Any) -> ReferenceScores:
     return lambda parameters: kind(parameters, **options)
 
 
@@ -124,7 +124,7 @@ def start() -> Tensor:
 @pytest.mark.parametrize("schedule", [Schedule.constant, Schedule.linear])
 @pytest.mark.parametrize(("ours", "reference"), PAIRS.values(), ids=list(PAIRS))
 def test_fifty_steps_agree_with_torch(
-    ours: Optimizer, reference: Reference, schedule: Schedule
+    ours: Optimizer, reference: ReferenceScores, schedule: Schedule
 ) -> None:
     factors = [schedule.factor(step / 50) for step in range(50)]
     parameters = start().requires_grad_()

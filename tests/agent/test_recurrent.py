@@ -91,7 +91,7 @@ def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(
     layer = (nn.GRU if kind is Gru else nn.LSTM)(6, units, batch_first=True, dtype=torch.float64)
     layer.load_state_dict(torch_cell(p, "_l0"))
     obs, empty = drawn(BATCH, TIME, 3, 2), torch.zeros(BATCH, network.state_size).double()
-    outputs, _ = network.remember(p, obs, empty, None)
+    outputs, _ = network.run_cell(p, obs, empty, None)
     expected = layer(obs.flatten(2))[0]
     torch.testing.assert_close(outputs.view(BATCH, TIME, units), expected)
 
@@ -151,10 +151,10 @@ def test_a_sequence_may_be_cut_anywhere(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [7, 5])
     p, obs = parameters(network, Scalar()), drawn(BATCH, TIME, 3, 2)
     state = drawn(BATCH, network.state_size, seed=2)
-    whole, end = network.remember(p, obs, state, STARTS)
+    whole, end = network.run_cell(p, obs, state, STARTS)
     pieces = []
     for since, until in pairwise([0, 1, 4, TIME]):
-        piece, state = network.remember(p, obs[:, since:until], state, STARTS[:, since:until])
+        piece, state = network.run_cell(p, obs[:, since:until], state, STARTS[:, since:until])
         pieces.append(piece.view(BATCH, until - since, UNITS))
     torch.testing.assert_close(torch.cat(pieces, 1), whole.view(BATCH, TIME, UNITS))
     torch.testing.assert_close(state, end)
@@ -231,7 +231,7 @@ def test_implicit_quantiles_have_levels_for_each_step(kind: type[Gru | Lstm]) ->
     state = drawn(BATCH, network.state_size, seed=2)
     z, _ = network.unroll(p | {"taus": taus}, obs, state, STARTS, SPACES, head)
     assert z.shape == (BATCH * TIME, ACTIONS, 3)
-    features, _ = network.remember(p, obs, state, STARTS)
+    features, _ = network.run_cell(p, obs, state, STARTS)
     for row in (0, 7, 29):
         own = p | {"taus": taus[[row]]}
         expected = network.streams(own, features[[row]], SPACES, head)

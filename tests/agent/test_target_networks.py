@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dqn_cli.agent.clock import Clock, Unit
-from dqn_cli.agent.target_networks import Hard, NoTarget, Soft, Target
+from dqn_cli.agent.target_networks import Hard, NoTarget, Soft, TargetNetwork
 
 BEFORE = Clock(99, 49, 9)
 STEPPED = Clock(100, 49, 9)

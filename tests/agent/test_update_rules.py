@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.heads import Loss, Scalar
-from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, Update, greedy
+from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule, greedy
 
 ALL = torch.tensor([[True, True, True]])
 TARGET_Q = torch.tensor([[1.0, 3.0, 2.0]])

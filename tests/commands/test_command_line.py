@@ -8,12 +8,11 @@ import pytest
 
 from dqn_cli import __version__
 from dqn_cli.commands.command_line import (
-    answered,
-    exit_code_of,
-    import_all,
-    next_command,
-    refuse_flags,
-    split_imports,
+    exit_on_flags,
+    import_modules,
+    print_help_or_version,
+    run_command,
+    shell_command,
 )
 
 
@@ -37,7 +36,7 @@ def fail(error: BaseException) -> int:
 def test_every_error_is_one_last_line(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
 ) -> None:
-    assert exit_code_of(lambda: fail(error)) == code
+    assert run_command(lambda: fail(error)) == code
     assert capsys.readouterr().err.splitlines() == [line]
 
 
@@ -53,40 +52,32 @@ def test_what_nobody_hears_ends_nothing(name: str, monkeypatch: pytest.MonkeyPat
 
     with os.fdopen(write, "w") as stream:
         monkeypatch.setattr(sys, name, stream)
-        assert exit_code_of(command) == 7
+        assert run_command(command) == 7
         assert getattr(sys, name) is stream
 
 
 @pytest.mark.parametrize("code", [0, 130, 143])
 def test_exit_codes_pass_through(code: int) -> None:
-    assert exit_code_of(lambda: fail(SystemExit(code))) == code
-
-
-@pytest.mark.parametrize(
-    ("argument", "modules"),
-    [("import=[a,b.c]", ["a", "b.c"]), ("import=a", ["a"]), ("import=['a', 'b']", ["a", "b"])],
-)
-def test_imports_are_told_from_other_words(argument: str, modules: list[str]) -> None:
-    assert split_imports(["steps=3", argument]) == (modules, ["steps=3"])
+    assert run_command(lambda: fail(SystemExit(code))) == code
 
 
 def test_a_package_in_the_working_folder_is_found(in_folder: Path) -> None:
     (in_folder / "package_of_a_test.py").write_text("")
-    import_all(["package_of_a_test"])
+    import_modules(["package_of_a_test"])
     assert "package_of_a_test" in sys.modules
 
 
 def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
-    assert answered(["--version"], "help")
-    assert answered(["a=b", "-h"], "help")
-    assert not answered(["a=b"], "help")
+    assert print_help_or_version(["--version"], lambda: "help")
+    assert print_help_or_version(["a=b", "-h"], lambda: "help")
+    assert not print_help_or_version(["a=b"], lambda: "help")
     assert capsys.readouterr().out.splitlines() == [f"dqn-train {__version__}", "help"]
 
 
 def test_flags_are_found() -> None:
-    refuse_flags(["a=-1"])
+    exit_on_flags(["a=-1"])
     with pytest.raises(SystemExit) as ended:
-        refuse_flags(["a=b", "--fast"])
+        exit_on_flags(["a=b", "--fast"])
     assert ended.value.code == 2
 
 
@@ -102,10 +93,10 @@ def test_flags_are_found() -> None:
 def test_what_to_type_next_names_the_users_modules(
     monkeypatch: pytest.MonkeyPatch, modules: list[str], env_ids: list[str], expected: str
 ) -> None:
-    monkeypatch.setattr("dqn_cli.commands.command_line.imported", modules)
-    assert next_command("dqn-eval", "checkpoint=run", env_ids) == expected
+    monkeypatch.setattr("dqn_cli.commands.command_line.imported_modules", modules)
+    assert shell_command("dqn-eval", "checkpoint=run", env_ids) == expected
 
 
 def test_what_to_type_next_is_fit_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dqn_cli.commands.command_line.imported", [])
-    assert next_command("dqn-eval", "checkpoint=a run", []) == "dqn-eval 'checkpoint=a run'"
+    monkeypatch.setattr("dqn_cli.commands.command_line.imported_modules", [])
+    assert shell_command("dqn-eval", "checkpoint=a run", []) == "dqn-eval 'checkpoint=a run'"

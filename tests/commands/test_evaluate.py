@@ -80,13 +80,13 @@ def test_what_a_pattern_meets_without_a_checkpoint_is_left_out(
     assert "holds no checkpoint yet" in last_line(capsys)
 
 
-def test_a_sweep_is_judged_as_a_whole_and_each_choice_over_its_seeds(
+def test_a_sweep_is_evaluated_as_a_whole_and_each_choice_over_its_seeds(
     type_train: Typed, type_eval: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("steps=40", "learning_starts=20", "network.widths=[4]", "eval.episodes=1")
     sweep = ("-m", "seed=0,1", "update=dqn,double", "hydra.sweep.dir=sweep")
     assert type_train(*sweep, *words, "hydra/launcher=population") == 0
-    assert "judge it:  dqn-eval checkpoint=sweep" in capsys.readouterr().out
+    assert "evaluate it:  dqn-eval checkpoint=sweep" in capsys.readouterr().out
     assert type_eval("checkpoint=sweep", "episodes=2") == 0
     said = capsys.readouterr().out
     assert len(list(in_folder.glob("sweep/*/checkpoints/evaluation.json"))) == 4
@@ -110,7 +110,7 @@ def test_figures_are_shown_though_they_can_not_be_written(
     assert "Read-only" in said.err.splitlines()[-1]
 
 
-def test_what_was_judged_before_an_error_is_shown_and_written(
+def test_what_was_evaluated_before_an_error_is_shown_and_written(
     run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = run / "checkpoints" / "last"
@@ -118,7 +118,7 @@ def test_what_was_judged_before_an_error_is_shown_and_written(
     assert type_eval("checkpoint=[run/checkpoints/best,run/checkpoints/last]", "episodes=2") == 1
     said = capsys.readouterr()
     assert "iqm" in said.out
-    assert "judging 2 of 2: run/checkpoints/last" in said.err
+    assert "evaluating 2 of 2: run/checkpoints/last" in said.err
     assert "damaged" in said.err.splitlines()[-1]
     assert (run / "checkpoints" / "evaluation.json").is_file()
 

@@ -24,7 +24,7 @@ from dqn_cli import memory
 from dqn_cli.envs import env_config, native_atari
 from dqn_cli.envs.environments import Environments
 from dqn_cli.evaluation import play as play_module
-from dqn_cli.evaluation.atari_scores import human_normalised
+from dqn_cli.evaluation.atari_scores import human_normalised_score
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.storage import load_checkpoint, save_checkpoint
@@ -67,9 +67,9 @@ def test_every_kind_of_agent_learns_from_a_game(
     assert result["updates"] >= 2
     assert result["preprocess"]["type"] == "Atari"
     assert result["preprocess"]["size"] == 40
-    for judged in ("best", "final"):
-        score = result[judged]
-        assert score["human_normalised"] == human_normalised("ALE/Pong-v5", score["mean"])
+    for name in ("best", "final"):
+        score = result[name]
+        assert score["human_normalised"] == human_normalised_score("ALE/Pong-v5", score["mean"])
     data = load_checkpoint(Path("run/checkpoints/last"))
     # A frame is stored once, though each observation has four.
     assert data["stream"]["obs"].shape[2:] == (40, 40)
@@ -129,7 +129,7 @@ RUN = (
 def check_same_bits(one: str, other: str) -> None:
     whole, parts = (load_checkpoint(Path(name, "checkpoints/last")) for name in (one, other))
     assert whole["clock"] == parts["clock"]
-    assert whole["places"] == parts["places"]
+    assert whole["snapshots"] == parts["snapshots"]
     assert whole["tracker"]["returns"] == parts["tracker"]["returns"]
     assert len(whole["tracker"]["returns"]) >= 5
     for part in ("learner", "stream", "sampler", "random"):
@@ -148,7 +148,7 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
 ) -> None:
     pytest.importorskip("ale_py")
     pytest.importorskip("cv2")
-    monkeypatch.setattr(native_atari, "STEPS_OF_A_SEED", 150)
+    monkeypatch.setattr(native_atari, "MIN_STEPS_PER_SEED", 150)
     agents = ("agent=per", "replay.n_step=3", "network.noisy=true")
     assert type_train(*RUN, *agents, "hydra.run.dir=whole") == 0
     for how, code, step in (("stopped", 143, 1011), ("killed", 130, 900)):
@@ -157,8 +157,8 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(
         give_back()
         before = load_checkpoint(Path(how, "checkpoints/last"))
         assert before["clock"][0] == step
-        assert max(episode for episode, _ in before["places"]) > 0
-        assert len({len(actions) for _, actions in before["places"]}) > 1
+        assert max(seed_number for seed_number, _ in before["snapshots"]) > 0
+        assert len({len(actions) for _, actions in before["snapshots"]}) > 1
         assert type_train(f"resume={how}") == 0
         check_same_bits("whole", how)
 
@@ -205,10 +205,10 @@ def game(type_train: Typed) -> str:
     return "run"
 
 
-def test_a_game_is_judged_by_its_own_rules(
+def test_a_game_is_evaluated_by_its_own_rules(
     game: str, type_eval: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(play_module, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(play_module, "MAX_PARALLEL_ENVS", 2)
     assert type_eval(f"checkpoint={game}", "episodes=3") == 0
     found = written("run/checkpoints/evaluation.json")
     assert found["env"] == "ALE/Breakout-v5"
@@ -216,7 +216,7 @@ def test_a_game_is_judged_by_its_own_rules(
     assert found["protocol"]["preprocess"]["sticky"] == 0.25
     assert found["protocol"]["max_episode_steps"] == 5
     assert found["lengths"] == [5, 5, 5]
-    assert found["human_normalised"] == human_normalised("ALE/Breakout-v5", found["mean"])
+    assert found["human_normalised"] == human_normalised_score("ALE/Breakout-v5", found["mean"])
 
 
 def test_what_is_no_game_has_no_human_to_be_compared_with(
@@ -334,7 +334,7 @@ def test_pictures_without_a_protocol_are_learned_from_too(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["protocol=image"], "protocol=image needs pictures"),
+        (["protocol=image"], "protocol=image needs images"),
         ([PONG, "env.preprocess.size=20"], "needs larger images"),
         ([PONG, "network.channels=[2,2,2,2]"], "nature has at most 3"),
     ],

@@ -2,19 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dqn_cli.commands.job import closing_words, shown
+from dqn_cli.commands.job import relative_to_cwd, result_text
 
 
 def test_a_folder_is_shown_as_it_would_be_typed(in_folder: Path) -> None:
-    assert shown(in_folder / "outputs" / "run") == Path("outputs/run")
-    assert shown(Path("/elsewhere/run")) == Path("/elsewhere/run")
+    assert relative_to_cwd(in_folder / "outputs" / "run") == Path("outputs/run")
+    assert relative_to_cwd(Path("/elsewhere/run")) == Path("/elsewhere/run")
 
 
 def test_the_last_words_name_the_result_and_the_next_command() -> None:
     summary = {"mean": 12.34, "mean_ci95": [11.0, 13.0], "episodes": 20, "step": 500}
     result = {"steps": 500, "seconds": {"total": 3.0}, "best": summary, "final": None}
     result["env"] = "CartPole-v1"
-    words = closing_words(result, Path("outputs/run"))
+    words = result_text(result, Path("outputs/run"))
     assert "12.3 [11.0, 13.0]" in words
     assert "dqn-eval checkpoint=outputs/run" in words
     assert "final" not in words

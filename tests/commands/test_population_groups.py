@@ -17,10 +17,15 @@ from typing import Any
 import pytest
 
 from dqn_cli.commands import population_groups
-from dqn_cli.commands.population_groups import announce, available_processes, title_of, train_groups
-from dqn_cli.runs.locks import LOCKED, locked
+from dqn_cli.commands.population_groups import (
+    available_processes,
+    group_title,
+    print_groups,
+    train_groups,
+)
+from dqn_cli.runs.locks import LOCK_FILE, lock_runs
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.signals import Interruption
+from dqn_cli.runs.signals import GracefulShutdown
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -40,15 +45,15 @@ def groups_of(*sizes: int) -> list[list[Job]]:
 
 def test_a_title_names_the_jobs() -> None:
     alone, four = groups_of(1, 4)
-    assert title_of(alone) == "job 0"
-    assert title_of(four) == "jobs 1-4"
-    assert title_of([job(0), job(2), job(3)]) == "jobs 0, 2-3"
+    assert group_title(alone) == "job 0"
+    assert group_title(four) == "jobs 1-4"
+    assert group_title([job(0), job(2), job(3)]) == "jobs 0, 2-3"
 
 
 def test_groups_are_announced_by_what_sets_them_apart(capsys: Lines) -> None:
     first = [job(n, "steps=9", "agent=dqn", f"seed={n}") for n in (0, 2)]
     second = [job(n, "steps=9", "agent=per", f"seed={n}") for n in (1, 3)]
-    announce([first, second, [job(4, "steps=9", "agent=per", "seed=4")]], 2)
+    print_groups([first, second, [job(4, "steps=9", "agent=per", "seed=4")]], 2)
     head, *lines = capsys.readouterr().out.splitlines()
     assert all(word in head for word in ("5 jobs", "3 groups", "2 of"))
     assert [line.split()[-1] for line in lines] == ["agent=dqn", "agent=per", "seed=4"]
@@ -59,14 +64,14 @@ def test_groups_are_announced_by_what_sets_them_apart(capsys: Lines) -> None:
 
 
 def test_one_group_is_announced_without_what_all_have(capsys: Lines) -> None:
-    announce([[job(0, "agent=dqn", "seed=0"), job(1, "agent=dqn", "seed=1")]], 8)
+    print_groups([[job(0, "agent=dqn", "seed=0"), job(1, "agent=dqn", "seed=1")]], 8)
     head, line = capsys.readouterr().out.splitlines()
     assert "1 of 1" in head
     assert line == "  jobs 0-1: 2 side by side"
 
 
 def test_without_jobs_there_is_nothing_to_do(capsys: Lines) -> None:
-    announce([], 2)
+    print_groups([], 2)
     assert "0 jobs" in capsys.readouterr().out
     assert train_groups([], 2) == 0
 
@@ -87,7 +92,7 @@ def doing(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], 
     fork = multiprocessing.get_context("fork")
 
     def does(work: Work) -> None:
-        monkeypatch.setattr(population_groups, "_work", work)
+        monkeypatch.setattr(population_groups, "train_in_process", work)
         monkeypatch.setattr(population_groups.multiprocessing, "get_context", lambda method: fork)
 
     return does
@@ -136,7 +141,7 @@ def test_processes_get_the_jobs_and_the_users_modules(
     def work(group: Sequence[Job], modules: Sequence[str]) -> None:
         note("got", group, [[job.number for job in group], modules])
 
-    monkeypatch.setattr(population_groups, "imported", ["mine", "yours"])
+    monkeypatch.setattr(population_groups, "imported_modules", ["mine", "yours"])
     doing(work)
     train_groups(groups_of(2, 1), 2)
     assert noted("got") == {0: [[0, 1], ["mine", "yours"]], 2: [[2], ["mine", "yours"]]}
@@ -155,10 +160,10 @@ def test_a_process_that_is_killed_leaves_the_others_to_finish(doing: Doing) -> N
 
 def test_ctrl_c_is_for_the_parent_alone(doing: Doing) -> None:
     def work(group: Sequence[Job], modules: Sequence[str]) -> None:
-        with Interruption() as interruption:
+        with GracefulShutdown() as shutdown:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
-        note("heard", group, bool(interruption))
+        note("heard", group, shutdown.requested)
 
     doing(work)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -169,12 +174,12 @@ def test_ctrl_c_is_for_the_parent_alone(doing: Doing) -> None:
 
 def until_told(group: Sequence[Job], modules: Sequence[str]) -> None:
     """As a session does: goes on until a signal, and then writes."""
-    with Interruption() as interruption:
+    with GracefulShutdown() as shutdown:
         note("began", group)
-        while not interruption:
+        while not shutdown.requested:
             time.sleep(0.01)
     time.sleep(0.1)
-    note("told", group, interruption.exit_code)
+    note("told", group, shutdown.exit_code)
 
 
 def once(true: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
@@ -246,7 +251,7 @@ def test_a_process_whose_parent_is_killed_writes_and_ends(in_folder: Path) -> No
     fork = multiprocessing.get_context("fork")
 
     def child() -> None:
-        threading.Thread(target=population_groups._end_with_parent, daemon=True).start()
+        threading.Thread(target=population_groups.end_with_parent, daemon=True).start()
         until_told([job(0)], [])
 
     def parent() -> None:
@@ -283,7 +288,7 @@ def trainable(settings: Settings, folder: Path, members: int = 2) -> list[Job]:
 def test_one_group_is_trained_in_this_process(
     settings_of: Compose, in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Lines
 ) -> None:
-    monkeypatch.setattr(population_groups, "_started", None)
+    monkeypatch.setattr(population_groups, "start_process", None)
     jobs = trainable(settings_of(*SMALL), in_folder)
     assert train_groups([jobs], 4) == 0
     for each in jobs:
@@ -307,9 +312,9 @@ def test_a_group_that_another_process_trains_is_left_to_it(
 ) -> None:
     jobs = trainable(settings_of(*SMALL), in_folder)
     for each in jobs:
-        (each.folder / LOCKED).parent.mkdir()
-        (each.folder / LOCKED).touch()
-    with locked([jobs[1].folder]):
+        (each.folder / LOCK_FILE).parent.mkdir()
+        (each.folder / LOCK_FILE).touch()
+    with lock_runs([jobs[1].folder]):
         assert train_groups([jobs], 1) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"jobs 0-1: {jobs[1].folder} is being trained by another process")
@@ -325,11 +330,11 @@ def tells_what_it_is_deaf_to(group: Sequence[Any], modules: Sequence[str]) -> No
 def test_each_process_is_deaf_to_ctrl_c_the_first_one_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(population_groups, "_work", tells_what_it_is_deaf_to)
+    monkeypatch.setattr(population_groups, "train_in_process", tells_what_it_is_deaf_to)
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # the first one starts it
     for number in range(2):
         file = tmp_path / str(number)
-        process = population_groups._started([file])  # type: ignore[list-item]
+        process = population_groups.start_process([file])  # type: ignore[list-item]
         process.join(60)
         assert file.read_text() == "SIGINT"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

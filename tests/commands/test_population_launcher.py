@@ -31,7 +31,7 @@ SMALL = (
 )  # fmt: skip
 WHERE = ("hydra/launcher=population", "hydra.sweep.dir=sweep")
 HERE = (*WHERE, "hydra.launcher.processes=1")  # in this process, where one group is enough
-EXPLODE = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null")
+EXPLODE = ("optimizer=sgd", "head.loss=squared", "optimizer.max_grad_norm=null")
 
 
 @pytest.fixture

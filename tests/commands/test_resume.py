@@ -17,9 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dqn_cli.agent.clock import Clock
 from dqn_cli.commands import resume
 from dqn_cli.commands.population_groups import train_groups
-from dqn_cli.commands.resume import with_schedule_of
+from dqn_cli.commands.resume import keep_schedule
 from dqn_cli.commands.sweep_tables import report_sweep
-from dqn_cli.runs.locks import locked
+from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Interrupted, Session
@@ -33,7 +33,7 @@ Lines = pytest.CaptureFixture[str]
 
 def test_a_longer_run_keeps_the_schedule_it_had(settings_of: Callable[..., Settings]) -> None:
     before = settings_of("steps=10000", "learning_starts=0", "exploration.duration=0.5")
-    now = with_schedule_of(before, replace(before, steps=20_000))
+    now = keep_schedule(before, replace(before, steps=20_000))
     for steps in (0, 2500, 5000, 9000):
         elapsed = Clock(steps=steps)
         expected = before.exploration.epsilon(elapsed, before.horizon, 1)
@@ -42,7 +42,7 @@ def test_a_longer_run_keeps_the_schedule_it_had(settings_of: Callable[..., Setti
 
 def test_an_unchanged_run_keeps_its_settings(settings_of: Callable[..., Settings]) -> None:
     before = settings_of("steps=10000")
-    assert with_schedule_of(before, before) == before
+    assert keep_schedule(before, before) == before
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=1", "seed=3", "env=Acrobot-v1", "steps"])
@@ -65,7 +65,7 @@ def test_a_run_that_is_being_trained_is_left_alone(
 ) -> None:
     type_train("steps=150", "eval.episodes=1", "network.widths=[4]", "hydra.run.dir=run")
     before = contents(in_folder)
-    with locked([Path("run")]):
+    with lock_runs([Path("run")]):
         assert type_train("resume=run", "steps=300") == 1
     reason = "error: run is being trained by another process: wait until it ends, or stop it"
     assert capsys.readouterr().err.splitlines()[-1] == reason
@@ -81,7 +81,7 @@ def test_a_sweep_of_which_a_run_is_being_trained_is_left_alone(
         "hydra.sweep.dir=sweep", "steps=150", "eval.episodes=1", "network.widths=[4]",
     )  # fmt: skip
     before, (second,) = contents(in_folder), Path("sweep").glob("1_*")
-    with locked([second]):
+    with lock_runs([second]):
         assert type_train("resume=sweep", "steps=300") == 1
     assert f"error: {second} is being trained" in capsys.readouterr().err
     assert contents(in_folder) == before
@@ -217,7 +217,7 @@ def test_a_finished_sweep_says_so_and_may_go_on_to_more(
 def test_a_job_that_failed_is_left_alone(
     type_train: Typed, settings_of: Compose, capsys: Lines
 ) -> None:
-    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null")
+    explode = ("optimizer=sgd", "head.loss=squared", "optimizer.max_grad_norm=null")
     words = (*explode, "log.every=10", "checkpoint.every=20")
     jobs = sweep_of(settings_of, "sweep", *words, rates=(1e-3, 1e30, 1e-4))
     train_until(jobs, 100)
@@ -366,7 +366,7 @@ def test_a_resumed_sweep_can_be_interrupted_again(
 def test_a_resumed_sweep_in_which_a_job_fails_ends_with_an_error(
     type_train: Typed, settings_of: Compose, capsys: Lines
 ) -> None:
-    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=10")
+    explode = ("optimizer=sgd", "head.loss=squared", "optimizer.max_grad_norm=null", "log.every=10")
     jobs = sweep_of(settings_of, "sweep", *explode, rates=(1e-3, 1e30))
     train_until(jobs, 15)
     assert type_train("resume=sweep") == 1

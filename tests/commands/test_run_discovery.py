@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.run_discovery import RunInfo, found, label_of, runs_in, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, find_runs, load_run_info, run_label, varied_keys
 
 Typed = Callable[..., int]
 
@@ -30,15 +30,15 @@ def test_runs_vary_in_what_differs_but_the_seed() -> None:
     ],
 )
 def test_a_label_names_what_is_varied(varied: list[str], label: str) -> None:
-    assert label_of(RunInfo(Path(), "A", {"gamma": "0.9", "seed": "3"}), varied) == label
+    assert run_label(RunInfo(Path(), "A", {"gamma": "0.9", "seed": "3"}), varied) == label
 
 
 def test_a_sweep_has_runs_and_a_run_has_none(type_train: Typed, in_folder: Path) -> None:
     words = ("steps=40", "learning_starts=20", "network.widths=[4]", "eval.episodes=1")
     assert type_train("-m", "gamma=0.5,0.9", *words, "hydra.sweep.dir=sweep") == 0
     (in_folder / "sweep" / "plots").mkdir()
-    first, second = runs_in(Path("sweep"))
-    assert runs_in(first) == []
-    assert [found(each).overrides["gamma"] for each in (first, second)] == ["0.5", "0.9"]
-    assert found(first).env == "CartPole-v1"
-    assert varied_keys([found(first), found(second)]) == ["gamma"]
+    first, second = find_runs(Path("sweep"))
+    assert find_runs(first) == []
+    assert [load_run_info(each).overrides["gamma"] for each in (first, second)] == ["0.5", "0.9"]
+    assert load_run_info(first).env == "CartPole-v1"
+    assert varied_keys([load_run_info(first), load_run_info(second)]) == ["gamma"]

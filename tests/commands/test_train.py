@@ -173,8 +173,10 @@ def test_bad_input_is_one_line(
 def test_a_loss_that_explodes_stops_the_run_and_keeps_the_good_checkpoint(
     type_train: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (*SMALL, "optimizer=sgd", "optimizer.lr=1e25", "update.loss=squared")
-    assert type_train(*words, "update.max_grad_norm=null", "checkpoint.every=50", run_at("r")) == 1
+    words = (*SMALL, "optimizer=sgd", "optimizer.lr=1e25", "head.loss=squared")
+    assert (
+        type_train(*words, "optimizer.max_grad_norm=null", "checkpoint.every=50", run_at("r")) == 1
+    )
     assert "NaN" in capsys.readouterr().err.splitlines()[-1]
     result = json.loads((in_folder / "r" / "result.json").read_text())
     assert result["status"] == "failed"

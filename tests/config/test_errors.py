@@ -43,6 +43,18 @@ UNKNOWN = [
     ("optimizer=adma", ["optimizer=adma", "did you mean adam"]),
     ("agent=d4qn", ["agent=d4qn", "did you mean", "d3qn"]),
     ("networks=mlp", ["unknown key networks:", "did you mean network?"]),
+    ("update.loss=squared", ["unknown key update.loss;", "did you mean head.loss?"]),
+    (
+        "+update.max_grad_norm=1",
+        ["unknown key update.max_grad_norm;", "did you mean optimizer.max_grad_norm?"],
+    ),
+    ("head=c51 head.loss=squared", ["unknown key head.loss:", "C51", "atoms, v_min, v_max"]),
+    ("replay=rollout replay.device=cuda", ["unknown key replay.device:", "Rollout"]),
+    (
+        "experiment=soft-hubr",
+        ["unknown choice experiment=soft-hubr:", "clip-one, data_", "did you mean soft-huber?"],
+    ),
+    ("+experiment=zzz", ["unknown choice experiment=zzz: experiment is one of btr, clip-one,"]),
 ]
 
 VALUES = [
@@ -69,7 +81,7 @@ VALUES = [
     ("checkpoint.keep=-1", ["checkpoint.keep=-1", "at least 0"]),
     ("optimizer.lr=0", ["optimizer.lr=0", "above 0"]),
     ("optimizer.lr=fast", ["optimizer.lr=fast", "above 0"]),
-    ("update.max_grad_norm=0", ["update.max_grad_norm=0", "above 0"]),
+    ("optimizer.max_grad_norm=0", ["optimizer.max_grad_norm=0", "above 0"]),
     ("exploration.start=2", ["exploration.start=2", "at most 1"]),
     ("network.widths=[0]", ["network.widths[0]=0", WHOLE]),
     ("network.widths=[8,a]", ["network.widths[1]=a", WHOLE]),

@@ -75,7 +75,7 @@ def test_every_registered_id_is_known_and_loads(source: GymnasiumSource) -> None
 def test_old_ids_of_atari_lead_to_todays(settings_of: Compose, old: str, today: str) -> None:
     with pytest.raises(Exception, match=today) as caught:
         settings_of(f"env={old}")
-    reason = "is an old id, whose pictures nobody has prepared for a network"
+    reason = "is a legacy id without preprocessing"
     assert explain(caught.value) == f"env={old} {reason}; use env={today}"
 
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from dqn_cli.agent.networks import Mlp
-from dqn_cli.config.hints import SYNONYMS, near, unknown_key
+from dqn_cli.config.hints import SYNONYMS, did_you_mean, unknown_key
 from dqn_cli.training.settings import Settings, plain
 
 
 def test_what_is_like_a_word_is_asked_for() -> None:
-    assert near("widht", ["width", "depth"]) == "; did you mean width?"
-    assert near("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
-    assert near("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
-    assert near("zzz", ["width"]) == ""
+    assert did_you_mean("widht", ["width", "depth"]) == "; did you mean width?"
+    assert did_you_mean("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
+    assert did_you_mean("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
+    assert did_you_mean("zzz", ["width"]) == ""
 
 
 def test_an_unknown_key_is_told_what_keys_there_are() -> None:

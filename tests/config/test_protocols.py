@@ -10,7 +10,7 @@ from dqn_cli.config import gymnasium_source
 from dqn_cli.config.errors import explain
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.stored_settings import stored_settings
-from dqn_cli.envs import env_config
+from dqn_cli.envs import env_ids
 from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.preprocessing import Atari, Images
 from dqn_cli.training.settings import Settings, plain
@@ -77,13 +77,13 @@ def test_where_nothing_is_said_observations_stay_as_they_are(settings_of: Compos
 @pytest.fixture
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if ale-py had never been installed."""
-    monkeypatch.setattr(env_config, "find_spec", lambda name: None)
-    registered = gymnasium_source._registered().items()
+    monkeypatch.setattr(env_ids, "find_spec", lambda name: None)
+    registered = gymnasium_source.registered_envs().items()
     known = {name: spec for name, spec in registered if not name.startswith("ALE/")}
-    monkeypatch.setattr(gymnasium_source, "_registered", lambda: known)
-    gymnasium_source._is_registered.cache_clear()
+    monkeypatch.setattr(gymnasium_source, "registered_envs", lambda: known)
+    gymnasium_source.is_registered.cache_clear()
     yield
-    gymnasium_source._is_registered.cache_clear()
+    gymnasium_source.is_registered.cache_clear()
 
 
 def line_of(settings_of: Compose, *words: str) -> str:

@@ -11,23 +11,23 @@ def test_what_a_run_was_started_with_is_read_again(type_train: Callable[..., int
     assert type_train("hydra.run.dir=run", "eval.episodes=1", *words) == 0
     run = Path("run")
     assert run_metadata.is_run(run)
-    assert run_metadata.overrides(run) == ["eval.episodes=1", *words]
-    assert run_metadata.by_key(run_metadata.overrides(run)) == {
+    assert run_metadata.load_overrides(run) == ["eval.episodes=1", *words]
+    assert run_metadata.overrides_by_key(run_metadata.load_overrides(run)) == {
         "eval.episodes": "1",
         "steps": "20",
         "env.kwargs.sutton_barto_reward": "true",
         "network.widths": "[4,3]",
     }
-    assert run_metadata.env_id(run) == "CartPole-v1"
-    assert run_metadata.job_number(run) == 0
+    assert run_metadata.load_env_id(run) == "CartPole-v1"
+    assert run_metadata.load_job_number(run) == 0
 
 
 def test_a_job_has_its_number_and_words_that_are_no_strings_become_some(tmp_path: Path) -> None:
     assert not run_metadata.is_run(tmp_path)
-    folder = tmp_path / run_metadata.NOTES
+    folder = tmp_path / run_metadata.HYDRA_FOLDER
     folder.mkdir()
     (folder / "overrides.yaml").write_text("- seed=3\n- 7\n")
     (folder / "hydra.yaml").write_text("hydra: {job: {num: 12}}\n")
     assert run_metadata.is_run(tmp_path)
-    assert run_metadata.overrides(tmp_path) == ["seed=3", "7"]
-    assert run_metadata.job_number(tmp_path) == 12
+    assert run_metadata.load_overrides(tmp_path) == ["seed=3", "7"]
+    assert run_metadata.load_job_number(tmp_path) == 12

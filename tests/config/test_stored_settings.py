@@ -19,7 +19,7 @@ Compose = Callable[..., Settings]
         ["episodes=10", "exploration.unit=episodes", "threads=2", "device=cpu", "dtype=float64"],
         ["compile=true"],
         ["compile=false", "device=cuda"],
-        ["update.max_grad_norm=null", "network.widths=[]", "env.vectorization=async"],
+        ["optimizer.max_grad_norm=null", "network.widths=[]", "env.vectorization=async"],
         ["network=table", "network.low=[-1,-2.5]", "network.high=[1,2]"],
         ["exploration=piecewise", "exploration.points=[[0,1],[10,0.5]]"],
         ["+env.kwargs.gravity=2", "+env.kwargs.nested={a: [1, {b: null}], c: x}"],
@@ -95,7 +95,7 @@ def test_what_may_not_change_is_refused(settings_of: Compose, override: str) -> 
 def test_a_compiled_run_stays_on_the_cpu(settings_of: Compose) -> None:
     data = plain(settings_of("compile=true"))
     assert stored_settings(data, ["device=cpu"]).compile is True
-    with pytest.raises(ConfigError, match=r"compile=true is for the CPU alone: device=cuda"):
+    with pytest.raises(ConfigError, match=r"compile=true is only for the CPU: device=cuda"):
         stored_settings(data, ["device=cuda"])
 
 

@@ -73,6 +73,7 @@ def test_an_agent_is_a_choice_of_parts_and_the_command_line_wins_over_it(
         (["env=mine", "agent=mine"], 8),
         (["env=mine", "agent=mine", "+experiment=mine"], 9),
         (["+experiment=mine", "agent=mine", "env=mine"], 9),
+        (["experiment=mine", "agent=mine", "env=mine"], 9),
         (["env=mine", "agent=mine", "+experiment=mine", "replay.batch_size=10"], 10),
     ],
 )
@@ -84,7 +85,7 @@ def test_files_win_over_each_other_in_the_order_that_is_documented(
         file = tmp_path / group / "mine.yaml"
         file.parent.mkdir()
         file.write_text(f"# @package _global_\n{env}replay:\n  batch_size: {size}\n")
-    folder = f"hydra.searchpath=[gymnasium://,file://{tmp_path}]"
+    folder = f"hydra.searchpath=[file://{tmp_path}]"
     assert settings_of(folder, *overrides).replay.batch_size == batch_size
 
 
@@ -97,8 +98,8 @@ def test_files_win_over_each_other_in_the_order_that_is_documented(
         ("episodes=null", "episodes", None),
         ("gamma=1", "gamma", 1.0),
         ("optimizer.lr=1", "optimizer.lr", 1.0),
-        ("update.max_grad_norm=null", "update.max_grad_norm", None),
-        ("update.max_grad_norm=5", "update.max_grad_norm", 5.0),
+        ("optimizer.max_grad_norm=null", "optimizer.max_grad_norm", None),
+        ("optimizer.max_grad_norm=5", "optimizer.max_grad_norm", 5.0),
         ("network.widths=[]", "network.widths", []),
         ("network.widths=[1e2,3]", "network.widths", [100, 3]),
         ("threads=3", "threads", 3),
@@ -147,4 +148,4 @@ def test_lists_of_lists_are_checked_to_the_bottom(
 
 def test_a_part_is_its_dataclass(settings_of: Compose) -> None:
     settings = settings_of("optimizer=sgd", "optimizer.lr=2", "optimizer.schedule=linear")
-    assert settings.optimizer == Sgd(2.0, Schedule.linear, 0.0)
+    assert settings.optimizer == Sgd(2.0, Schedule.linear, 10.0, 0.0)

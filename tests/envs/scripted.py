@@ -1,4 +1,4 @@
-"""An environment whose every answer is known."""
+"""A scripted environment, all of whose observations and rewards are known."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Array = NDArray[Any]
 
 
 class Scripted(gymnasium.Env[Any, Any]):
-    """Observes [episode, time, process], in one array that it overwrites; pays the time.
+    """Observes [episode, time, process] in an array that it overwrites; rewards are the time.
 
-    `masks` are of each time in an episode; None where it says nothing.
+    `masks` holds the action mask of each time in an episode; None gives no masks.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Scripted(gymnasium.Env[Any, Any]):
         self.action_space = spaces.Discrete(3)
         self.length, self.truncates, self.masks = length, truncates, masks
         self.obs = np.array([-1, 0, process], np.int64)
-        self.taken: list[Any] = []
+        self.actions_taken: list[Any] = []
         self.closed = 0
 
     def reset(
@@ -40,12 +40,12 @@ class Scripted(gymnasium.Env[Any, Any]):
         return self.obs, self.info()
 
     def step(self, action: Any) -> tuple[Array, Any, Any, Any, dict[str, Any]]:
-        self.taken.append(action)
+        self.actions_taken.append(action)
         self.obs[1] += 1
         time = int(self.obs[1])
-        ended = np.int64(time == self.length)  # a truth that is not a bool
-        over, cut = ended * (not self.truncates), ended * self.truncates
-        return self.obs, np.float32(time), over, cut, self.info()
+        ended = np.int64(time == self.length)  # NumPy's integer, not a bool
+        terminated, truncated = ended * (not self.truncates), ended * self.truncates
+        return self.obs, np.float32(time), terminated, truncated, self.info()
 
     def info(self) -> dict[str, Any]:
         time = int(self.obs[1])

@@ -17,46 +17,46 @@ from dqn_cli.envs.episode_seeds import SeededEpisodes
 from dqn_cli.envs.space_adapter import AnyEnv
 from dqn_cli.envs.sync_envs import SyncEnvs
 from dqn_cli.replay.stream import EnvStep
-from dqn_cli.runs.signals import Interruption
+from dqn_cli.runs.signals import GracefulShutdown
 
 FLOAT = np.dtype(np.float32)
 MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
-Maker = Callable[[], AnyEnv]
+EnvFn = Callable[[], AnyEnv]
 Start = Callable[..., AsyncEnvs]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts processes, which end with the test."""
+    """Starts environments whose processes end with the test."""
     started: list[AsyncEnvs] = []
 
-    def processes(*makers: Maker) -> AsyncEnvs:
-        started.append(AsyncEnvs("Name-v0", makers))
+    def start_envs(*env_fns: EnvFn) -> AsyncEnvs:
+        started.append(AsyncEnvs("Name-v0", env_fns))
         return started[-1]
 
-    yield processes
-    for each in started:
-        each.close()
+    yield start_envs
+    for envs in started:
+        envs.close()
 
 
 def seeded(length: int = 3, **options: Any) -> AnyEnv:
-    """As in a run, where this wrapper keeps last observations from being overwritten."""
-    return SeededEpisodes(Scripted(length, **options), lambda episode: episode)
+    """Wraps the environment as a run does; the wrapper copies final observations."""
+    return SeededEpisodes(Scripted(length, **options), lambda number: number)
 
 
 def copied(step: EnvStep) -> EnvStep:
     return EnvStep(*(array.copy() for array in step))
 
 
-def equal(one: EnvStep, other: EnvStep) -> None:
-    for mine, yours in zip(one, other, strict=True):
-        np.testing.assert_array_equal(mine, yours)
-        assert mine.dtype == yours.dtype
+def assert_equal(actual: EnvStep, expected: EnvStep) -> None:
+    for value, expected_value in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(value, expected_value)
+        assert value.dtype == expected_value.dtype
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize(
-    "makers",
+    "env_fns",
     [
         (seeded,),
         (partial(seeded, 1), partial(seeded, 2, process=9), partial(seeded, 3)),
@@ -66,23 +66,23 @@ def equal(one: EnvStep, other: EnvStep) -> None:
         (partial(seeded, 2), partial(seeded, 3, truncates=True, masks=MASKS)),
     ],
 )
-def test_answers_are_those_of_environments_in_series(
-    start: Start, makers: tuple[Maker, ...], dtype: str
+def test_steps_equal_those_of_sync_envs(
+    start: Start, env_fns: tuple[EnvFn, ...], dtype: str
 ) -> None:
-    apart, together = start(*makers), SyncEnvs("Name-v0", makers)
-    assert apart.observation_space == together.observation_space
-    mine, yours = (each.reset(3, np.dtype(dtype)) for each in (apart, together))
-    assert mine[0].dtype == yours[0].dtype == dtype
-    assert mine[1].dtype == yours[1].dtype == bool
-    assert mine[0].tolist() == yours[0].tolist()
-    assert mine[1].tolist() == yours[1].tolist()
-    assert mine[2] == yours[2]
+    async_envs, sync_envs = start(*env_fns), SyncEnvs("Name-v0", env_fns)
+    assert async_envs.observation_space == sync_envs.observation_space
+    actual, expected = (envs.reset(3, np.dtype(dtype)) for envs in (async_envs, sync_envs))
+    assert actual[0].dtype == expected[0].dtype == dtype
+    assert actual[1].dtype == expected[1].dtype == bool
+    assert actual[0].tolist() == expected[0].tolist()
+    assert actual[1].tolist() == expected[1].tolist()
+    assert actual[2] == expected[2]
     for _ in range(7):
-        actions = [0] * len(makers)
-        equal(apart.step(actions), together.step(actions))
+        actions = [0] * len(env_fns)
+        assert_equal(async_envs.step(actions), sync_envs.step(actions))
 
 
-def test_answers_stay_as_they_were(start: Start) -> None:
+def test_returned_arrays_are_never_overwritten(start: Start) -> None:
     envs = start(partial(seeded, 2, masks=MASKS), partial(seeded, 1, masks=MASKS))
     obs, mask, _ = envs.reset(3, FLOAT)
     kept_start = obs.copy(), mask.copy()
@@ -91,12 +91,12 @@ def test_answers_stay_as_they_were(start: Start) -> None:
         step = envs.step([0, 0])
         steps.append((step, copied(step)))
     for step, kept in steps:
-        equal(step, kept)
+        assert_equal(step, kept)
     np.testing.assert_array_equal(obs, kept_start[0])
     np.testing.assert_array_equal(mask, kept_start[1])
 
 
-def test_where_nothing_ended_the_final_observation_is_the_next_one(start: Start) -> None:
+def test_the_final_observation_is_the_next_one_unless_an_episode_ended(start: Start) -> None:
     envs = start(partial(seeded, 2))
     envs.reset(3, FLOAT)
     step = envs.step([0])
@@ -107,7 +107,7 @@ def test_where_nothing_ended_the_final_observation_is_the_next_one(start: Start)
 
 
 class InProcess(Scripted):
-    """Observes the process that it is in, and is paid its actions."""
+    """Observes its process; rewards are the actions."""
 
     def __init__(self) -> None:
         super().__init__(length=9, process=os.getpid())
@@ -130,13 +130,13 @@ def test_closing_ends_every_process() -> None:
     before = set(multiprocessing.active_children())
     envs = AsyncEnvs("Name-v0", [seeded, seeded])
     envs.reset(3, FLOAT)
-    own = set(multiprocessing.active_children()) - before
-    assert len(own) == 2
+    started = set(multiprocessing.active_children()) - before
+    assert len(started) == 2
     envs.close()
-    assert not any(process.is_alive() for process in own)
+    assert not any(process.is_alive() for process in started)
 
 
-def test_a_mask_of_another_size_is_refused(start: Start) -> None:
+def test_a_mask_of_another_size_is_an_error(start: Start) -> None:
     envs = start(partial(seeded, masks=[[1, 0]]))
     with pytest.raises(EnvironmentFailure, match=r"env=Name-v0: .*\(2,\).*3 actions"):
         envs.reset(3, FLOAT)
@@ -147,8 +147,8 @@ class Broken(Scripted):
         raise OSError("the simulator is gone")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # where the worker says it too
-def test_what_an_environment_raises_reaches_the_run(start: Start) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the worker warns too
+def test_an_exception_in_an_environment_reaches_the_run(start: Start) -> None:
     envs = start(Broken, Scripted)
     envs.reset(3, FLOAT)
     with pytest.raises(OSError, match="the simulator is gone"):
@@ -158,25 +158,25 @@ def test_what_an_environment_raises_reaches_the_run(start: Start) -> None:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Watching(Scripted):
-    """Observes its process, and its handlers: 1 where it ignores Ctrl-C, 2 where SIGTERM ends it.
+class HandlerObserver(Scripted):
+    """Observes its signal handlers and its process.
 
-    They add up to 3.
+    Handlers are the sum of 1 if Ctrl-C is ignored and 2 if SIGTERM has its default.
     """
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         obs, info = super().reset(**options)
-        deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        mortal = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        obs[1:] = deaf + 2 * mortal, os.getpid()
+        ignores_sigint = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        default_sigterm = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        obs[1:] = ignores_sigint + 2 * default_sigterm, os.getpid()
         return obs, info
 
 
-def watched() -> tuple[list[int], list[int], bool]:
-    """Builds two: what each knows of its handlers, their processes, and if ours stayed."""
-    with Interruption():
+def observed_handlers() -> tuple[list[int], list[int], bool]:
+    """Returns the handlers and processes of two environments, and whether ours stayed the same."""
+    with GracefulShutdown():
         before = [signal.getsignal(number) for number in SIGNALS]
-        envs = AsyncEnvs("Name-v0", [Watching, Watching])
+        envs = AsyncEnvs("Name-v0", [HandlerObserver, HandlerObserver])
         obs, _, _ = envs.reset(3, np.dtype(np.float64))
         envs.close()
         same = before == [signal.getsignal(number) for number in SIGNALS]
@@ -184,25 +184,27 @@ def watched() -> tuple[list[int], list[int], bool]:
 
 
 def test_building_leaves_the_handlers_of_this_process_alone() -> None:
-    handlers, processes, same = watched()
+    handlers, processes, same = observed_handlers()
     assert same
     assert handlers == [3, 3]
     assert os.getpid() not in processes
 
 
-def test_a_process_that_has_a_parent_keeps_its_handlers_too() -> None:
-    mine, yours = multiprocessing.Pipe()
-    child = multiprocessing.get_context("fork").Process(target=lambda: yours.send(watched()))
+def test_building_in_a_child_process_leaves_its_handlers_alone_too() -> None:
+    receiver, sender = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: sender.send(observed_handlers())
+    )
     child.start()
-    assert mine.poll(20)
-    handlers, processes, same = mine.recv()
+    assert receiver.poll(20)
+    handlers, processes, same = receiver.recv()
     child.join()
     assert same
     assert handlers == [3, 3]
     assert child.pid not in processes
 
 
-def test_ctrl_c_leaves_environments_to_the_run(start: Start) -> None:
+def test_ctrl_c_does_not_end_environments(start: Start) -> None:
     envs = start(InProcess, InProcess)
     obs, _, _ = envs.reset(3, np.dtype(np.float64))
     for process in obs[:, 2].astype(int).tolist():

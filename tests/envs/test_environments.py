@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 class Scripted(gymnasium.Env[Any, Any]):
-    """Observes [episode, time], in one array that it overwrites; pays the time as reward."""
+    """Observes [episode, time] in an array that it overwrites; rewards are the time."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ def _scripted() -> Iterator[None]:
 def environments(
     env_id: str = "Scripted-v0",
     envs: int = 1,
-    places: list[EnvSnapshot] | None = None,
+    snapshots: list[EnvSnapshot] | None = None,
     vectorization: str = "sync",
     max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> Environments:
     config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN)
-    seed_ofs = [[episode_seeds(7, "environment", env) for env in range(envs)]]
-    return Environments(config, seed_ofs, "float32", places, max_episode_steps)
+    seed_functions = [[episode_seeds(7, "environment", env) for env in range(envs)]]
+    return Environments(config, seed_functions, "float32", snapshots, max_episode_steps)
 
 
 def actions(envs: Environments, seed: int, steps: int) -> Array:
@@ -96,7 +96,7 @@ def test_an_episode_ends_and_the_next_begins_in_the_same_step(truncates: bool) -
     assert (last.terminated.item(), last.truncated.item()) == (not truncates, truncates)
 
 
-def test_steps_are_not_changed_by_what_the_environment_does_later() -> None:
+def test_later_steps_do_not_change_earlier_ones() -> None:
     envs = environments(length=2)
     steps = [envs.step(np.array([[0]])) for _ in range(5)]
     expected = [[0, 1], [0, 2], [1, 1], [1, 2], [2, 1]]
@@ -104,8 +104,8 @@ def test_steps_are_not_changed_by_what_the_environment_does_later() -> None:
     assert [step.reward.item() for step in steps] == [1, 2, 1, 2, 1]
 
 
-def test_only_the_environment_that_ended_starts_anew() -> None:
-    envs = environments(envs=2, length=3, places=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())])
+def test_only_an_environment_that_ended_restarts() -> None:
+    envs = environments(envs=2, length=3, snapshots=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())])
     assert envs.obs.tolist() == [[[0, 1], [0, 0]]]
     envs.step(np.zeros((1, 2), int))
     step = envs.step(np.zeros((1, 2), int))
@@ -114,13 +114,13 @@ def test_only_the_environment_that_ended_starts_anew() -> None:
     assert step.obs.tolist() == [[[1, 0], [0, 2]]]
 
 
-def test_an_episode_is_cut_at_max_episode_steps() -> None:
+def test_an_episode_is_truncated_at_max_episode_steps() -> None:
     envs = environments(length=9, max_episode_steps=2)
     steps = [envs.step(np.array([[0]])) for _ in range(4)]
     assert [step.truncated.item() for step in steps] == [False, True, False, True]
 
 
-def test_masks_belong_to_the_final_state_and_to_the_next_one() -> None:
+def test_there_are_masks_of_the_final_state_and_of_the_next_one() -> None:
     masks = [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     envs = environments(length=2, masks=masks)
     assert envs.masked
@@ -134,14 +134,14 @@ def test_masks_belong_to_the_final_state_and_to_the_next_one() -> None:
 def test_final_masks_are_those_of_the_environments_that_ended() -> None:
     masks = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     envs = environments(
-        envs=2, length=2, masks=masks, places=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())]
+        envs=2, length=2, masks=masks, snapshots=[EnvSnapshot(0, (0,)), EnvSnapshot(0, ())]
     )
     step = envs.step(np.zeros((1, 2), int))
     assert step.final_mask.tolist() == [[[False, False, True], [False, True, False]]]
     assert step.mask.tolist() == [[[True, False, False], [False, True, False]]]
 
 
-def test_where_nothing_is_legal_at_the_end_all_actions_are() -> None:
+def test_all_actions_are_legal_if_a_final_mask_allows_none() -> None:
     envs = environments(length=1, masks=[[0, 1, 0], [0, 0, 0]])
     step = envs.step(np.array([[1]]))
     assert step.final_mask.all()
@@ -155,7 +155,7 @@ def test_without_masks_all_actions_are_legal() -> None:
     assert envs.mask.all()
 
 
-def test_a_mask_of_the_wrong_size_is_refused() -> None:
+def test_a_mask_of_the_wrong_size_is_an_error() -> None:
     with pytest.raises(EnvironmentFailure, match=r"Scripted-v0.*\(2,\).*3 actions"):
         environments(masks=[[1, 0]] * 4)
 
@@ -169,93 +169,95 @@ def play(envs: Environments, steps: int) -> None:
 @pytest.mark.parametrize(
     ("cause", "word"), [("nan_obs_at", "observation"), ("nan_reward_at", "reward")]
 )
-def test_what_is_not_a_number_ends_the_run_at_once(time: int, cause: str, word: str) -> None:
+def test_nan_ends_the_run_at_once(time: int, cause: str, word: str) -> None:
     envs = environments(envs=2, length=3, **{cause: time})
     play(envs, time - 1)
     with pytest.raises(EnvironmentFailure, match=f"Scripted-v0 gave a {word}"):
         play(envs, 1)
 
 
-def test_a_first_observation_that_is_not_a_number_ends_the_run() -> None:
+def test_nan_in_a_first_observation_ends_the_run() -> None:
     envs = environments(length=2, nan_obs_at=0)
     play(envs, 1)
     with pytest.raises(EnvironmentFailure, match="observation"):
         play(envs, 1)
 
 
-def same(one: Environments, other: Environments, acts: Array) -> int:
+def ended_in_lockstep(left: Environments, right: Environments, steps: Array) -> int:
+    """Steps both, checks that they are equal, and counts the episodes that ended."""
     ended = 0
-    for action in acts:
-        left, right = one.step(action), other.step(action)
-        for mine, yours in zip(left, right, strict=True):
-            np.testing.assert_array_equal(mine, yours)
-        ended += int(left.ended.sum())
+    for action in steps:
+        step, expected = left.step(action), right.step(action)
+        for value, expected_value in zip(step, expected, strict=True):
+            np.testing.assert_array_equal(value, expected_value)
+        ended += int(step.ended.sum())
     return ended
 
 
 @pytest.mark.parametrize("before", [0, 1, 37, 150])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", "Blackjack-v1"])
-def test_others_go_on_exactly_where_these_were(env_id: str, before: int) -> None:
+def test_environments_continue_from_snapshots(env_id: str, before: int) -> None:
     first = environments(env_id, envs=3)
     for action in actions(first, 1, before):
         first.step(action)
-    second = environments(env_id, envs=3, places=first.places)
+    second = environments(env_id, envs=3, snapshots=first.snapshots)
     np.testing.assert_array_equal(first.obs, second.obs)
-    assert same(first, second, actions(first, 2, 120)) >= 6
-    assert first.places == second.places
+    assert ended_in_lockstep(first, second, actions(first, 2, 120)) >= 6
+    assert first.snapshots == second.snapshots
 
 
-def test_a_time_limit_goes_on_where_it_was() -> None:
+def test_a_time_limit_continues_from_a_snapshot() -> None:
     first = environments(length=9, max_episode_steps=4)
     play(first, 3)
-    second = environments(length=9, max_episode_steps=4, places=first.places)
+    second = environments(length=9, max_episode_steps=4, snapshots=first.snapshots)
     assert second.step(np.array([[0]])).truncated.all()
 
 
-def test_places_count_episodes_and_their_actions() -> None:
+def test_a_snapshot_is_an_episodes_number_and_its_actions() -> None:
     envs = environments(envs=2, length=3)
     for action in ([0, 1], [1, 2], [2, 0], [1, 2]):
         envs.step(np.array([action]))
-    assert envs.places == [EnvSnapshot(1, (1,)), EnvSnapshot(1, (2,))]
+    assert envs.snapshots == [EnvSnapshot(1, (1,)), EnvSnapshot(1, (2,))]
 
 
-def test_processes_of_their_own_give_the_same() -> None:
-    together, apart = (
-        environments("FrozenLake-v1", envs=2, vectorization=how) for how in ("sync", "async")
+def test_processes_give_the_same_steps() -> None:
+    sync_envs, async_envs = (
+        environments("FrozenLake-v1", envs=2, vectorization=kind) for kind in ("sync", "async")
     )
     try:
-        np.testing.assert_array_equal(together.obs, apart.obs)
-        assert same(together, apart, actions(together, 3, 60)) >= 4
+        np.testing.assert_array_equal(sync_envs.obs, async_envs.obs)
+        assert ended_in_lockstep(sync_envs, async_envs, actions(sync_envs, 3, 60)) >= 4
     finally:
-        apart.close()
+        async_envs.close()
 
 
-def test_an_array_that_is_overwritten_is_safe_in_processes_too() -> None:
+def test_an_overwritten_array_is_safe_in_processes_too() -> None:
     masks = [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
-    together, apart = (
-        environments(envs=2, vectorization=how, length=2, masks=masks) for how in ("sync", "async")
+    sync_envs, async_envs = (
+        environments(envs=2, vectorization=kind, length=2, masks=masks)
+        for kind in ("sync", "async")
     )
     try:
-        assert same(together, apart, actions(together, 3, 9)) == 8
+        assert ended_in_lockstep(sync_envs, async_envs, actions(sync_envs, 3, 9)) == 8
     finally:
-        apart.close()
+        async_envs.close()
 
 
 def test_members_and_environments_are_leading_axes() -> None:
     config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"], PLAIN)
-    seed_ofs = [[episode_seeds(s, "environment", e) for e in range(2)] for s in range(3)]
-    envs = Environments(config, seed_ofs, "float64")
+    seed_functions = [[episode_seeds(s, "environment", e) for e in range(2)] for s in range(3)]
+    envs = Environments(config, seed_functions, "float64")
     assert envs.obs.shape == (3, 2, 4)
     assert envs.obs.dtype == np.float64
     step = envs.step(np.zeros((3, 2), int))
     assert step.reward.shape == step.ended.shape == (3, 2)
-    alone = Environments(config, seed_ofs[2:], "float64")
+    alone = Environments(config, seed_functions[2:], "float64")
     np.testing.assert_array_equal(alone.step(np.zeros((1, 2), int)).obs[0], step.obs[2])
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
-def test_in_a_process_that_has_a_parent_signals_are_left_to_the_run(vectorization: str) -> None:
-    mine, yours = multiprocessing.Pipe()
+def test_signal_handlers_of_a_child_process_stay_its_own(vectorization: str) -> None:
+    receiver, sender = multiprocessing.Pipe()
 
     def build() -> None:
         numbers = (signal.SIGINT, signal.SIGTERM)
@@ -263,10 +265,10 @@ def test_in_a_process_that_has_a_parent_signals_are_left_to_the_run(vectorizatio
             signal.signal(number, lambda *_: None)
         ours = [signal.getsignal(number) for number in numbers]
         environments(envs=2, vectorization=vectorization).close()
-        yours.send([signal.getsignal(number) for number in numbers] == ours)
+        sender.send([signal.getsignal(number) for number in numbers] == ours)
 
     child = multiprocessing.get_context("fork").Process(target=build)
     child.start()
-    assert mine.poll(20)
-    assert mine.recv()
+    assert receiver.poll(20)
+    assert receiver.recv()
     child.join()

@@ -56,12 +56,12 @@ def test_only_the_first_element_of_an_observation_moves() -> None:
     assert second[1:].tolist() == [0, 0, 0]
 
 
-def test_gymnasium_cuts_it_after_50_steps() -> None:
+def test_an_episode_is_truncated_after_50_steps() -> None:
     env = gymnasium.make("LineWorld-v0")
     env.reset()
-    answers = [env.step([RIGHT, LEFT][step % 2]) for step in range(50)]
-    assert [truncated for *_, truncated, _ in answers] == [False] * 49 + [True]
-    assert not any(terminated for _, _, terminated, _, _ in answers)
+    steps = [env.step([RIGHT, LEFT][step % 2]) for step in range(50)]
+    assert [truncated for *_, truncated, _ in steps] == [False] * 49 + [True]
+    assert not any(terminated for _, _, terminated, _, _ in steps)
 
 
 def test_gymnasiums_own_checks_pass() -> None:

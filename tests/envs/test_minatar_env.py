@@ -9,7 +9,7 @@ from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers MinAtar)
-from dqn_cli.envs.env_config import EnvConfig, Vectorization, make, storage_dtype
+from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import episode_seeds
 
@@ -17,7 +17,7 @@ pytest.importorskip("minatar")
 
 Array = NDArray[Any]
 
-# Planes of a picture, and how many actions do something (Young & Tian 2019).
+# Planes of an observation, and the number of actions that have an effect (Young & Tian 2019).
 GAMES = {
     "Asterix": (4, 5),
     "Breakout": (4, 3),
@@ -31,8 +31,8 @@ def config(game: str, version: str = "v1", num_envs: int = 1) -> EnvConfig:
     return EnvConfig(f"MinAtar/{game}-{version}", {}, num_envs, Vectorization["sync"], PLAIN)
 
 
-def fresh(game: str) -> gymnasium.Env[Any, Any]:
-    return make(config(game))[0]
+def new_env(game: str) -> gymnasium.Env[Any, Any]:
+    return make_env(config(game))[0]
 
 
 def episode(
@@ -58,7 +58,7 @@ def some_actions(count: int, actions: int) -> list[int]:
 @pytest.mark.parametrize("game", GAMES)
 def test_each_game_is_registered_and_fits_a_q_network(game: str, version: str) -> None:
     planes, useful = GAMES[game]
-    env, spaces = make(config(game, version))
+    env, spaces = make_env(config(game, version))
     assert spaces.observation_shape == (10, 10, planes)
     assert spaces.actions == (useful if version == "v1" else 6)
     assert (set(spaces.low), set(spaces.high)) == ({0.0}, {1.0})
@@ -72,39 +72,43 @@ def test_each_game_is_registered_and_fits_a_q_network(game: str, version: str) -
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_other_seeds_are_other_episodes(game: str) -> None:
-    env, spaces = make(config(game))
+def test_other_seeds_give_other_episodes(game: str) -> None:
+    env, spaces = make_env(config(game))
     actions = some_actions(50, spaces.actions)
     first, second = (np.stack(episode(env, seed, actions)[0][:10]) for seed in (1, 2))
     assert first.tolist() != second.tolist()
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_a_seed_and_the_actions_make_an_episode_in_a_fresh_environment(game: str) -> None:
+def test_a_seed_and_actions_determine_an_episode_of_a_new_environment(game: str) -> None:
     actions = some_actions(60, GAMES[game][1])
-    (one, ones), (two, twos) = (episode(fresh(game), 5, actions) for _ in range(2))
-    assert ones == twos
-    np.testing.assert_array_equal(np.stack(one), np.stack(two))
+    (obs, rewards), (other_obs, other_rewards) = (
+        episode(new_env(game), 5, actions) for _ in range(2)
+    )
+    assert rewards == other_rewards
+    np.testing.assert_array_equal(np.stack(obs), np.stack(other_obs))
 
 
-# A run that goes on from a checkpoint replays the episode it is in, and no other. With some of
-# these seeds the first step repeats the last action, as sticky actions do: there must be none.
+# A resumed run replays the current episode alone. With some of these seeds, a sticky first step
+# would repeat the last action of the episode before.
 @pytest.mark.parametrize("game", GAMES)
-def test_a_seed_and_the_actions_make_an_episode_whatever_was_played_before(game: str) -> None:
+def test_a_seed_and_actions_determine_an_episode_whatever_was_played_before(game: str) -> None:
     useful = GAMES[game][1]
-    used, actions = make(config(game))[0], some_actions(60, useful)
+    used, actions = make_env(config(game))[0], some_actions(60, useful)
     for seed in range(40):
         episode(used, 1000 + seed, [seed % useful] * 5)
-        (one, ones), (two, twos) = (episode(env, seed, actions) for env in (used, fresh(game)))
-        assert ones == twos
-        np.testing.assert_array_equal(np.stack(one), np.stack(two))
+        (obs, rewards), (other_obs, other_rewards) = (
+            episode(env, seed, actions) for env in (used, new_env(game))
+        )
+        assert rewards == other_rewards
+        np.testing.assert_array_equal(np.stack(obs), np.stack(other_obs))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pictures_of_booleans_are_stored_as_numbers(dtype: str) -> None:
-    env, _ = make(config("Breakout"))
+def test_boolean_observations_are_stored_as_numbers(dtype: str) -> None:
+    env, _ = make_env(config("Breakout"))
     assert env.observation_space.dtype == np.bool_
-    assert storage_dtype(env.observation_space, dtype) == np.dtype(dtype)
+    assert observation_dtype(env.observation_space, dtype) == np.dtype(dtype)
     seeds = [[episode_seeds(0, "environment", i) for i in range(3)]]
     envs = Environments(config("Breakout", num_envs=3), seeds, dtype)
     step = envs.step(np.zeros((1, 3), np.int64))

@@ -13,43 +13,43 @@ from dqn_cli.envs.position_cartpole import PositionCartPole
 
 @pytest.mark.parametrize("kwargs", [{}, {"sutton_barto_reward": True}])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_is_cartpole_seen_through_its_positions(seed: int, kwargs: dict[str, bool]) -> None:
-    blind = gymnasium.make("PositionCartPole-v1", **kwargs)
-    seeing = gymnasium.make("CartPole-v1", **kwargs)
+def test_it_is_cartpole_without_velocities(seed: int, kwargs: dict[str, bool]) -> None:
+    partial = gymnasium.make("PositionCartPole-v1", **kwargs)
+    full = gymnasium.make("CartPole-v1", **kwargs)
     random = np.random.default_rng(seed)
-    blind_obs, blind_info = blind.reset(seed=seed)
-    obs, info = seeing.reset(seed=seed)
-    assert blind_info == info
+    partial_obs, partial_info = partial.reset(seed=seed)
+    obs, info = full.reset(seed=seed)
+    assert partial_info == info
     steps, ended = 0, False
     while not ended:
-        assert blind_obs.tolist() == [obs[0], obs[2]]
+        assert partial_obs.tolist() == [obs[0], obs[2]]
         action = random.integers(2)
-        blind_obs, *blind_rest = blind.step(action)
-        obs, *rest = seeing.step(action)
-        assert blind_rest == rest
+        partial_obs, *partial_rest = partial.step(action)
+        obs, *rest = full.step(action)
+        assert partial_rest == rest
         steps, ended = steps + 1, rest[1] or rest[2]
-    assert blind_obs.tolist() == [obs[0], obs[2]]
+    assert partial_obs.tolist() == [obs[0], obs[2]]
     assert steps > 5
 
 
-def test_gymnasium_cuts_it_after_500_steps() -> None:
+def test_an_episode_is_truncated_after_500_steps() -> None:
     env = gymnasium.make("PositionCartPole-v1")
     assert env.spec is not None
     assert env.spec.max_episode_steps == 500
 
 
 def test_its_space_is_that_of_the_two_positions() -> None:
-    space, whole = PositionCartPole().observation_space, gymnasium.make("CartPole-v1")
+    space, cartpole = PositionCartPole().observation_space, gymnasium.make("CartPole-v1")
     assert isinstance(space, gymnasium.spaces.Box)
-    assert isinstance(whole.observation_space, gymnasium.spaces.Box)
+    assert isinstance(cartpole.observation_space, gymnasium.spaces.Box)
     assert space.shape == (2,)
     assert space.dtype == np.float32
-    assert space.low.tolist() == whole.observation_space.low[[0, 2]].tolist()
-    assert space.high.tolist() == whole.observation_space.high[[0, 2]].tolist()
-    assert np.isfinite([space.low, space.high]).all()  # a table can cut them into bins
+    assert space.low.tolist() == cartpole.observation_space.low[[0, 2]].tolist()
+    assert space.high.tolist() == cartpole.observation_space.high[[0, 2]].tolist()
+    assert np.isfinite([space.low, space.high]).all()  # so a table can discretize them
 
 
-def test_observations_are_arrays_of_their_own_and_lie_in_the_space() -> None:
+def test_observations_are_new_arrays_within_the_space() -> None:
     env = PositionCartPole()
     first, _ = env.reset(seed=0)
     kept = first.copy()
@@ -65,7 +65,7 @@ def test_gymnasiums_own_checks_pass() -> None:
     check_env(PositionCartPole(), skip_render_check=True)
 
 
-def test_it_can_be_filmed_and_sent_to_another_process() -> None:
+def test_it_renders_images_and_can_be_pickled() -> None:
     env = gymnasium.make("PositionCartPole-v1", render_mode="rgb_array")
     env.reset(seed=0)
     picture = env.render()

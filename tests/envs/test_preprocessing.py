@@ -11,8 +11,8 @@ from conftest import PLAIN
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dqn_cli.envs import env_config
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization, make
+from dqn_cli.envs import env_config, env_ids
+from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization, make_env
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
 from dqn_cli.envs.preprocessing import Atari, Images, Preprocess
@@ -24,8 +24,8 @@ SHAPE = (20, 24, 3)
 IMAGES = Images(stack=4, clip_rewards=False, frame_skip=1, size=12, grayscale=True)
 
 
-class Pictures(gymnasium.Env[Any, Any]):
-    """One colour everywhere, brighter from step to step; pays how many steps there were."""
+class PlainImages(gymnasium.Env[Any, Any]):
+    """Images of a single color, brighter with every second step; rewards count the steps."""
 
     action_space = spaces.Discrete(3)
 
@@ -37,52 +37,52 @@ class Pictures(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         self._first = int(self.np_random.integers(100))
         self._steps = 0
-        return self._picture(), {}
+        return self._image(), {}
 
     def step(self, action: Any) -> Any:
         self._steps += 1
         ended = self._steps >= self._length
-        return self._picture(), float(self._steps), ended, False, {}
+        return self._image(), float(self._steps), ended, False, {}
 
-    def _picture(self) -> Array:
-        # Dark in every other step, so that of two frames the brighter one is known.
+    def _image(self) -> Array:
+        # Dark in every other step, so that the brighter of two frames is known.
         bright = self._first + 10 * self._steps if self._steps % 2 else 1
         return np.full(self.observation_space.shape, bright, np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def _pictures() -> Iterator[None]:
-    gymnasium.register(id="Pictures-v0", entry_point=Pictures)
+def _registered() -> Iterator[None]:
+    gymnasium.register(id="PlainImages-v0", entry_point=PlainImages)
     yield
-    del gymnasium.registry["Pictures-v0"]
+    del gymnasium.registry["PlainImages-v0"]
 
 
 def config(
-    env_id: str, preprocess: Preprocess, how: str = "sync", rows: int = 1, **kwargs: Any
+    env_id: str, preprocess: Preprocess, kind: str = "sync", rows: int = 1, **kwargs: Any
 ) -> EnvConfig:
-    return EnvConfig(env_id, kwargs, rows, Vectorization[how], preprocess)
+    return EnvConfig(env_id, kwargs, rows, Vectorization[kind], preprocess)
 
 
 def environments(
-    given: EnvConfig, places: list[EnvSnapshot] | None = None, dtype: str = "float32"
+    env_config: EnvConfig, snapshots: list[EnvSnapshot] | None = None, dtype: str = "float32"
 ) -> Environments:
-    seed_ofs = [[episode_seeds(7, "environment", env) for env in range(given.num_envs)]]
-    return Environments(given, seed_ofs, dtype, places)
+    seed_functions = [[episode_seeds(7, "environment", env) for env in range(env_config.num_envs)]]
+    return Environments(env_config, seed_functions, dtype, snapshots)
 
 
 @pytest.fixture
-def pictures() -> Callable[..., Environments]:
-    """Builds environments of pictures, with changes of how they are seen."""
+def images() -> Callable[..., Environments]:
+    """Returns a function that makes environments of images with other preprocessing."""
     pytest.importorskip("cv2")
 
-    def built(how: str = "sync", rows: int = 1, **changed: Any) -> Environments:
-        return environments(config("Pictures-v0", replace(IMAGES, **changed), how, rows))
+    def make_images(kind: str = "sync", rows: int = 1, **changed: Any) -> Environments:
+        return environments(config("PlainImages-v0", replace(IMAGES, **changed), kind, rows))
 
-    return built
+    return make_images
 
 
 def brightness(frames: Array) -> list[int]:
-    """Of frames [1, 1, frames, ...], each of one colour."""
+    """Returns the brightness of frames [1, 1, frames, ...], each of a single color."""
     flat = frames[0, 0].reshape(frames.shape[2], -1)
     assert (flat == flat[:, :1]).all()
     return flat[:, 0].tolist()
@@ -98,10 +98,10 @@ def brightness(frames: Array) -> list[int]:
         ({"size": 30, "stack": 2}, (2, 30, 30)),
     ],
 )
-def test_pictures_are_shrunk_and_stacked(
-    pictures: Callable[..., Environments], changed: dict[str, Any], shape: tuple[int, ...]
+def test_images_are_resized_and_stacked(
+    images: Callable[..., Environments], changed: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
-    envs = pictures(**changed)
+    envs = images(**changed)
     described = envs.spaces
     assert envs.obs.shape == (1, 1, *shape)
     assert envs.obs.dtype == np.uint8
@@ -111,17 +111,16 @@ def test_pictures_are_shrunk_and_stacked(
     assert [len(bound) for bound in described.bounds] == [np.prod(shape)] * 2
 
 
-def test_pictures_of_one_plane_stay_as_they_are() -> None:
+def test_images_of_one_channel_stay_as_they_are() -> None:
     pytest.importorskip("cv2")
-    given = config("Pictures-v0", replace(IMAGES, size=20), shape=(20, 20, 1))
-    _, described = make(given)
+    _, described = make_env(config("PlainImages-v0", replace(IMAGES, size=20), shape=(20, 20, 1)))
     assert described.observation_shape == (4, 20, 20, 1)
 
 
 def test_frames_before_an_episode_are_black_and_the_newest_is_the_last(
-    pictures: Callable[..., Environments],
+    images: Callable[..., Environments],
 ) -> None:
-    envs = pictures(stack=3)
+    envs = images(stack=3)
     first = brightness(envs.obs)
     assert first == [0, 0, 1]
     steps = [envs.step(np.array([[0]])) for _ in range(7)]
@@ -134,10 +133,10 @@ def test_frames_before_an_episode_are_black_and_the_newest_is_the_last(
     assert brightness(steps[6].obs) == [0, 0, 1]
 
 
-def test_frames_that_are_skipped_pay_and_the_brighter_of_the_last_two_is_seen(
-    pictures: Callable[..., Environments],
+def test_rewards_of_skipped_frames_add_up_and_the_last_two_frames_are_merged(
+    images: Callable[..., Environments],
 ) -> None:
-    envs = pictures(frame_skip=4, stack=2)
+    envs = images(frame_skip=4, stack=2)
     bright = brightness(envs.step(np.array([[0]])).final_obs)[1] - 30
     last = envs.step(np.array([[0]]))
     assert last.terminated.item()
@@ -148,15 +147,15 @@ def test_frames_that_are_skipped_pay_and_the_brighter_of_the_last_two_is_seen(
     assert bright >= 0
 
 
-@pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_picture_is_the_same_with_and_without_processes(
-    pictures: Callable[..., Environments], how: str
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_images_are_the_same_with_and_without_processes(
+    images: Callable[..., Environments], kind: str
 ) -> None:
-    together, others = pictures(rows=2), pictures(how, rows=2)
+    in_process, others = images(rows=2), images(kind, rows=2)
     try:
-        np.testing.assert_array_equal(together.obs, others.obs)
+        np.testing.assert_array_equal(in_process.obs, others.obs)
         for _ in range(20):
-            mine, yours = (envs.step(np.zeros((1, 2), int)) for envs in (together, others))
+            mine, yours = (envs.step(np.zeros((1, 2), int)) for envs in (in_process, others))
             for one, other in zip(mine, yours, strict=True):
                 np.testing.assert_array_equal(one, other)
             assert mine.obs.dtype == yours.obs.dtype == np.uint8
@@ -165,12 +164,14 @@ def test_a_picture_is_the_same_with_and_without_processes(
         others.close()
 
 
-def test_others_go_on_in_the_middle_of_an_episode(pictures: Callable[..., Environments]) -> None:
-    first = pictures()
+def test_environments_continue_in_the_middle_of_an_episode(
+    images: Callable[..., Environments],
+) -> None:
+    first = images()
     for _ in range(10):
         first.step(np.array([[1]]))
-    assert first.places == [EnvSnapshot(1, (1, 1, 1))]
-    second = environments(config("Pictures-v0", IMAGES), first.places)
+    assert first.snapshots == [EnvSnapshot(1, (1, 1, 1))]
+    second = environments(config("PlainImages-v0", IMAGES), first.snapshots)
     np.testing.assert_array_equal(first.obs, second.obs)
     for _ in range(10):
         mine, yours = (envs.step(np.array([[0]])) for envs in (first, second))
@@ -178,55 +179,58 @@ def test_others_go_on_in_the_middle_of_an_episode(pictures: Callable[..., Enviro
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1", "Blackjack-v1"])
-def test_what_is_no_picture_is_refused_in_words(env_id: str) -> None:
+def test_observations_that_are_no_images_are_an_error_in_one_line(env_id: str) -> None:
     pytest.importorskip("cv2")
     with pytest.raises(EnvironmentFailure) as caught:
-        make(config(env_id, IMAGES))
+        make_env(config(env_id, IMAGES))
     line = str(caught.value)
-    assert line.startswith(f"env={env_id}: protocol=image needs pictures")
+    assert line.startswith(f"env={env_id}: protocol=image needs images")
     assert "use protocol=none" in line
     assert "\n" not in line
 
 
-def rules(settings_of: Callable[..., Settings], name: str) -> Atari:
-    chosen = settings_of(f"protocol={name}").env.preprocess
-    assert isinstance(chosen, Atari)
-    return chosen
+def atari_protocol(settings_of: Callable[..., Settings], name: str) -> Atari:
+    preprocess = settings_of(f"protocol={name}").env.preprocess
+    assert isinstance(preprocess, Atari)
+    return preprocess
 
 
 @pytest.mark.parametrize("name", ["nature", "dopamine", "cleanrl", "btr"])
-def test_rules_of_atari_are_for_games_of_ale(
+def test_atari_protocols_need_a_game_of_ale(
     settings_of: Callable[..., Settings], name: str
 ) -> None:
     pytest.importorskip("cv2")
-    for env_id in ("CartPole-v1", "Pictures-v0"):
-        with pytest.raises(EnvironmentFailure, match=f"^env={env_id}: .*ALE.*protocol=image") as no:
-            make(config(env_id, rules(settings_of, name)))
-        assert "\n" not in str(no.value)
+    for env_id in ("CartPole-v1", "PlainImages-v0"):
+        with pytest.raises(
+            EnvironmentFailure, match=f"^env={env_id}: .*ALE.*protocol=image"
+        ) as caught:
+            make_env(config(env_id, atari_protocol(settings_of, name)))
+        assert "\n" not in str(caught.value)
 
 
-def test_each_protocol_has_the_rules_of_its_paper(settings_of: Callable[..., Settings]) -> None:
-    nature = rules(settings_of, "nature")
+def test_each_protocol_has_the_settings_of_its_paper(settings_of: Callable[..., Settings]) -> None:
+    nature = atari_protocol(settings_of, "nature")
     assert (nature.noop_max, nature.sticky, nature.loss_of_life) == (30, 0, True)
     assert (nature.frame_skip, nature.size, nature.stack) == (4, 84, 4)
     assert (nature.grayscale, nature.clip_rewards, nature.max_frames) == (True, True, 108_000)
     assert not nature.full_actions
     machado = {"noop_max": 0, "sticky": 0.25, "loss_of_life": False}
-    assert rules(settings_of, "dopamine") == replace(nature, **machado)
-    assert rules(settings_of, "cleanrl") == replace(nature, fire_on_reset=True)
-    assert rules(settings_of, "btr") == replace(nature, sticky=0.25, loss_of_life=False)
+    assert atari_protocol(settings_of, "dopamine") == replace(nature, **machado)
+    assert atari_protocol(settings_of, "cleanrl") == replace(nature, fire_on_reset=True)
+    assert atari_protocol(settings_of, "btr") == replace(nature, sticky=0.25, loss_of_life=False)
 
 
 @pytest.mark.parametrize(
     ("preprocess", "extra"), [(IMAGES, "image"), (PLAIN, "atari")], ids=["cv2", "ale_py"]
 )
-def test_what_is_missing_is_said_with_what_to_install(
+def test_a_missing_module_is_an_error_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, preprocess: Preprocess, extra: str
 ) -> None:
-    monkeypatch.setattr(env_config, "find_spec", lambda name: None)
+    for module in (env_config, env_ids):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     env_id = "CartPole-v1" if extra == "image" else "ALE/Pong-v5"
     with pytest.raises(EnvironmentFailure, match=rf"pip install 'dqn-train\[{extra}\]'"):
-        make(config(env_id, preprocess))
+        make_env(config(env_id, preprocess))
 
 
 STACKED = replace(PLAIN, stack=3)
@@ -234,7 +238,8 @@ STACKED = replace(PLAIN, stack=3)
 
 def test_vectors_are_stacked_too() -> None:
     envs, alone = (
-        environments(config("CartPole-v1", how), dtype="float64") for how in (STACKED, PLAIN)
+        environments(config("CartPole-v1", preprocess), dtype="float64")
+        for preprocess in (STACKED, PLAIN)
     )
     assert envs.spaces.observation_shape == (3, 4)
     assert envs.spaces.frames == 3
@@ -253,7 +258,7 @@ def test_vectors_are_stacked_too() -> None:
     assert ended >= 2
 
 
-def test_states_that_are_numbers_are_stacked_too() -> None:
+def test_discrete_observations_are_stacked_too() -> None:
     envs = environments(config("FrozenLake-v1", STACKED, is_slippery=False))
     assert envs.spaces.observation_shape == (3, 16)
     assert not envs.spaces.one_hot
@@ -268,20 +273,20 @@ def test_states_that_are_numbers_are_stacked_too() -> None:
 
 
 @pytest.mark.parametrize("clipped", [True, False])
-def test_what_is_reported_is_what_was_paid(clipped: bool) -> None:
-    envs = environments(config("Pictures-v0", Preprocess(stack=1, clip_rewards=clipped)))
+def test_reported_rewards_are_never_clipped(clipped: bool) -> None:
+    envs = environments(config("PlainImages-v0", Preprocess(stack=1, clip_rewards=clipped)))
     assert [envs.step(np.array([[0]])).reward.item() for _ in range(4)] == [1, 2, 3, 4]
 
 
 def test_without_a_stack_there_is_no_axis_of_time() -> None:
-    _, described = make(config("CartPole-v1", PLAIN))
+    _, described = make_env(config("CartPole-v1", PLAIN))
     assert (described.observation_shape, described.frames) == ((4,), 0)
-    _, described = make(config("Pictures-v0", PLAIN))
+    _, described = make_env(config("PlainImages-v0", PLAIN))
     assert (described.observation_shape, described.frames) == (SHAPE, 0)
 
 
-@pytest.mark.parametrize("how", ["sync", "async", "native"])
-def test_in_one_process_means_no_processes_of_their_own(how: str) -> None:
-    given = config("CartPole-v1", PLAIN, how)
-    expected = "sync" if how == "async" else how
-    assert given.in_one_process == replace(given, vectorization=Vectorization[expected])
+@pytest.mark.parametrize("kind", ["sync", "async", "native"])
+def test_in_one_process_turns_async_into_sync(kind: str) -> None:
+    original = config("CartPole-v1", PLAIN, kind)
+    expected = "sync" if kind == "async" else kind
+    assert original.in_one_process == replace(original, vectorization=Vectorization[expected])

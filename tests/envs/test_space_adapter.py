@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dqn_cli.envs.space_adapter import adapt
+from dqn_cli.envs.space_adapter import adapt_spaces
 
 LINE = spaces.Box(-1, 1, (1,), np.float32)
 
 
-class Listening(gymnasium.Env[Any, Any]):
+class ActionRecorder(gymnasium.Env[Any, Any]):
     """Observes samples of its space and remembers the last action."""
 
     def __init__(
         self, action_space: spaces.Space[Any], observation_space: spaces.Space[Any] = LINE
     ) -> None:
         self.action_space, self.observation_space = action_space, observation_space
-        self.heard: Any = None
+        self.action: Any = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -28,7 +28,7 @@ class Listening(gymnasium.Env[Any, Any]):
         return self.observation_space.sample(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.heard = action
+        self.action = action
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
@@ -44,35 +44,35 @@ ACTIONS = [
 
 
 @pytest.mark.parametrize(("space", "count", "first", "last"), ACTIONS)
-def test_actions_arrive_as_the_environment_takes_them(
+def test_the_environment_gets_its_own_actions(
     space: spaces.Space[Any], count: int, first: Any, last: Any
 ) -> None:
-    listening = Listening(space)
-    env, described = adapt(listening)
+    recorder = ActionRecorder(space)
+    env, described = adapt_spaces(recorder)
     env.reset()
     assert described.actions == count
-    heard = []
+    taken = []
     for index in range(min(count, 50)):
         env.step(np.int64(index))
-        assert listening.heard in space
-        heard.append(tuple(np.ravel(listening.heard).tolist()))
-    assert len(set(heard)) == len(heard)
+        assert recorder.action in space
+        taken.append(tuple(np.ravel(recorder.action).tolist()))
+    assert len(set(taken)) == len(taken)
     env.step(0)
-    np.testing.assert_array_equal(listening.heard, first)
+    np.testing.assert_array_equal(recorder.action, first)
     env.step(count - 1)
-    np.testing.assert_array_equal(listening.heard, last)
+    np.testing.assert_array_equal(recorder.action, last)
 
 
 @pytest.mark.parametrize("space", [space for space, *_ in ACTIONS])
-def test_an_action_is_named_as_the_environment_takes_it(space: spaces.Space[Any]) -> None:
-    listening = Listening(space)
-    env, described = adapt(listening)
+def test_spaces_name_the_environments_own_actions(space: spaces.Space[Any]) -> None:
+    recorder = ActionRecorder(space)
+    env, described = adapt_spaces(recorder)
     env.reset()
     for index in range(min(described.actions, 20)):
         env.step(index)
         named = described.action(index)
         assert isinstance(named, int) == isinstance(space, spaces.Discrete)
-        np.testing.assert_array_equal(np.reshape(named, space.shape or ()), listening.heard)
+        np.testing.assert_array_equal(np.reshape(named, space.shape or ()), recorder.action)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_an_action_is_named_as_the_environment_takes_it(space: spaces.Space[Any]
         spaces.Dict({"a": spaces.Discrete(2)}),
     ],
 )
-def test_other_actions_are_refused(space: spaces.Space[Any]) -> None:
+def test_other_action_spaces_are_an_error(space: spaces.Space[Any]) -> None:
     with pytest.raises(ValueError, match="needs Discrete or MultiDiscrete"):
-        adapt(Listening(space))
+        adapt_spaces(ActionRecorder(space))
 
 
-def test_too_many_combinations_are_refused_with_their_number() -> None:
+def test_too_many_combinations_are_an_error_with_their_number() -> None:
     with pytest.raises(ValueError, match=r"10100 combinations.*10000"):
-        adapt(Listening(spaces.MultiDiscrete([100, 101])))
+        adapt_spaces(ActionRecorder(spaces.MultiDiscrete([100, 101])))
 
 
 OBSERVATIONS = [
@@ -109,7 +109,7 @@ OBSERVATIONS = [
 def test_observations_become_one_array(
     space: spaces.Space[Any], shape: tuple[int, ...], one_hot: bool
 ) -> None:
-    env, described = adapt(Listening(spaces.Discrete(2), space))
+    env, described = adapt_spaces(ActionRecorder(spaces.Discrete(2), space))
     obs, _ = env.reset(seed=1)
     assert described.observation_shape == shape == obs.shape
     assert described.observation_size == len(described.low) == len(described.high) == obs.size
@@ -123,22 +123,22 @@ def test_observations_become_one_array(
 
 
 def test_a_discrete_observation_is_one_hot() -> None:
-    env, _ = adapt(gymnasium.make("FrozenLake-v1"))
+    env, _ = adapt_spaces(gymnasium.make("FrozenLake-v1"))
     obs, _ = env.reset(seed=0)
     assert obs.tolist() == [1] + [0] * 15
 
 
 def test_a_tuple_of_numbers_is_flattened() -> None:
-    env, described = adapt(gymnasium.make("Blackjack-v1"))
+    env, described = adapt_spaces(gymnasium.make("Blackjack-v1"))
     obs, _ = env.reset(seed=0)
     assert described.observation_shape == obs.shape == (32 + 11 + 2,)
     assert obs.sum() == 3
     assert not described.one_hot
 
 
-def test_bounds_are_those_of_each_element() -> None:
+def test_each_element_has_its_bounds() -> None:
     box = spaces.Box(np.array([[-1, 0]], np.float32), np.array([[2, np.inf]], np.float32))
-    _, described = adapt(Listening(spaces.Discrete(2), box))
+    _, described = adapt_spaces(ActionRecorder(spaces.Discrete(2), box))
     assert described.low == (-1, 0)
     assert described.high == (2, np.inf)
 
@@ -152,6 +152,6 @@ def test_bounds_are_those_of_each_element() -> None:
         spaces.Dict({"graph": spaces.Graph(LINE, None)}),
     ],
 )
-def test_other_observations_are_refused(space: spaces.Space[Any]) -> None:
+def test_other_observation_spaces_are_an_error(space: spaces.Space[Any]) -> None:
     with pytest.raises(ValueError, match="can't be made one array"):
-        adapt(Listening(spaces.Discrete(2), space))
+        adapt_spaces(ActionRecorder(spaces.Discrete(2), space))

@@ -5,7 +5,7 @@ import math
 import gymnasium
 import pytest
 
-from dqn_cli.evaluation.atari_scores import REFERENCES, human_normalised
+from dqn_cli.evaluation.atari_scores import REFERENCE_SCORES, human_normalised_score
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from dqn_cli.evaluation.atari_scores import REFERENCES, human_normalised
     ],
 )
 def test_scores_by_hand(env_id: str, score: float, expected: float) -> None:
-    assert human_normalised(env_id, score) == pytest.approx(expected)
+    assert human_normalised_score(env_id, score) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     "env_id", ["ALE/Pong-v5", "ALE/Pong-v0", "ALE/Pong-v12", "ALE/Pong", "ale_py:ALE/Pong-v5"]
 )
-def test_every_version_of_a_game_has_its_reference(env_id: str) -> None:
-    assert human_normalised(env_id, 14.6) == pytest.approx(1)
+def test_every_version_of_a_game_has_the_same_reference(env_id: str) -> None:
+    assert human_normalised_score(env_id, 14.6) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -54,30 +54,30 @@ def test_every_version_of_a_game_has_its_reference(env_id: str) -> None:
         "",
     ],
 )
-def test_nothing_else_has_one(env_id: str) -> None:
-    assert human_normalised(env_id, 14.6) is None
+def test_no_other_environment_has_a_reference(env_id: str) -> None:
+    assert human_normalised_score(env_id, 14.6) is None
 
 
-def test_a_score_that_is_no_number_stays_none() -> None:
-    found = human_normalised("ALE/Pong-v5", math.nan)
-    assert found is not None
-    assert math.isnan(found)
+def test_nan_stays_nan() -> None:
+    score = human_normalised_score("ALE/Pong-v5", math.nan)
+    assert score is not None
+    assert math.isnan(score)
 
 
 def test_the_57_usual_games_have_a_reference() -> None:
-    assert len(REFERENCES) == 57
-    assert list(REFERENCES) == sorted(REFERENCES)
+    assert len(REFERENCE_SCORES) == 57
+    assert list(REFERENCE_SCORES) == sorted(REFERENCE_SCORES)
 
 
-@pytest.mark.parametrize("game", REFERENCES)
+@pytest.mark.parametrize("game", REFERENCE_SCORES)
 def test_the_human_tester_beats_random_play(game: str) -> None:
-    random, human = REFERENCES[game]
+    random, human = REFERENCE_SCORES[game]
     assert random < human
-    assert human_normalised(f"ALE/{game}-v5", random) == 0
-    assert human_normalised(f"ALE/{game}-v5", human) == 1
+    assert human_normalised_score(f"ALE/{game}-v5", random) == 0
+    assert human_normalised_score(f"ALE/{game}-v5", human) == 1
 
 
 def test_every_game_is_one_of_ale() -> None:
     pytest.importorskip("ale_py")
     registered = {env_id for env_id in gymnasium.registry if env_id.startswith("ALE/")}
-    assert {f"ALE/{game}-v5" for game in REFERENCES} <= registered
+    assert {f"ALE/{game}-v5" for game in REFERENCE_SCORES} <= registered

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from dqn_cli.evaluation.curves import Curve, bands, draw, read_curve
+from dqn_cli.evaluation.curves import Curve, aggregate_curves, plot_bands, read_curve
 from dqn_cli.evaluation.statistics import bootstrap_interval
 
 GREEDY, TRAINED = "eval/mean_reward", "rollout/ep_rew_mean"
@@ -31,30 +31,30 @@ def curve(label: str, returns: Sequence[float], steps: Sequence[float] | None = 
 
 def test_a_curve_is_read_back(tmp_path: Path) -> None:
     write(tmp_path, [(GREEDY, step, step / 4, step / 10) for step in (100, 200, 500)])
-    found = read_curve(tmp_path, "mine")
-    assert found.label == "mine"
-    assert found.steps.tolist() == [100, 200, 500]
-    assert found.returns.tolist() == [25, 50, 125]
-    assert found.greedy
-    assert np.diff(found.seconds).tolist() == pytest.approx([10, 30], abs=1e-3)
-    assert found.seconds[0] == pytest.approx(10, abs=2)
+    read = read_curve(tmp_path, "mine")
+    assert read.label == "mine"
+    assert read.steps.tolist() == [100, 200, 500]
+    assert read.returns.tolist() == [25, 50, 125]
+    assert read.greedy
+    assert np.diff(read.seconds).tolist() == pytest.approx([10, 30], abs=1e-3)
+    assert read.seconds[0] == pytest.approx(10, abs=2)
 
 
-def test_every_row_is_read(tmp_path: Path) -> None:
+def test_every_point_is_read(tmp_path: Path) -> None:
     write(tmp_path, [(GREEDY, step, 1, 0) for step in range(1, 12_000)])
     assert len(read_curve(tmp_path, "").steps) == 11_999
 
 
-def test_greedy_returns_are_preferred_to_those_of_training(tmp_path: Path) -> None:
+def test_greedy_returns_are_preferred_to_training_returns(tmp_path: Path) -> None:
     write(tmp_path, [(TRAINED, 10, 1.0, 0), (GREEDY, 20, 2.0, 1), (TRAINED, 30, 3.0, 2)])
     assert read_curve(tmp_path, "").returns.tolist() == [2]
 
 
-def test_without_an_evaluation_returns_of_training_are_read(tmp_path: Path) -> None:
+def test_training_returns_are_read_if_there_is_no_evaluation(tmp_path: Path) -> None:
     write(tmp_path, [(TRAINED, 10, 1.0, 0), ("train/loss", 10, 9.0, 0), (TRAINED, 30, 3.0, 2)])
-    found = read_curve(tmp_path, "")
-    assert found.returns.tolist() == [1, 3]
-    assert not found.greedy
+    read = read_curve(tmp_path, "")
+    assert read.returns.tolist() == [1, 3]
+    assert not read.greedy
 
 
 def test_rows_of_a_resumed_run_replace_the_older_ones(
@@ -62,32 +62,32 @@ def test_rows_of_a_resumed_run_replace_the_older_ones(
 ) -> None:
     write(tmp_path, [(GREEDY, step, 1.0, 0) for step in (10, 20, 30)])
     write(tmp_path, [(GREEDY, step, 2.0, 5) for step in (20, 25, 40)], purge_step=20)
-    found = read_curve(tmp_path, "")
-    assert found.steps.tolist() == [10, 20, 25, 40]
-    assert found.returns.tolist() == [1, 2, 2, 2]
-    assert not caplog.records  # nobody is told of what is as it should be
+    read = read_curve(tmp_path, "")
+    assert read.steps.tolist() == [10, 20, 25, 40]
+    assert read.returns.tolist() == [1, 2, 2, 2]
+    assert not caplog.records  # a resumed run is no cause for a warning
 
 
-def test_what_passed_before_a_run_was_gone_on_with_is_no_time_of_training(tmp_path: Path) -> None:
+def test_the_pause_before_a_run_resumed_is_no_training_time(tmp_path: Path) -> None:
     write(tmp_path, [(GREEDY, 10 * n, 1.0, 60 * n) for n in (1, 2, 3)])
     time.sleep(1.1)  # files are named by the second
     write(tmp_path, [(GREEDY, 30, 1.0, 70), (GREEDY, 40, 1.0, 130)])
-    found = read_curve(tmp_path, "")
-    assert found.steps.tolist() == [10, 20, 30, 40]
-    # The second session began behind step 20, whose time it goes on from.
-    assert found.seconds.tolist() == pytest.approx([60, 120, 190, 250], abs=1.5)
+    read = read_curve(tmp_path, "")
+    assert read.steps.tolist() == [10, 20, 30, 40]
+    # The second session started after step 20 and continues from its time.
+    assert read.seconds.tolist() == pytest.approx([60, 120, 190, 250], abs=1.5)
 
 
-def test_long_labels_stand_below_each_other_and_not_cut(tmp_path: Path) -> None:
+def test_long_labels_are_stacked_and_not_cut(tmp_path: Path) -> None:
     import matplotlib.pyplot as plt
 
     labels = [f"agent={name}, optimizer.lr=0.0003, replay.n_step=3, head.atoms=51" for name in "ab"]
-    kept = []
+    figures = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plt, "close", kept.append)
-        found = bands([curve(label, [0, 1]) for label in labels], "steps")
-        draw(found, "steps", "return", "LineWorld-v0", tmp_path / "plot.png")
-    (figure,) = kept
+        patch.setattr(plt, "close", figures.append)
+        bands = aggregate_curves([curve(label, [0, 1]) for label in labels], "steps")
+        plot_bands(bands, "steps", "return", "LineWorld-v0", tmp_path / "plot.png")
+    (figure,) = figures
     (legend,) = figure.legends
     box = legend.get_window_extent()
     assert figure.bbox.x0 <= box.x0
@@ -96,30 +96,32 @@ def test_long_labels_stand_below_each_other_and_not_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [("train/loss", 10, 1.0, 0.0)]])
-def test_a_run_without_returns_is_refused(tmp_path: Path, rows: list[Row]) -> None:
+def test_a_run_without_returns_is_an_error(tmp_path: Path, rows: list[Row]) -> None:
     write(tmp_path, rows)
     with pytest.raises(ValueError, match="no returns to draw yet") as caught:
         read_curve(tmp_path, "")
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_folder_without_event_files_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_event_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no returns to draw yet"):
         read_curve(tmp_path, "")
 
 
 def test_runs_of_one_label_share_a_band() -> None:
-    found = bands([curve("a", [0, 10]), curve("b", [5, 5]), curve("a", [2, 30])], "steps")
-    assert [(band.label, band.runs) for band in found] == [("a", 2), ("b", 1)]
-    assert found[0].x.tolist() == [0, 100]
-    assert found[0].mean.tolist() == [1, 20]
-    assert (found[0].low.tolist(), found[0].high.tolist()) == ([0, 10], [2, 30])
-    assert found[1].low.tolist() == found[1].mean.tolist() == found[1].high.tolist() == [5, 5]
+    bands = aggregate_curves(
+        [curve("a", [0, 10]), curve("b", [5, 5]), curve("a", [2, 30])], "steps"
+    )
+    assert [(band.label, band.runs) for band in bands] == [("a", 2), ("b", 1)]
+    assert bands[0].x.tolist() == [0, 100]
+    assert bands[0].mean.tolist() == [1, 20]
+    assert (bands[0].low.tolist(), bands[0].high.tolist()) == ([0, 10], [2, 30])
+    assert bands[1].low.tolist() == bands[1].mean.tolist() == bands[1].high.tolist() == [5, 5]
 
 
 def test_a_band_is_the_bootstrap_interval_at_each_point() -> None:
     values = np.random.default_rng(0).normal(size=(6, 4))
-    (band,) = bands([curve("a", row) for row in values.tolist()], "steps")
+    (band,) = aggregate_curves([curve("a", row) for row in values.tolist()], "steps")
     for point in range(4):
         expected = bootstrap_interval(values[:, point], lambda sample: sample.mean(-1))
         assert (band.low[point], band.high[point]) == pytest.approx(expected)
@@ -128,21 +130,21 @@ def test_a_band_is_the_bootstrap_interval_at_each_point() -> None:
 def test_runs_of_other_steps_are_compared_where_all_have_values() -> None:
     straight = curve("a", [0, 10], [0, 100])
     later = curve("a", [5, 25, 65], [50, 250, 650])
-    (band,) = bands([straight, later], "steps")
+    (band,) = aggregate_curves([straight, later], "steps")
     assert (band.x[0], band.x[-1]) == (50, 100)
     assert band.mean == pytest.approx(band.x / 10)
 
 
 def test_seconds_are_another_axis() -> None:
-    (band,) = bands([curve("a", [1, 2, 3])], "seconds")
+    (band,) = aggregate_curves([curve("a", [1, 2, 3])], "seconds")
     assert band.x.tolist() == [0, 10, 20]
 
 
 @pytest.mark.parametrize("x", ["steps", "seconds"])
-def test_a_chart_is_a_picture(tmp_path: Path, x: str) -> None:
+def test_a_chart_is_a_png(tmp_path: Path, x: str) -> None:
     curves = [curve("a", [0, 1]), curve("a", [1, 2]), curve("b", [3], [50])]
     out = tmp_path / "plot.png"
-    draw(bands(curves, x), x, "greedy return", "LineWorld-v0", out)
+    plot_bands(aggregate_curves(curves, x), x, "greedy return", "LineWorld-v0", out)
     data = out.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(data[16:20], "big") == 1200

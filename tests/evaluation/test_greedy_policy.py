@@ -34,7 +34,7 @@ def policy(dtype: torch.dtype = torch.float32) -> GreedyPolicy:
     return GreedyPolicy(model, parameters)
 
 
-def fresh(*rows: bool) -> Array:
+def episode_start(*rows: bool) -> Array:
     return np.array(rows)
 
 
@@ -55,34 +55,36 @@ CASES = [
 def test_the_best_legal_action_is_taken(
     obs: list[float], mask: list[bool], best: int, begins: bool
 ) -> None:
-    found = policy()(np.array([obs], np.float32), np.array([mask]), fresh(begins))
-    assert found.tolist() == [best]
+    actions = policy()(np.array([obs], np.float32), np.array([mask]), episode_start(begins))
+    assert actions.tolist() == [best]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("stored", [np.float32, np.float64, np.uint8])
-def test_a_batch_is_answered_row_by_row_in_any_precision(dtype: torch.dtype, stored: Any) -> None:
+def test_each_row_of_a_batch_gets_its_action_in_any_precision(
+    dtype: torch.dtype, stored: Any
+) -> None:
     cases = [case for case in CASES if min(case[0]) >= 0]
     obs, mask = (np.array([case[i] for case in cases]) for i in range(2))
-    found = policy(dtype)(obs.astype(stored), mask, np.ones(len(cases), bool))
-    assert found.tolist() == [best for *_, best in cases]
+    actions = policy(dtype)(obs.astype(stored), mask, np.ones(len(cases), bool))
+    assert actions.tolist() == [best for *_, best in cases]
 
 
-def test_the_same_question_has_the_same_answer() -> None:
+def test_the_same_observation_gets_the_same_action() -> None:
     greedy = policy()
     obs, mask = np.ones((1, 2), np.float32), np.ones((1, 3), bool)
-    assert len({int(greedy(obs, mask, fresh(False))[0]) for _ in range(50)}) == 1
+    assert len({int(greedy(obs, mask, episode_start(False))[0]) for _ in range(50)}) == 1
 
 
 def test_no_gradient_is_kept() -> None:
     greedy = policy()
     greedy.parameters.requires_grad_()
-    greedy(np.ones((1, 2), np.float32), np.ones((1, 3), bool), fresh(True))
+    greedy(np.ones((1, 2), np.float32), np.ones((1, 3), bool), episode_start(True))
     assert greedy.parameters.grad is None
 
 
 def random_model(network: Network, head: Head) -> tuple[Model, Tensor]:
-    """Without biases, so that the best action depends on what is observed."""
+    """Returns a model without biases, whose best action depends on the observation."""
     model = Model(SPACES, network, head)
     parameters = torch.from_numpy(np.random.default_rng(1).normal(size=size(model.layout)))
     for name, view in views(parameters, model.layout).items():
@@ -93,14 +95,14 @@ def random_model(network: Network, head: Head) -> tuple[Model, Tensor]:
 
 @pytest.mark.parametrize("head", [Scalar(), C51(5, -1.0, 1.0), Qr(4), Iqn(4, 6)])
 @pytest.mark.parametrize("noisy", [False, True])
-def test_it_takes_the_models_best_action_without_noise(head: Head, noisy: bool) -> None:
+def test_the_action_is_the_models_best_one_without_noise(head: Head, noisy: bool) -> None:
     model, parameters = random_model(Mlp([16, 8], False, False, True, noisy, 0.5), head)
     obs, mask = np.random.default_rng(1).normal(size=(40, 2)), np.ones((40, 3), bool)
     with torch.no_grad():
         q = model.q(parameters, torch.from_numpy(obs), parameters.new_zeros(0)).numpy()
-    found = GreedyPolicy(model, parameters)(obs, mask, np.ones(40, bool))
-    assert found.tolist() == q.argmax(1).tolist()
-    assert len(set(found.tolist())) > 1
+    actions = GreedyPolicy(model, parameters)(obs, mask, np.ones(40, bool))
+    assert actions.tolist() == q.argmax(1).tolist()
+    assert len(set(actions.tolist())) > 1
 
 
 RECURRENT = [
@@ -112,7 +114,7 @@ TIME, ROWS = 60, 3
 
 @pytest.fixture
 def episodes() -> tuple[Array, Array, Array]:
-    """Observations, masks and where episodes begin, each [time, rows, ...]."""
+    """Returns observations, masks and episode starts, each [time, rows, ...]."""
     random = np.random.default_rng(2)
     obs = random.normal(size=(TIME, ROWS, 2))
     mask = random.random((TIME, ROWS, 3)) < 0.7
@@ -124,30 +126,30 @@ def episodes() -> tuple[Array, Array, Array]:
 
 @pytest.mark.parametrize("network", RECURRENT)
 @pytest.mark.parametrize("head", [Scalar(), Iqn(4, 6)])
-def test_a_recurrent_policy_remembers_each_rows_episode_and_nothing_before_it(
+def test_a_recurrent_policy_keeps_the_state_of_each_rows_episode(
     network: Recurrent, head: Head, episodes: tuple[Array, Array, Array]
 ) -> None:
     model, parameters = random_model(network, head)
     greedy = GreedyPolicy(model, parameters)
-    nothing = parameters.new_zeros(0)
+    noise = parameters.new_zeros(0)
     memoryless = 0
     for row in range(ROWS):
         state = parameters.new_zeros(1, model.state_size)
-        for obs, mask, begins in zip(*(each[:, row] for each in episodes), strict=True):
+        for obs, mask, begins in zip(*(values[:, row] for values in episodes), strict=True):
             if begins:
                 state = torch.zeros_like(state)
             one = torch.from_numpy(obs)[None]
-            q, state = model.act(parameters, one, state, nothing)
-            without, _ = model.act(parameters, one, torch.zeros_like(state), nothing)
-            found = greedy(obs[None], mask[None], fresh(bool(begins)))
-            assert found.tolist() == best_action(legal_values(q.numpy(), mask[None])).tolist()
+            q, state = model.act(parameters, one, state, noise)
+            without, _ = model.act(parameters, one, torch.zeros_like(state), noise)
+            actions = greedy(obs[None], mask[None], episode_start(bool(begins)))
+            assert actions.tolist() == best_action(legal_values(q.numpy(), mask[None])).tolist()
             others = best_action(legal_values(without.numpy(), mask[None]))
-            memoryless += others.tolist() != found.tolist()
-    assert memoryless > 10  # a policy that forgets would have been found out
+            memoryless += others.tolist() != actions.tolist()
+    assert memoryless > 10  # so a policy without a state would fail
 
 
 @pytest.mark.parametrize("network", RECURRENT)
-def test_rows_side_by_side_do_what_each_does_alone(
+def test_rows_of_a_batch_act_as_each_does_alone(
     network: Recurrent, episodes: tuple[Array, Array, Array]
 ) -> None:
     model, parameters = random_model(network, Scalar())
@@ -155,11 +157,11 @@ def test_rows_side_by_side_do_what_each_does_alone(
     together = [greedy(*now).tolist() for now in zip(*episodes, strict=True)]
     for row in range(ROWS):
         alone = GreedyPolicy(model, parameters)
-        rows = zip(*(each[:, [row]] for each in episodes), strict=True)
+        rows = zip(*(values[:, [row]] for values in episodes), strict=True)
         assert [int(alone(*now)[0]) for now in rows] == [now[row] for now in together]
 
 
-def test_a_recurrent_policy_begins_with_an_empty_memory_even_if_not_told(
+def test_a_new_recurrent_policy_starts_with_a_zero_state(
     episodes: tuple[Array, Array, Array],
 ) -> None:
     obs, mask, begins = episodes

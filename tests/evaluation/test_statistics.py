@@ -24,22 +24,24 @@ def test_interquartile_mean_by_hand(values: list[float], expected: float) -> Non
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 8, 10, 21, 100])
 def test_interquartile_mean_is_the_mean_of_the_middle_half(n: int) -> None:
     values = np.random.default_rng(n).normal(size=n)
-    quarters = sorted(value for value in values for _ in range(4))  # so that quartiles cut none
+    quarters = sorted(
+        value for value in values for _ in range(4)
+    )  # so that no quartile cuts through a value
     assert interquartile_mean(values) == pytest.approx(sum(quarters[n:-n]) / (2 * n))
 
 
 def test_interquartile_mean_is_taken_along_the_last_axis() -> None:
     values = np.random.default_rng(0).normal(size=(3, 2, 9))
-    found = interquartile_mean(values)
-    assert found.shape == (3, 2)
-    assert found[2, 1] == pytest.approx(float(interquartile_mean(values[2, 1])))
+    means = interquartile_mean(values)
+    assert means.shape == (3, 2)
+    assert means[2, 1] == pytest.approx(float(interquartile_mean(values[2, 1])))
 
 
 def mean(sample: np.ndarray) -> np.ndarray:
     return np.asarray(sample.mean(-1))
 
 
-def test_intervals_hold_the_true_mean_about_95_times_in_100() -> None:
+def test_about_95_percent_of_intervals_contain_the_true_mean() -> None:
     random = np.random.default_rng(1)
     hits = 0
     for _ in range(200):
@@ -48,14 +50,14 @@ def test_intervals_hold_the_true_mean_about_95_times_in_100() -> None:
     assert 0.88 <= hits / 200 <= 0.985
 
 
-def test_an_interval_is_as_wide_as_the_normal_one_of_a_large_sample() -> None:
+def test_the_interval_of_a_large_sample_is_the_normal_one() -> None:
     values = np.random.default_rng(2).normal(size=400)
     low, high = bootstrap_interval(values, mean)
     half = 1.96 * values.std() / np.sqrt(400)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
 
 
-def test_an_interval_computed_twice_is_the_same() -> None:
+def test_an_interval_is_reproducible() -> None:
     values = np.random.default_rng(3).normal(size=20)
     assert bootstrap_interval(values, mean) == bootstrap_interval(values.tolist(), mean)
 
@@ -64,7 +66,7 @@ def test_one_value_is_its_own_interval() -> None:
     assert bootstrap_interval([4.0], mean) == (4.0, 4.0)
 
 
-def test_a_summary_says_what_numpy_says() -> None:
+def test_a_summary_agrees_with_numpy() -> None:
     values = [3.0, 8.0, 1.0, -4.0, 10.0]
     summary = summarize(values)
     assert (summary.mean, summary.min, summary.max) == pytest.approx((3.6, -4, 10))

@@ -8,31 +8,31 @@ import numpy as np
 import pytest
 
 from dqn_cli.evaluation.play import Episodes
-from dqn_cli.evaluation.tables import print_table, report_of
+from dqn_cli.evaluation.tables import print_table, summarize_episodes
 
 
 def report(*returns: float) -> dict[str, Any]:
     lengths = np.arange(1, len(returns) + 1)
-    return report_of(Episodes(np.array(returns, float), lengths)) | {
+    return summarize_episodes(Episodes(np.array(returns, float), lengths)) | {
         "checkpoint": "outputs/run [old]/checkpoints/best",
         "env": "LineWorld-v0",
     }
 
 
 def test_a_report_holds_every_episode_and_their_summary() -> None:
-    found = report(4, 1, 2, 9)
-    assert found["episodes"] == 4
-    assert found["returns"] == [4, 1, 2, 9]
-    assert found["lengths"] == [1, 2, 3, 4]
-    assert (found["mean"], found["iqm"], found["min"], found["max"]) == (4, 3, 1, 9)
-    assert found["std"] == pytest.approx(np.sqrt((0 + 9 + 4 + 25) / 4))
-    low, high = found["iqm_ci95"]
+    data = report(4, 1, 2, 9)
+    assert data["episodes"] == 4
+    assert data["returns"] == [4, 1, 2, 9]
+    assert data["lengths"] == [1, 2, 3, 4]
+    assert (data["mean"], data["iqm"], data["min"], data["max"]) == (4, 3, 1, 9)
+    assert data["std"] == pytest.approx(np.sqrt((0 + 9 + 4 + 25) / 4))
+    low, high = data["iqm_ci95"]
     assert 1 <= low < 3 < high <= 9
 
 
 def test_a_report_is_plain_data() -> None:
-    found = report(1.5, 2.5)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    data = report(1.5, 2.5)
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
 def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +46,7 @@ def test_the_table_has_a_row_for_each_report(capsys: pytest.CaptureFixture[str])
     assert rows[-2][-4:] == ["1.00", "9.00", "2.5", "4"]
 
 
-def test_reports_of_one_environment_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_of_one_environment_are_summarized(capsys: pytest.CaptureFixture[str]) -> None:
     several = [report(mean, mean) for mean in (1, 2, 3, 50)]
     print_table(several, [""] * 4)
     last = capsys.readouterr().out.splitlines()[-1]
@@ -57,7 +57,7 @@ def test_reports_of_one_environment_are_summed_up(capsys: pytest.CaptureFixture[
         assert "together" not in capsys.readouterr().out
 
 
-def test_each_choice_is_summed_up_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_label_is_summarized_separately(capsys: pytest.CaptureFixture[str]) -> None:
     labels = ["update=dqn", "update=double", "update=dqn", "update=munchausen"]
     print_table([report(mean, mean) for mean in (1, 5, 3, 7)], labels)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " means " in line]
@@ -65,7 +65,7 @@ def test_each_choice_is_summed_up_by_itself(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])
-def test_no_figure_is_cut_short_in_a_pipe(
+def test_no_number_is_truncated_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], worst: float
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)

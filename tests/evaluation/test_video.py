@@ -13,22 +13,22 @@ import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
 from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
 from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation import video
-from dqn_cli.evaluation.play import play
-from dqn_cli.evaluation.video import film
+from dqn_cli.evaluation.play import play_episodes
+from dqn_cli.evaluation.video import record_episode
 
 Array = NDArray[Any]
 
-SEED_OF = episode_seeds(3, "judgement", 0)
+SEED_FUNCTION = episode_seeds(3, "final_evaluation", 0)
 
 
-class Noting:
-    """Leans as the pole does, and notes what it was asked."""
+class InputRecorder:
+    """A policy that follows the pole and records its inputs."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Array, Array, Array]] = []
+        self.inputs: list[tuple[Array, Array, Array]] = []
 
-    def __call__(self, obs: Array, mask: Array, fresh: Array) -> Array:
-        self.asked.append((obs[0].copy(), mask[0].copy(), fresh[0]))
+    def __call__(self, obs: Array, mask: Array, episode_start: Array) -> Array:
+        self.inputs.append((obs[0].copy(), mask[0].copy(), episode_start[0]))
         return (obs[:, 2] > 0).astype(np.int64)
 
 
@@ -36,7 +36,7 @@ def config(env_id: str) -> EnvConfig:
     return EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN)
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_a_missing_extra_is_an_error_that_says_what_to_install(
     type_train: Callable[..., int],
     type_eval: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
@@ -48,42 +48,47 @@ def test_without_the_extra_it_says_what_to_install(
     assert "pip install 'dqn-train[video]'" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_environment_without_pictures_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_environment_without_images_is_an_error_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     with pytest.raises(EnvironmentFailure, match=r"^env=LineWorld-v0[^\n]*$"):
-        film(Noting(), config("LineWorld-v0"), SEED_OF, 10, tmp_path)
+        record_episode(InputRecorder(), config("LineWorld-v0"), SEED_FUNCTION, 10, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("longest", [7, 10_000])
-def test_the_film_is_of_the_first_episode_and_begins_once(tmp_path: Path, longest: int) -> None:
+@pytest.mark.parametrize("max_steps", [7, 10_000])
+def test_the_video_shows_the_first_episode(tmp_path: Path, max_steps: int) -> None:
     pytest.importorskip("moviepy")
-    filmed, judged = Noting(), Noting()
-    path = film(filmed, config("CartPole-v1"), SEED_OF, longest, tmp_path)
+    recorded, played = InputRecorder(), InputRecorder()
+    path = record_episode(recorded, config("CartPole-v1"), SEED_FUNCTION, max_steps, tmp_path)
     assert path.is_file()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert path.stat().st_size > 0
-    assert play(judged, config("CartPole-v1"), SEED_OF, 1, longest, "float32") is not None
-    assert len(filmed.asked) == len(judged.asked) <= longest
-    for (obs, mask, fresh), expected in zip(filmed.asked, judged.asked, strict=True):
+    assert (
+        play_episodes(played, config("CartPole-v1"), SEED_FUNCTION, 1, max_steps, "float32")
+        is not None
+    )
+    assert len(recorded.inputs) == len(played.inputs) <= max_steps
+    for (obs, mask, episode_start), expected in zip(recorded.inputs, played.inputs, strict=True):
         assert obs.tolist() == expected[0].tolist()
         assert mask.tolist() == expected[1].tolist()
-        assert fresh == expected[2]
-    assert [fresh for *_, fresh in filmed.asked] == [True] + [False] * (len(filmed.asked) - 1)
+        assert episode_start == expected[2]
+    assert [episode_start for *_, episode_start in recorded.inputs] == [True] + [False] * (
+        len(recorded.inputs) - 1
+    )
 
 
-def standing(obs: Array, mask: Array, fresh: Array) -> Array:
+def push_left(obs: Array, mask: Array, episode_start: Array) -> Array:
     return np.zeros(1, np.int64)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "PositionCartPole-v1", "MinAtar/Breakout-v1"])
-def test_something_can_be_seen_in_a_film(tmp_path: Path, env_id: str) -> None:
+def test_a_video_shows_an_image(tmp_path: Path, env_id: str) -> None:
     moviepy = pytest.importorskip("moviepy")
     if env_id.startswith("MinAtar"):
         pytest.importorskip("minatar")
-    path = film(standing, config(env_id), SEED_OF, 5, tmp_path)
+    path = record_episode(push_left, config(env_id), SEED_FUNCTION, 5, tmp_path)
     with moviepy.VideoFileClip(str(path)) as clip:
-        picture = clip.get_frame(0)
-    assert picture.ndim == 3
-    assert picture.max() > 100
-    assert picture.std() > 1
+        image = clip.get_frame(0)
+    assert image.ndim == 3
+    assert image.max() > 100
+    assert image.std() > 1

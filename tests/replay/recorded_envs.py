@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from dqn_cli.agent.agent import Surprise
+from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
-from dqn_cli.replay.batches import Look, View, observations, sequences, transitions
-from dqn_cli.replay.samplers import Drawn, Picked, Replay, Sampler, Sources
+from dqn_cli.replay.batches import BatchSpec, View, observations, sequences, transitions
+from dqn_cli.replay.samplers import Drawn, Samples, Replay, Sampler, ReplayStorage
 from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage, nth_oldest
 
 ACTIONS, STATE, FRAME = 3, 2, 2
@@ -264,8 +264,8 @@ def in_both_kinds(make: Callable[..., Kind], *inputs: Any) -> Kind:
 
 def located(stream: Stream, ring: Array, nth: Array) -> Indices:
     """What arrays locate, which is the same as what tensors do."""
-    place = nth_oldest(stream.stored, ring, nth)
-    other = nth_oldest(*as_tensors((stream.stored, ring, nth)))
+    place = nth_oldest(stream.storage, ring, nth)
+    other = nth_oldest(*as_tensors((stream.storage, ring, nth)))
     np.testing.assert_array_equal(place, other.numpy(), strict=True)
     return Indices(ring, stream.queue[ring, place])
 
@@ -273,18 +273,18 @@ def located(stream: Stream, ring: Array, nth: Array) -> Indices:
 def newest_of(stream: Stream, count: int) -> Array:
     """The latest observations, [members, at most count per environment, *shape]."""
     ring, slot = (each.copy() for each in stream.newest(count))
-    inputs = (stream.stored, ring, slot)
+    inputs = (stream.storage, ring, slot)
     seen = observations(*inputs, stream.frames)
     assert identical(seen, observations(*as_tensors(inputs), stream.frames))
     return np.asarray(seen)
 
 
 def transitions_view(n_step: int = 1, frames: int = 0) -> View:
-    return partial(transitions, look=Look(n_step, ACTIONS, frames, False))
+    return partial(transitions, look=BatchSpec(n_step, ACTIONS, frames, False))
 
 
 def sequences_view(burn_in: int, length: int, n_step: int = 1, frames: int = 0) -> View:
-    look = Look(n_step, ACTIONS, frames, False)
+    look = BatchSpec(n_step, ACTIONS, frames, False)
     return partial(sequences, look=look, burn_in=burn_in, length=length)
 
 
@@ -292,7 +292,7 @@ def frames_of(view: View) -> int:
     """How many frames a view stacks."""
     assert isinstance(view, partial)
     look = view.keywords["look"]
-    assert isinstance(look, Look)
+    assert isinstance(look, BatchSpec)
     return look.frames
 
 
@@ -304,8 +304,8 @@ def transitions_of(
     n_step: int = 1,
     clip_rewards: bool = False,
 ) -> Batch:
-    view = partial(transitions, look=Look(n_step, stream.actions, stream.frames, clip_rewards))
-    return in_both_kinds(view, stream.stored, indices, weight, gamma)
+    view = partial(transitions, look=BatchSpec(n_step, stream.actions, stream.frames, clip_rewards))
+    return in_both_kinds(view, stream.storage, indices, weight, gamma)
 
 
 def sequences_of(
@@ -318,16 +318,16 @@ def sequences_of(
     n_step: int = 1,
     clip_rewards: bool = False,
 ) -> Sequences:
-    look = Look(n_step, stream.actions, stream.frames, clip_rewards)
+    look = BatchSpec(n_step, stream.actions, stream.frames, clip_rewards)
     view = partial(sequences, look=look, burn_in=burn_in, length=length)
-    return in_both_kinds(view, stream.stored, indices, weight, gamma)
+    return in_both_kinds(view, stream.storage, indices, weight, gamma)
 
 
 def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
     return in_both_kinds(partial(made, sampler), sampler.sources, drawn)
 
 
-def made(sampler: Sampler[Replay], sources: Sources, drawn: Drawn) -> Batch | Sequences:
+def made(sampler: Sampler[Replay], sources: ReplayStorage, drawn: Drawn) -> Batch | Sequences:
     return sampler.batch(sources, sampler.pick(sources, drawn))
 
 
@@ -339,7 +339,7 @@ def learn(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
 
     What it remembers of tensors is what it remembers of arrays.
     """
-    surprise, picked = Surprise(loss, td_error), latest(sampler)  # type: ignore[arg-type]
+    surprise, picked = SampleErrors(loss, td_error), latest(sampler)  # type: ignore[arg-type]
     copied = as_tensors(deepcopy(sampler.sources))
     sampler.learned(sampler.sources, picked, surprise)
     sampler.learned(copied, as_tensors(picked), as_tensors(surprise))
@@ -347,7 +347,7 @@ def learn(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def latest(sampler: Sampler[Replay]) -> Picked:
+def latest(sampler: Sampler[Replay]) -> Samples:
     """What was drawn last."""
     return sampler.pick(sampler.sources, _drawn[sampler])
 

@@ -30,12 +30,12 @@ from recorded_envs import (
     transitions_view,
 )
 
-from dqn_cli.agent.agent import Surprise
+from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.replay.batches import View
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
-from dqn_cli.replay.samplers import MemoryDevice
+from dqn_cli.replay.samplers import ReplayDevice
 from dqn_cli.replay.stream import Stream
 
 GAMMA = np.array([0.9, 0.5])
@@ -47,7 +47,7 @@ def sampler_of(
 ) -> PrioritisedSampler:
     settings = {"alpha": 1.0, "beta": 1.0, "beta_end": 1.0, "eps": 1.0}
     settings |= {"priority": Priority.td_error, **changes}
-    replay = Prioritised(10**6, batch_size, 1, MemoryDevice.cpu, **settings)
+    replay = Prioritised(10**6, batch_size, 1, ReplayDevice.cpu, **settings)
     view = view or transitions_view(stream.window, stream.frames)
     sampler = replay.sampler(stream, view, GAMMA[: stream.members])
     assert isinstance(sampler, PrioritisedSampler)
@@ -60,7 +60,7 @@ def middles(members: int = 1) -> Callable[[int], Array]:
 
 
 @dataclass
-class Reference:
+class ReferenceScores:
     """Every stored transition's priority, by its ring and its slot."""
 
     envs: Envs
@@ -104,15 +104,15 @@ def both(
     frames: int = 0,
     device: str = "cpu",
     **changes: Any,
-) -> tuple[PrioritisedSampler, Reference]:
+) -> tuple[PrioritisedSampler, ReferenceScores]:
     recorded = recorded_envs(seed, members, envs, True, end_chance, 0.1, frames)
     stream = stream_of(recorded, capacity, 1 + seed % 3, True, device)
     sampler = sampler_of(stream, 8, **changes)
-    return sampler, Reference(recorded, stream, sampler.replay.alpha, sampler.replay.eps)
+    return sampler, ReferenceScores(recorded, stream, sampler.replay.alpha, sampler.replay.eps)
 
 
 def live(
-    sampler: PrioritisedSampler, reference: Reference, random: np.random.Generator, rounds: int
+    sampler: PrioritisedSampler, reference: ReferenceScores, random: np.random.Generator, rounds: int
 ) -> None:
     """Stores, samples and learns at random, and compares with the reference."""
     stream, beta = sampler.stream, 0.7
@@ -175,7 +175,7 @@ def limit(degrees: int) -> float:
 
 
 def check_frequencies(
-    sampler: PrioritisedSampler, reference: Reference, random: np.random.Generator
+    sampler: PrioritisedSampler, reference: ReferenceScores, random: np.random.Generator
 ) -> None:
     reference.catch_up()
     members, draws = sampler.stream.members, 500
@@ -376,9 +376,9 @@ def test_what_an_update_finds_elsewhere_is_read_when_the_next_batch_is_drawn(cou
             sampled(each, numbers(np.random.default_rng(nth), 2)) for each in (at_once, late)
         ]
         assert same(*batches)
-        errors = Surprise(*(torch.from_numpy(random.exponential(size=(2, 8))) for _ in range(2)))
+        errors = SampleErrors(*(torch.from_numpy(random.exponential(size=(2, 8))) for _ in range(2)))
         before = [leaf.copy() for leaf in leaves_of(late.memory)]
-        at_once.learned(at_once.sources, latest(at_once), Surprise(*(x.numpy() for x in errors)))
+        at_once.learned(at_once.sources, latest(at_once), SampleErrors(*(x.numpy() for x in errors)))
         late.learned(late.sources, latest(late), errors)
         assert all(map(np.array_equal, before, leaves_of(late.memory)))
         if nth % 3 == 0:  # a checkpoint has it all the same
@@ -484,7 +484,7 @@ def test_numbers_may_differ_between_members() -> None:
     errors, tenths = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 12.0]]), np.full((2, 3), 0.1)
     drawn = together.draw(lambda size: tenths, [0.25, 0.75])
     before = together.pick(together.sources, drawn)
-    errors_of = Surprise(torch.from_numpy(0 * errors), torch.from_numpy(errors))
+    errors_of = SampleErrors(torch.from_numpy(0 * errors), torch.from_numpy(errors))
     together.learned(together.sources, before, errors_of)
     together.catch_up()
     after = together.pick(together.sources, drawn)

@@ -24,7 +24,7 @@ from recorded_envs import (
 from dqn_cli.agent.batch import Batch
 from dqn_cli.arrays import Array
 from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
-from dqn_cli.replay.samplers import MemoryDevice
+from dqn_cli.replay.samplers import ReplayDevice
 from dqn_cli.replay.stream import Stream
 
 GAMMA = np.array([0.9, 0.5])
@@ -110,7 +110,7 @@ def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_dec
 def sampler_of(
     stream: Stream, batch_size: int, trace_decay: float = 0.65, gamma: Array = GAMMA
 ) -> RolloutSampler:
-    replay = Rollout(10**6, batch_size, 1, MemoryDevice.cpu, trace_decay)
+    replay = Rollout(10**6, batch_size, 1, ReplayDevice.cpu, trace_decay)
     view = transitions_view(frames=stream.frames)
     sampler = replay.sampler(stream, view, gamma[: stream.members])
     assert isinstance(sampler, RolloutSampler)

@@ -38,15 +38,15 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
-from dqn_cli.replay.batches import Look, View, transitions
+from dqn_cli.replay.batches import BatchSpec, View, transitions
 from dqn_cli.replay.prioritised import Prioritised, Priority
 from dqn_cli.replay.rollouts import Rollout
-from dqn_cli.replay.samplers import MemoryDevice, Replay, Sampler, Uniform, UniformSampler
+from dqn_cli.replay.samplers import ReplayDevice, Replay, Sampler, Uniform, UniformSampler
 from dqn_cli.replay.stream import Indices, Stream, StreamStorage
 
 SIZES = [[3, 0, 7], [0, 13, 2]]  # transitions in the rings of two members
 CAPACITY = 13  # of one ring
-CPU = MemoryDevice.cpu
+CPU = ReplayDevice.cpu
 UNIFORM = Uniform(capacity=39, batch_size=32, n_step=1, device=CPU)
 GAMMA = np.array([0.9, 0.5])
 HALF = [0.5, 0.5]  # of each member's run is over
@@ -85,7 +85,7 @@ class Asked:
         self.indices.append(indices)
         self.weight.append(weight)
         self.gamma.append(gamma)
-        return transitions(stored, indices, weight, gamma, Look(1, 2, 0, False))
+        return transitions(stored, indices, weight, gamma, BatchSpec(1, 2, 0, False))
 
 
 def draw(uniform: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -287,7 +287,7 @@ def test_sources_are_the_same_arrays_for_good(replay: Replay, view: View) -> Non
     kept = kept_of(sampler.stream, sampler)
     go_on(envs, sampler, 20)
     go_on_from(kept, sampler.stream, sampler)
-    assert all(now is then for now, then in zip(sampler.sources.stored, stored, strict=True))
+    assert all(now is then for now, then in zip(sampler.sources.storage, stored, strict=True))
     assert sampler.sources.gamma is gamma
     own = zip(leaves_of(sampler.sources.memory), leaves_of(memory), strict=True)
     assert all(now is then for now, then in own)

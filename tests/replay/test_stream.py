@@ -294,7 +294,7 @@ def test_a_transition_of_atari_takes_a_frame_and_a_few_bytes(
 
 def check_stored(stream: Stream, tensors: StreamStorage) -> None:
     """The stream's own arrays are what is stored, and what `tensors` of earlier are on."""
-    assert all(each is own for each, own in zip(stream.stored, arrays_of(stream), strict=True))
+    assert all(each is own for each, own in zip(stream.storage, arrays_of(stream), strict=True))
     for earlier, own in zip(tensors, map(tensor, arrays_of(stream)), strict=True):
         assert earlier.data_ptr() == own.data_ptr()
         assert earlier.dtype == own.dtype
@@ -306,25 +306,25 @@ def check_stored(stream: Stream, tensors: StreamStorage) -> None:
 def test_what_is_stored_are_the_streams_own_arrays_for_good(device: str) -> None:
     envs = recorded_envs(0, 2, 2, True, 0.2)
     stream, random = stream_of(envs, 6, 2, True, device), np.random.default_rng(0)
-    before, tensors = [*stream.stored], as_tensors(stream.stored)
+    before, tensors = [*stream.storage], as_tensors(stream.storage)
     check_stored(stream, tensors)
     for _ in range(30):
         step_all(envs, stream, random)
         check_stored(stream, tensors)
     kept = kept_of(stream)
     other = stream_of(recorded_envs(99, 2, 2, True), 6, 2, True, device)
-    its, its_tensors = [*other.stored], as_tensors(other.stored)
+    its, its_tensors = [*other.storage], as_tensors(other.storage)
     go_on_from(kept, other)
     check_stored(other, its_tensors)
     step_all(envs, other, random)
     check_stored(other, its_tensors)
-    assert all(now is then for now, then in zip(stream.stored, before, strict=True))
-    assert all(now is then for now, then in zip(other.stored, its, strict=True))
+    assert all(now is then for now, then in zip(stream.storage, before, strict=True))
+    assert all(now is then for now, then in zip(other.storage, its, strict=True))
 
 
 def test_an_append_can_be_seen_in_what_is_stored() -> None:
     stream = empty_stream(1, 1, 4)
-    kinds = stream.stored, as_tensors(stream.stored)
+    kinds = stream.storage, as_tensors(stream.storage)
     append(stream, 7, terminated=True, reward=3)
     for stored in kinds:
         assert stored.obs[0, :3].tolist() == [[0], [7], [-7]]

@@ -84,7 +84,7 @@ def go_on(training: Training, until: int | None = None) -> None:
     for report in train(training.settings, training.run):
         rewards = report.step.reward.tolist()
         for member, tracker in enumerate(training.trackers):
-            tracker.see(rewards[member], report.ended[member], report.updates)
+            tracker.record_step(rewards[member], report.ended[member], report.updates)
         if until is not None and report.now[0].steps >= until:
             return
     training.run.envs.close()
@@ -105,8 +105,8 @@ def data_of(training: Training, member: int = 0, compiled: bool = False) -> dict
 
 def resumed(settings: Sequence[Settings], kept: Sequence[dict[str, Any]]) -> Training:
     """A run whose members go on from where these checkpoints left them."""
-    places = [place for data in kept for place in snapshots_in(data)]
-    run = build_run(settings, places)[1]
+    snapshots = [snapshot for data in kept for snapshot in snapshots_in(data)]
+    run = build_run(settings, snapshots)[1]
     training = Training(settings, run, trackers_of(settings, run))
     for member, data in enumerate(kept):
         restore(data, training.run, member, training.trackers[member])
@@ -135,7 +135,7 @@ def check_same(one: Any, other: Any, where: str = "") -> None:
 def comparable(training: Training, member: int = 0) -> dict[str, Any]:
     """All that a checkpoint holds but the time it took."""
     data = data_of(training, member)
-    left_out = ("seconds", "sums")  # test_tracking.py looks at the sums
+    left_out = ("seconds", "sums")  # test_metrics_tracker.py checks the sums
     seen = {key: value for key, value in data["tracker"].items() if key not in left_out}
     return data | {"tracker": seen}
 
@@ -161,7 +161,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.parametrize("name", ["per", "pqn", "drqn"])
-def test_a_restored_run_is_where_the_other_one_was(
+def test_a_restored_run_equals_the_run_that_was_saved(
     settings_of: Compose, tmp_path: Path, name: str
 ) -> None:
     settings = settings_for(settings_of, *RUNS[name])
@@ -192,7 +192,7 @@ def test_without_replay_a_run_goes_on_with_an_empty_buffer(
     assert torch.isfinite(run.learner.state.parameters).all()
 
 
-def test_without_replay_learning_waits_until_as_much_is_there_as_at_first(
+def test_without_replay_learning_waits_for_learning_starts_again(
     settings_of: Compose, tmp_path: Path
 ) -> None:
     settings = settings_of(*SMALL, "learning_starts=60", "steps=400", "checkpoint.replay=false")
@@ -212,7 +212,7 @@ def test_a_recurrent_runs_memory_is_in_its_checkpoint(settings_of: Compose, tmp_
     assert data["stream"]["state"].any()
 
 
-def test_every_stream_of_random_numbers_that_moved_is_in_the_checkpoint(
+def test_every_random_stream_that_was_used_is_in_the_checkpoint(
     settings_of: Compose,
 ) -> None:
     words = ("agent=rainbow", "head.atoms=7", "reset.every=50", "exploration=linear", *SMALL)
@@ -234,35 +234,37 @@ def test_a_checkpoint_says_whether_updates_run_as_compiled_code(
     assert load_checkpoint(tmp_path / "checkpoints" / "last")["compiled"] is compiled
 
 
-def kept_in_place(run: Run) -> list[Any]:
-    """What the sampler gives an update to read and to write."""
-    stored, gamma, (tree, *numbers) = run.sampler.sources
-    return [*stored, gamma, *tree.levels, *numbers]
+def replay_tensors(run: Run) -> list[Any]:
+    """The sampler's storage, which an update reads and writes in place."""
+    storage = run.sampler.storage
+    assert storage.priorities is not None
+    tree, *numbers = storage.priorities
+    return [*storage.stream, storage.gamma, *tree.levels, *numbers]
 
 
-def test_a_restored_learner_learns_in_the_memory_that_its_update_was_made_for(
+def test_restoring_keeps_the_memory_addresses_that_a_compiled_update_uses(
     settings_of: Compose,
 ) -> None:
     settings = settings_for(settings_of, *RUNS["per"])
     half = advanced(settings, 100)
     _, run = build_run([settings])
     run.envs.close()
-    fixed = (*run.learner.state, *kept_in_place(run))
-    places = [tensor(each).data_ptr() for each in fixed]
+    before = (*run.learner.state, *replay_tensors(run))
+    addresses = [tensor(values).data_ptr() for values in before]
     restore(data_of(half), run, 0, MetricsTracker(1, Stopwatch(), run.learner.metrics[0]))
-    again = (*run.learner.state, *kept_in_place(run))
-    assert [tensor(each).data_ptr() for each in again] == places
+    after = (*run.learner.state, *replay_tensors(run))
+    assert [tensor(values).data_ptr() for values in after] == addresses
     assert all(map(torch.equal, run.learner.state, half.run.learner.state))
 
 
-def test_what_a_policy_needs_is_no_more_than_its_parameters(settings_of: Compose) -> None:
+def test_policy_data_holds_no_training_state(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow", *SMALL)
     data = policy_data(settings, advanced(settings, 30).run, 0)
     assert set(data) == {"settings", "spaces", "clock", "parameters", "versions"}
     assert data["settings"]["head"]["type"] == "C51"
 
 
-def test_the_promised_size_counts_priorities(settings_of: Compose) -> None:
+def test_the_expected_size_counts_priorities(settings_of: Compose) -> None:
     words = ("network.widths=[8]", "replay.capacity=3200")
     plain, prioritised = settings_of(*words), settings_of(*words, "replay=prioritised")
     sizes = []
@@ -278,7 +280,7 @@ def test_the_promised_size_counts_priorities(settings_of: Compose) -> None:
     assert expected_bytes(without, run) == sizes[0] - run.stream.nbytes
 
 
-def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     torn = [".last.123.tmp", ".best.45.tmp", ".step_0000000700.6.tmp"]
@@ -322,9 +324,7 @@ def kept_of(folder: Path, training: Training) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_members_go_on_together_to_the_same_bits(
-    settings_of: Compose, tmp_path: Path, case: str
-) -> None:
+def test_a_group_resumes_to_the_same_bits(settings_of: Compose, tmp_path: Path, case: str) -> None:
     settings = members_of(settings_of, case)
     whole = half_way(settings)
     again = resumed(settings, kept_of(tmp_path, whole))
@@ -335,7 +335,7 @@ def test_members_go_on_together_to_the_same_bits(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_member_of_several_goes_on_alone_as_if_it_had_always_been(
+def test_a_member_of_a_group_resumes_alone_as_if_it_had_always_been_alone(
     settings_of: Compose, tmp_path: Path, case: str
 ) -> None:
     settings = members_of(settings_of, case)
@@ -348,7 +348,7 @@ def test_a_member_of_several_goes_on_alone_as_if_it_had_always_been(
         check_alike(member, replace(alone, epsilons=alone.epsilons[-len(member.epsilons) :]))
 
 
-def test_runs_that_were_alone_go_on_side_by_side_in_any_order(
+def test_runs_that_were_alone_resume_as_a_group_in_any_order(
     settings_of: Compose, tmp_path: Path
 ) -> None:
     settings = members_of(settings_of, "per of several")[::-1]

@@ -21,7 +21,7 @@ ROW = {
 
 
 class Watch:
-    """A clock that goes on only when it is told to."""
+    """A clock that goes on only when a test advances it."""
 
     now = 1000.0
 
@@ -55,7 +55,7 @@ def test_a_pipe_gets_plain_lines(watch: Watch, capsys: pytest.CaptureFixture[str
     )
 
 
-def test_a_pipe_gets_one_line_every_so_often(
+def test_a_pipe_gets_one_line_every_ten_seconds(
     watch: Watch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Display(100, None, 0.0) as shown:
@@ -77,9 +77,7 @@ def test_metrics_stay_until_newer_ones_come(
     assert "greedy 5.0  loss 2  eta" in capsys.readouterr().out
 
 
-def test_only_the_metrics_that_say_most_are_shown(
-    watch: Watch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_main_metrics_are_shown(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
     with Display(100, None, 0.0) as shown:
         watch.now += 20
         more = {"train/dormant_units": 0.5, "train/edge_mass": 0.1, "train/q_mean": 7.0}
@@ -87,7 +85,7 @@ def test_only_the_metrics_that_say_most_are_shown(
     assert capsys.readouterr().out == "step 50/100  loss 1  eta 0:00:20\n"
 
 
-def test_episodes_are_shown_where_they_are_limited(
+def test_episodes_are_shown_if_they_are_limited(
     watch: Watch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Display(100, 2000, 0.0) as shown:
@@ -105,7 +103,7 @@ def test_episodes_are_shown_where_they_are_limited(
         (0.0, 10, 1.0, "0:00:00"),
     ],
 )
-def test_the_time_left_counts_this_sessions_speed(
+def test_the_remaining_time_follows_from_this_sessions_speed(
     watch: Watch,
     capsys: pytest.CaptureFixture[str],
     before: float,
@@ -119,16 +117,18 @@ def test_the_time_left_counts_this_sessions_speed(
     assert capsys.readouterr().out.endswith(f"eta {eta}\n")
 
 
-def test_what_is_said_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_neither_wrapped_nor_formatted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     line = "run [bold]in[/bold] outputs/" + "long" * 60
     with Display(100, None, 0.0) as shown:
-        shown.say(line)
+        shown.print_line(line)
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_a_title_stands_before_every_line(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_title_prefixes_every_line(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
     with Display(100, None, 0.0, "jobs 0-3") as shown:
-        shown.say("training [all]")
+        shown.print_line("training [all]")
         watch.now += 20
         shown.show(Clock(50), 0.5, {"train/loss": 1.0})
     assert capsys.readouterr().out == (
@@ -137,7 +137,7 @@ def test_a_title_stands_before_every_line(watch: Watch, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("columns", "whole"), [(80, False), (109, False), (110, True)])
-def test_a_bar_shows_what_there_is_room_for(
+def test_a_narrow_bar_leaves_metrics_out(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, columns: int, whole: bool
 ) -> None:
     terminal = Terminal()
@@ -166,7 +166,7 @@ def test_a_terminal_gets_a_bar_that_goes_away(
         watch.now += 1
         shown.show(Clock(42), 0.42, {"train/loss": 1.5})
         shown.show(Clock(43), 0.43, {})
-        shown.say("a line")
+        shown.print_line("a line")
         assert threading.active_count() == threads
     written = terminal.getvalue()
     assert "step 42/100  loss 1.5" in written

@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dqn_cli.runs.event_file import METRIC, EventFile
+from dqn_cli.runs import event_file
+from dqn_cli.runs.event_file import HPARAMS_METRIC, EventFile
 from dqn_cli.training.settings import Settings
 
 FULL = Path("/dev/full")
@@ -30,13 +31,13 @@ def read(folder: Path) -> Any:
 
 def test_rows_are_read_back_by_tag_and_step(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, settings, None)
-    file.write({METRIC: 1.5, "train/loss": 0.25}, 10)
-    file.write({METRIC: 2.5}, 20)
+    file.write({HPARAMS_METRIC: 1.5, "train/loss": 0.25}, 10)
+    file.write({HPARAMS_METRIC: 2.5}, 20)
     file.close()
     events = read(tmp_path)
-    assert [(e.step, e.value) for e in events.Scalars(METRIC)] == [(10, 1.5), (20, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars(HPARAMS_METRIC)] == [(10, 1.5), (20, 2.5)]
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(10, 0.25)]
-    assert set(events.Tags()["scalars"]) == {METRIC, "train/loss"}
+    assert set(events.Tags()["scalars"]) == {HPARAMS_METRIC, "train/loss"}
 
 
 def hyperparameters(folder: Path) -> dict[str, Any]:
@@ -51,31 +52,31 @@ def hyperparameters(folder: Path) -> dict[str, Any]:
 
 def test_hyperparameters_are_in_the_one_file_of_the_run(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, settings, None)
-    file.write({METRIC: 1.0}, 1)
+    file.write({HPARAMS_METRIC: 1.0}, 1)
     file.close()
     assert [path.is_file() for path in tmp_path.iterdir()] == [True]
-    found = hyperparameters(tmp_path)
-    assert found["seed"] == 3
-    assert found["optimizer.lr"] == 0.5
-    assert found["optimizer.type"] == "Adam"
-    assert found["update.type"] == "Double"
-    assert found["network.dueling"] == 1
-    assert found["network.widths"] == str(settings.network.widths)  # type: ignore[attr-defined]
-    assert found["env.id"] == "Blackjack-v1"
-    assert found["device"] == "cpu"
-    assert found["episodes"] == "None"
+    values = hyperparameters(tmp_path)
+    assert values["seed"] == 3
+    assert values["optimizer.lr"] == 0.5
+    assert values["optimizer.type"] == "Adam"
+    assert values["update.type"] == "Double"
+    assert values["network.dueling"] == 1
+    assert values["network.widths"] == str(settings.network.widths)  # type: ignore[attr-defined]
+    assert values["env.id"] == "Blackjack-v1"
+    assert values["device"] == "cpu"
+    assert values["episodes"] == "None"
 
 
 def test_every_setting_that_may_explain_a_result_is_a_hyperparameter(
     tmp_path: Path, settings: Settings
 ) -> None:
     EventFile(tmp_path, settings, None).close()
-    found = hyperparameters(tmp_path)
+    values = hyperparameters(tmp_path)
     parts = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
     for part in parts:
         for name in vars(getattr(settings, part)):
-            assert f"{part}.{name}" in found
-    assert {"steps", "gamma", "learning_starts", "train_every", "threads", "dtype"} <= set(found)
+            assert f"{part}.{name}" in values
+    assert {"steps", "gamma", "learning_starts", "train_every", "threads", "dtype"} <= set(values)
 
 
 def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
@@ -83,19 +84,19 @@ def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
 ) -> None:
     settings = settings_of("agent=rainbow", "reset.every=5000", "replay.alpha=0.25")
     EventFile(tmp_path, settings, None).close()
-    found = hyperparameters(tmp_path)
-    assert (found["head.type"], found["replay.type"]) == ("C51", "Prioritised")
-    assert (found["head.atoms"], found["head.v_min"]) == (51, -100)
-    assert (found["replay.alpha"], found["replay.priority"]) == (0.25, "loss")
-    assert found["network.noisy"] == 1
-    assert found["exploration.type"] == "Noisy"
-    assert found["reset.every"] == 5000
-    assert not any(key.startswith(("eval", "checkpoint", "log")) for key in found)
+    values = hyperparameters(tmp_path)
+    assert (values["head.type"], values["replay.type"]) == ("C51", "Prioritised")
+    assert (values["head.atoms"], values["head.v_min"]) == (51, -100)
+    assert (values["replay.alpha"], values["replay.priority"]) == (0.25, "loss")
+    assert values["network.noisy"] == 1
+    assert values["exploration.type"] == "Noisy"
+    assert values["reset.every"] == 5000
+    assert not any(key.startswith(("eval", "checkpoint", "log")) for key in values)
 
 
-def test_a_run_that_is_over_says_so(tmp_path: Path, settings: Settings) -> None:
+def test_closing_writes_the_end_of_the_session(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, settings, None)
-    file.write({METRIC: 1.0}, 1)
+    file.write({HPARAMS_METRIC: 1.0}, 1)
     file.close()
     content = read(tmp_path).summary_metadata["_hparams_/session_end_info"].plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(content).HasField("session_end_info")
@@ -105,29 +106,57 @@ def test_a_resumed_run_hides_rows_from_its_step_on(tmp_path: Path, settings: Set
     for purge_step, steps, value in ((None, (10, 20, 30), 1.0), (20, (20, 40), 2.0)):
         file = EventFile(tmp_path, settings, purge_step)
         for step in steps:
-            file.write({METRIC: value}, step)
+            file.write({HPARAMS_METRIC: value}, step)
         file.close()
-    found = [(event.step, event.value) for event in read(tmp_path).Scalars(METRIC)]
-    assert found == [(10, 1), (20, 2), (40, 2)]
+    rows = [(event.step, event.value) for event in read(tmp_path).Scalars(HPARAMS_METRIC)]
+    assert rows == [(10, 1), (20, 2), (40, 2)]
+
+
+class RedirectedWriter:
+    """A RecordWriter whose file can be replaced by another one."""
+
+    def __init__(self, file: Any) -> None:
+        self.writer = RecordWriter(file)
+
+    def redirect(self, file: Any) -> None:
+        self.writer.close()
+        self.writer = RecordWriter(file)
+
+    def write(self, record: bytes) -> None:
+        self.writer.write(record)
+
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
-def test_a_full_disk_costs_the_rows_and_not_the_run(tmp_path: Path, settings: Settings) -> None:
+def test_a_full_disk_costs_the_rows_and_not_the_run(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[RedirectedWriter] = []
+
+    def create_writer(file: Any) -> RedirectedWriter:
+        writers.append(RedirectedWriter(file))
+        return writers[-1]
+
+    monkeypatch.setattr(event_file, "RecordWriter", create_writer)
     file = EventFile(tmp_path, settings, None)
-    file.write({METRIC: 1.0}, 1)
-    file._records.close()
-    file._records = RecordWriter(FULL.open("wb"))
+    file.write({HPARAMS_METRIC: 1.0}, 1)
+    writers[0].redirect(FULL.open("wb"))
     with pytest.warns(UserWarning, match="rows end here: .*No space left"):
-        file.write({METRIC: 2.0}, 2)
-    file.write({METRIC: 3.0}, 3)
+        file.write({HPARAMS_METRIC: 2.0}, 2)
+    file.write({HPARAMS_METRIC: 3.0}, 3)
     file.close()
-    assert [event.step for event in read(tmp_path).Scalars(METRIC)] == [1]
+    assert [event.step for event in read(tmp_path).Scalars(HPARAMS_METRIC)] == [1]
 
 
-def test_a_row_is_there_as_soon_as_it_is_written(tmp_path: Path, settings: Settings) -> None:
+def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, settings, None)
     threads = threading.active_count()
-    file.write({METRIC: 1.0, "train/loss": 0.5}, 1)
+    file.write({HPARAMS_METRIC: 1.0, "train/loss": 0.5}, 1)
     assert [event.step for event in read(tmp_path).Scalars("train/loss")] == [1]
     assert threading.active_count() == threads
     file.close()

@@ -11,7 +11,14 @@ import pytest
 
 from dqn_cli.agent.exploration import Linear, Piecewise
 from dqn_cli.agent.recurrent import Gru, Lstm
-from dqn_cli.runs.grouping import COMPUTED, FOLLOWED, OWN, grouped, spans, structure
+from dqn_cli.runs.grouping import (
+    BATCHED_PARTS,
+    PER_MEMBER_KEYS,
+    TYPE_ONLY_PARTS,
+    format_ranges,
+    group_jobs,
+    group_key,
+)
 from dqn_cli.runs.recorder import Job
 from dqn_cli.training.settings import Settings
 
@@ -52,26 +59,26 @@ def with_part(settings: Settings, name: str, part: Any) -> Settings:
 
 
 @pytest.mark.parametrize("words", CHOICES)
-def test_of_a_computed_part_every_float_may_differ_and_nothing_else(
+def test_only_floats_of_batched_parts_may_differ(
     settings_of: Compose, words: tuple[str, ...]
 ) -> None:
     settings = settings_of(*words)
-    for name in COMPUTED:
+    for name in BATCHED_PARTS:
         for key, value, part in changed(getattr(settings, name)):
-            alike = structure(settings) == structure(with_part(settings, name, part))
+            alike = group_key(settings) == group_key(with_part(settings, name, part))
             assert alike == isinstance(value, float), f"{name}.{key}"
 
 
-def test_the_choices_above_have_the_numbers_that_people_sweep(settings_of: Compose) -> None:
+def test_the_choices_above_cover_the_numbers_that_people_sweep(settings_of: Compose) -> None:
     floats = {
         f"{name}.{key}"
         for words in CHOICES
-        for name in COMPUTED
+        for name in BATCHED_PARTS
         for key, value, _ in changed(getattr(settings_of(*words), name))
         if isinstance(value, float)
     }
     assert floats >= {
-        "network.sigma", "head.v_min", "head.v_max", "update.max_grad_norm", "update.alpha",
+        "network.sigma", "head.v_min", "head.v_max", "optimizer.max_grad_norm", "update.alpha",
         "update.temperature", "update.clip", "optimizer.lr", "optimizer.beta1", "optimizer.eps",
         "optimizer.momentum", "optimizer.decay", "optimizer.weight_decay", "replay.alpha",
         "replay.beta", "replay.trace_decay",
@@ -87,36 +94,38 @@ def test_the_choices_above_have_the_numbers_that_people_sweep(settings_of: Compo
         ("target=hard", "exploration=ladder", "env.num_envs=2"),
     ],
 )
-def test_of_target_and_exploration_anything_may_differ_but_the_kind(
+def test_anything_of_target_and_exploration_may_differ_but_the_type(
     settings_of: Compose, words: tuple[str, ...]
 ) -> None:
     settings = settings_of(*words)
-    for name in FOLLOWED:
+    for name in TYPE_ONLY_PARTS:
         for _, _, part in changed(getattr(settings, name)):
-            assert structure(settings) == structure(with_part(settings, name, part))
+            assert group_key(settings) == group_key(with_part(settings, name, part))
 
 
-def test_of_the_rest_only_seed_and_gamma_may_differ(settings_of: Compose) -> None:
+def test_only_seed_and_gamma_of_all_other_settings_may_differ(settings_of: Compose) -> None:
     settings = settings_of()
-    for name, value, other in changed(replace(settings, **dict.fromkeys(COMPUTED + FOLLOWED, 1))):
+    for name, value, other in changed(
+        replace(settings, **dict.fromkeys(BATCHED_PARTS + TYPE_ONLY_PARTS, 1))
+    ):
         if is_dataclass(value):
             for key, _, part in changed(value):
-                assert structure(settings) != structure(with_part(settings, name, part)), key
-        elif name not in COMPUTED + FOLLOWED:
+                assert group_key(settings) != group_key(with_part(settings, name, part)), key
+        elif name not in BATCHED_PARTS + TYPE_ONLY_PARTS:
             one = with_part(settings, name, getattr(other, name))
-            assert (structure(settings) == structure(one)) == (name in ("seed", "gamma")), name
-    assert set(OWN) == {"seed", "gamma"}
+            assert (group_key(settings) == group_key(one)) == (name in ("seed", "gamma")), name
+    assert set(PER_MEMBER_KEYS) == {"seed", "gamma"}
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        "seed=7", "gamma=0.5", "optimizer.lr=1", "update.max_grad_norm=3", "target.every=9",
+        "seed=7", "gamma=0.5", "optimizer.lr=1", "optimizer.max_grad_norm=3", "target.every=9",
         "target.unit=episodes", "exploration.duration=500", "exploration.unit=updates",
     ],
 )  # fmt: skip
-def test_what_is_swept_most_stays_together(settings_of: Compose, word: str) -> None:
-    assert structure(settings_of("optimizer.lr=0.1")) == structure(
+def test_settings_that_are_often_swept_do_not_split_groups(settings_of: Compose, word: str) -> None:
+    assert group_key(settings_of("optimizer.lr=0.1")) == group_key(
         settings_of("optimizer.lr=0.1", word)
     )
 
@@ -134,8 +143,8 @@ def test_what_is_swept_most_stays_together(settings_of: Compose, word: str) -> N
         ("head=qr",),
         ("head=qr", "head.atoms=9"),
         ("update=double",),
-        ("update.loss=squared",),
-        ("update.max_grad_norm=null",),
+        ("head.loss=squared",),
+        ("optimizer.max_grad_norm=null",),
         ("optimizer=sgd",),
         ("optimizer.schedule=constant",),
         ("target=soft",),
@@ -149,18 +158,18 @@ def test_what_is_swept_most_stays_together(settings_of: Compose, word: str) -> N
         ("eval.every=99",),
     ],
 )
-def test_what_changes_shapes_or_kinds_sets_apart(
+def test_settings_that_change_shapes_or_types_split_groups(
     settings_of: Compose, words: tuple[str, ...]
 ) -> None:
-    assert structure(settings_of()) != structure(settings_of(*words))
+    assert group_key(settings_of()) != group_key(settings_of(*words))
 
 
-def test_parts_with_the_same_fields_are_still_two_kinds(settings_of: Compose) -> None:
+def test_parts_of_different_types_with_the_same_fields_split_groups(settings_of: Compose) -> None:
     settings = settings_of("network=gru")
     gru = settings.network
     assert isinstance(gru, Gru)
     lstm = Lstm(**{field.name: getattr(gru, field.name) for field in fields(gru)})
-    assert structure(settings) != structure(replace(settings, network=lstm))
+    assert group_key(settings) != group_key(replace(settings, network=lstm))
 
 
 def jobs_of(settings: Settings, kinds: list[int]) -> list[Job]:
@@ -199,15 +208,15 @@ def sizes(groups: list[list[Job]]) -> list[int]:
         ([20, 5, 5], 2, 16, [10, 10, 5, 5]),
     ],
 )
-def test_sizes_are_even_within_the_limit_and_for_the_cores(
+def test_group_sizes_are_even_and_respect_members_and_processes(
     settings_of: Compose, counts: list[int], processes: int, members: int, expected: list[int]
 ) -> None:
     kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
-    assert sizes(grouped(jobs_of(settings_of(), kinds), processes, members)) == expected
+    assert sizes(group_jobs(jobs_of(settings_of(), kinds), processes, members)) == expected
 
 
 def test_groups_keep_the_order_of_their_jobs(settings_of: Compose) -> None:
-    groups = grouped(jobs_of(settings_of(), [0, 1, 0, 0, 1, 2, 0]), 2, 3)
+    groups = group_jobs(jobs_of(settings_of(), [0, 1, 0, 0, 1, 2, 0]), 2, 3)
     assert numbers(groups) == [[0, 2], [3, 6], [1, 4], [5]]
 
 
@@ -228,47 +237,47 @@ class Case(NamedTuple):
 @pytest.fixture(scope="module")
 def cases(settings_of: Compose) -> list[Case]:
     """Many sweeps, of up to four structures."""
-    chance, found = random.Random(7), []
+    chance, cases = random.Random(7), []
     for _ in range(400):
         kinds = chance.choices(range(chance.randint(1, 4)), k=chance.randint(1, 50))
         jobs = jobs_of(settings_of(), kinds)
         processes, members = chance.randint(1, 9), chance.randint(1, 20)
-        found.append(Case(jobs, processes, members, grouped(jobs, processes, members)))
-    return found
+        cases.append(Case(jobs, processes, members, group_jobs(jobs, processes, members)))
+    return cases
 
 
-def test_every_job_is_in_one_group_of_its_own_structure(cases: list[Case]) -> None:
+def test_every_job_is_in_one_group_of_jobs_with_its_key(cases: list[Case]) -> None:
     for case in cases:
         for alike in case.kinds():
             expected = [job.number for job in alike]
-            own = [group for group in case.groups if group[0].number in expected]
-            assert [number for group in numbers(own) for number in group] == expected
+            groups = [group for group in case.groups if group[0].number in expected]
+            assert [number for group in numbers(groups) for number in group] == expected
         assert sum(sizes(case.groups)) == len(case.jobs)
 
 
-def test_no_group_is_larger_than_asked_and_those_of_a_structure_are_even(
+def test_no_group_exceeds_the_limit_and_groups_of_one_key_are_even(
     cases: list[Case],
 ) -> None:
     for case in cases:
         assert all(1 <= size <= case.members for size in sizes(case.groups))
         for alike in case.kinds():
-            own = sizes([group for group in case.groups if group[0] in alike])
-            assert max(own) - min(own) <= 1
+            group_sizes = sizes([group for group in case.groups if group[0] in alike])
+            assert max(group_sizes) - min(group_sizes) <= 1
 
 
 def test_no_process_is_idle_while_there_are_jobs(cases: list[Case]) -> None:
     for case in cases:
-        told = f"{[len(kind) for kind in case.kinds()]} became {sizes(case.groups)}"
+        message = f"{[len(kind) for kind in case.kinds()]} became {sizes(case.groups)}"
         enough = len(case.groups) >= min(case.processes, len(case.jobs))
-        assert enough, f"{told} on {case.processes} processes"
+        assert enough, f"{message} on {case.processes} processes"
 
 
-def test_three_structures_keep_four_processes_busy(settings_of: Compose) -> None:
+def test_three_keys_keep_four_processes_busy(settings_of: Compose) -> None:
     jobs = jobs_of(settings_of(), [0, 1, 2] * 16)
-    assert len(sizes(grouped(jobs, 4, 16))) >= 4
+    assert len(sizes(group_jobs(jobs, 4, 16))) >= 4
 
 
-def test_groups_of_one_structure_end_together_and_are_as_large_as_they_may(
+def test_groups_of_one_key_fill_all_processes_and_are_as_large_as_possible(
     cases: list[Case],
 ) -> None:
     for case in cases:
@@ -279,7 +288,7 @@ def test_groups_of_one_structure_end_together_and_are_as_large_as_they_may(
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("job_numbers", "text"),
     [
         ([0], "0"),
         ([3], "3"),
@@ -289,24 +298,24 @@ def test_groups_of_one_structure_end_together_and_are_as_large_as_they_may(
         ([7, 8, 10], "7-8, 10"),
     ],
 )
-def test_spans_are_numbers_in_words(given: list[int], words: str) -> None:
-    assert spans(given) == words
+def test_ranges_are_written_as_text(job_numbers: list[int], text: str) -> None:
+    assert format_ranges(job_numbers) == text
 
 
-def test_spans_name_each_number_once() -> None:
+def test_ranges_name_each_number_once() -> None:
     chance = random.Random(1)
     for _ in range(200):
-        given = sorted(chance.sample(range(30), chance.randint(1, 20)))
-        parts = [part.split("-") for part in spans(given).split(", ")]
-        assert [n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)] == given
+        job_numbers = sorted(chance.sample(range(30), chance.randint(1, 20)))
+        parts = [part.split("-") for part in format_ranges(job_numbers).split(", ")]
+        assert [n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)] == job_numbers
 
 
-def test_schedules_of_one_kind_are_together_however_long_they_are(settings_of: Compose) -> None:
+def test_schedules_of_one_type_share_a_key_whatever_their_length(settings_of: Compose) -> None:
     piecewise = settings_of("exploration=piecewise")
     exploration = piecewise.exploration
     assert isinstance(exploration, Piecewise)
     shorter = replace(exploration, points=exploration.points[:2])
-    assert structure(piecewise) == structure(replace(piecewise, exploration=shorter))
+    assert group_key(piecewise) == group_key(replace(piecewise, exploration=shorter))
     linear = settings_of().exploration
     assert isinstance(linear, Linear)
-    assert structure(piecewise) != structure(replace(piecewise, exploration=linear))
+    assert group_key(piecewise) != group_key(replace(piecewise, exploration=linear))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.runs.locks import LOCKED, InUse, locked
+from dqn_cli.runs.locks import LOCK_FILE, InUse, lock_runs
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dqn_cli.runs.locks import locked
-with locked([Path(sys.argv[1])]):
+from dqn_cli.runs.locks import lock_runs
+with lock_runs([Path(sys.argv[1])]):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -22,61 +22,61 @@ with locked([Path(sys.argv[1])]):
 def runs(tmp_path: Path) -> list[Path]:
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
-        (folder / LOCKED).parent.mkdir(parents=True)
-        (folder / LOCKED).write_text("seed: 0\n")
+        (folder / LOCK_FILE).parent.mkdir(parents=True)
+        (folder / LOCK_FILE).write_text("seed: 0\n")
     return folders
 
 
 def is_free(run: Path) -> bool:
     try:
-        with locked([run]):
+        with lock_runs([run]):
             return True
     except InUse:
         return False
 
 
-def test_a_run_is_kept_until_the_end_and_then_free(runs: list[Path]) -> None:
-    with locked(runs):
+def test_a_run_is_locked_until_the_block_ends(runs: list[Path]) -> None:
+    with lock_runs(runs):
         for run in runs:
             reason = f"{run} is being trained by another process: wait"
-            with pytest.raises(InUse, match=reason), locked([run]):
+            with pytest.raises(InUse, match=reason), lock_runs([run]):
                 pytest.fail("two have it")
     assert all(map(is_free, runs))
 
 
-def test_what_fails_keeps_nothing(runs: list[Path]) -> None:
-    with pytest.raises(ValueError, match="why"), locked(runs):
+def test_a_failure_releases_the_locks(runs: list[Path]) -> None:
+    with pytest.raises(ValueError, match="why"), lock_runs(runs):
         raise ValueError("why")
     assert all(map(is_free, runs))
 
 
-def test_all_of_them_or_none(runs: list[Path]) -> None:
+def test_either_all_runs_are_locked_or_none(runs: list[Path]) -> None:
     first, second = runs
-    with locked([second]):
-        with pytest.raises(InUse, match="second"), locked(runs):
+    with lock_runs([second]):
+        with pytest.raises(InUse, match="second"), lock_runs(runs):
             pytest.fail("one of them is in use")
         assert is_free(first)
 
 
-def test_nothing_is_written(runs: list[Path]) -> None:
-    before = [path.stat().st_mtime_ns for run in runs for path in (run, run / LOCKED)]
-    with locked(runs):
+def test_locking_writes_nothing(runs: list[Path]) -> None:
+    before = [path.stat().st_mtime_ns for run in runs for path in (run, run / LOCK_FILE)]
+    with lock_runs(runs):
         pass
-    assert before == [path.stat().st_mtime_ns for run in runs for path in (run, run / LOCKED)]
-    assert (runs[0] / LOCKED).read_text() == "seed: 0\n"
+    assert before == [path.stat().st_mtime_ns for run in runs for path in (run, run / LOCK_FILE)]
+    assert (runs[0] / LOCK_FILE).read_text() == "seed: 0\n"
 
 
-def test_where_there_are_no_locks_nothing_is_kept(
+def test_nothing_is_locked_where_the_system_has_no_locks(
     runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with locked([tmp_path / "no folder"]):
+    with lock_runs([tmp_path / "no folder"]):
         pass
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    with locked(runs), locked(runs):
+    with lock_runs(runs), lock_runs(runs):
         pass
 
 
-def test_a_process_that_is_killed_keeps_nothing(runs: list[Path]) -> None:
+def test_a_killed_process_releases_its_locks(runs: list[Path]) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(runs[0])], stdout=subprocess.PIPE, text=True
     ) as other:

@@ -10,7 +10,7 @@ from dqn_cli.runs.manifest import (
     MANIFEST,
     can_resume,
     has_checkpoint,
-    has_not_begun,
+    is_unstarted,
     load_state,
     write_manifests,
 )
@@ -34,7 +34,7 @@ def jobs(settings_of: Compose, tmp_path: Path) -> list[Job]:
     ]
 
 
-def test_a_plan_has_the_settings_and_the_group(jobs: list[Job]) -> None:
+def test_a_manifest_holds_the_settings_and_the_group(jobs: list[Job]) -> None:
     write_manifests(jobs)
     for job in jobs:
         data = load_state(job.folder)
@@ -44,7 +44,7 @@ def test_a_plan_has_the_settings_and_the_group(jobs: list[Job]) -> None:
 
 
 @pytest.mark.parametrize(("word", "threads"), [("threads=auto", 1), ("threads=3", 3)])
-def test_a_sweep_that_goes_on_is_told_how_many_threads_a_run_takes(
+def test_a_manifest_holds_the_threads_of_a_run_in_a_group(
     jobs: list[Job], settings_of: Compose, word: str, threads: int
 ) -> None:
     images = settings_of("network=nature", "env=MinAtar/Breakout-v1", word)
@@ -52,19 +52,19 @@ def test_a_sweep_that_goes_on_is_told_how_many_threads_a_run_takes(
     assert load_state(jobs[0].folder)["threads"] == threads
 
 
-def test_a_run_waits_until_it_begins_and_is_known_from_its_plan_on(jobs: list[Job]) -> None:
+def test_a_run_with_a_manifest_is_unstarted_until_it_trains(jobs: list[Job]) -> None:
     run = jobs[0].folder
     assert not can_resume(run)
-    assert not has_not_begun(run)
+    assert not is_unstarted(run)
     write_manifests(jobs[:1])
     assert can_resume(run)
-    assert has_not_begun(run)
+    assert is_unstarted(run)
     train_alone(jobs[0])
     assert can_resume(run)
-    assert not has_not_begun(run)
+    assert not is_unstarted(run)
 
 
-def test_a_checkpoint_says_more_than_a_plan(jobs: list[Job]) -> None:
+def test_a_checkpoint_takes_precedence_over_a_manifest(jobs: list[Job]) -> None:
     run = jobs[0].folder
     train_alone(jobs[0])
     assert (run / MANIFEST).is_file()
@@ -72,13 +72,13 @@ def test_a_checkpoint_says_more_than_a_plan(jobs: list[Job]) -> None:
     assert load_state(run)["clock"][0] == 60
 
 
-def test_what_goes_on_has_no_plan_and_neither_has_a_folder_without_notes(
+def test_no_manifest_is_written_for_a_resumed_run_or_without_a_hydra_folder(
     jobs: list[Job], tmp_path: Path
 ) -> None:
     write_manifests([jobs[0]._replace(resumes=True), jobs[1]._replace(folder=tmp_path)])
     assert not list(tmp_path.rglob(MANIFEST.name))
 
 
-def test_a_folder_that_says_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_checkpoint_and_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoints/last yet"):
         load_state(tmp_path)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from test_stopwatch import Time
 
+from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
 from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs import stopwatch
-from dqn_cli.runs.metrics_tracker import RECENT, MetricsTracker
+from dqn_cli.runs.metrics_tracker import RECENT, MetricsTracker, combine_members
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.training.loop import StepReport
-from dqn_cli.training.population import Metrics
 
 NOW = Clock(40, 3, 2)
 
@@ -34,7 +34,7 @@ def report(
 
 
 def see(tracker: MetricsTracker, report: StepReport, member: int = 0) -> None:
-    tracker.see(report.step.reward[member].tolist(), report.ended[member], report.updates)
+    tracker.record_step(report.step.reward[member].tolist(), report.ended[member], report.updates)
 
 
 def learn(tracker: MetricsTracker, *updates: torch.Tensor) -> None:
@@ -46,9 +46,9 @@ def learn(tracker: MetricsTracker, *updates: torch.Tensor) -> None:
 
 
 def metrics(
-    loss: float, q: float, td_error: float, norm: float, edge_mass: float = 0.0
+    loss: float, q_mean: float, td_error: float, norm: float, edge_mass: float = 0.0
 ) -> torch.Tensor:
-    values = {"loss": loss, "q": q, "td_error": td_error, "gradient_norm": norm}
+    values = {"loss": loss, "q_mean": q_mean, "td_error": td_error, "gradient_norm": norm}
     values |= {"edge_mass": edge_mass}
     return torch.stack(Metrics(**{name: torch.tensor(x) for name, x in values.items()}))
 
@@ -58,7 +58,7 @@ def no_sums() -> torch.Tensor:
 
 
 def row(tracker: MetricsTracker) -> dict[str, float]:
-    return tracker.row(at(NOW), 1e-3)
+    return tracker.collect_metrics(at(NOW), 1e-3)
 
 
 def at(now: Clock, *epsilon: float) -> StepReport:
@@ -70,10 +70,10 @@ def tracker_of(envs: int) -> MetricsTracker:
     return MetricsTracker(envs, Stopwatch(), no_sums())
 
 
-def test_what_has_not_happened_yet_is_left_out() -> None:
-    found = row(tracker_of(2))
-    assert found.pop("time/fps") > 0
-    assert found == {
+def test_metrics_without_a_value_yet_are_left_out() -> None:
+    metrics_by_tag = row(tracker_of(2))
+    assert metrics_by_tag.pop("time/fps") > 0
+    assert metrics_by_tag == {
         "rollout/exploration_rate": 0.25,
         "train/learning_rate": 1e-3,
         "train/n_updates": 3,
@@ -88,9 +88,9 @@ def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
     assert row(tracker)["rollout/ep_rew_mean"] == 3
     assert row(tracker)["rollout/ep_len_mean"] == 2
     see(tracker, report([4, 30], truncated=[0, 1]))
-    found = row(tracker)
-    assert found["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
-    assert found["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
+    metrics_by_tag = row(tracker)
+    assert metrics_by_tag["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
+    assert metrics_by_tag["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
 
 
 def test_means_roll_over_the_latest_hundred_episodes() -> None:
@@ -101,25 +101,27 @@ def test_means_roll_over_the_latest_hundred_episodes() -> None:
     assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
 
 
-def test_epsilon_is_told_as_the_mean_of_the_environments() -> None:
-    found = tracker_of(3).row(at(NOW, 0.5, 0.25, 0.125), 1e-3)["rollout/exploration_rate"]
-    assert found == pytest.approx(0.875 / 3)
-    assert type(found) is float
+def test_epsilon_is_the_mean_of_the_environments() -> None:
+    metrics_by_tag = tracker_of(3).collect_metrics(at(NOW, 0.5, 0.25, 0.125), 1e-3)[
+        "rollout/exploration_rate"
+    ]
+    assert metrics_by_tag == pytest.approx(0.875 / 3)
+    assert type(metrics_by_tag) is float
 
 
-def test_updates_are_averaged_since_the_last_row() -> None:
+def test_metrics_of_updates_are_averaged_since_the_last_call() -> None:
     tracker = tracker_of(1)
     learn(tracker, metrics(1, 2, 3, 4), metrics(3, 4, 5, 6))
     learn(tracker, metrics(5, 9, 1, 2))
-    found = row(tracker)
+    metrics_by_tag = row(tracker)
     names = ("loss", "q_mean", "td_error", "gradient_norm")
-    assert [found[f"train/{name}"] for name in names] == [3, 5, 3, 4]
+    assert [metrics_by_tag[f"train/{name}"] for name in names] == [3, 5, 3, 4]
     assert not any(f"train/{name}" in row(tracker) for name in names)
     learn(tracker, metrics(7, 0, 0, 0))
     assert row(tracker)["train/loss"] == 7
 
 
-def test_the_mass_at_the_edges_is_told_where_there_is_any() -> None:
+def test_edge_mass_is_left_out_if_it_is_zero() -> None:
     tracker = tracker_of(1)
     learn(tracker, metrics(1, 1, 1, 1), metrics(1, 1, 1, 1))
     assert "train/edge_mass" not in row(tracker)
@@ -134,27 +136,27 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return time
 
 
-def test_speed_leaves_out_what_was_booked_elsewhere(time: Time) -> None:
+def test_speed_leaves_out_the_time_of_other_activities(time: Time) -> None:
     watch = Stopwatch()
     tracker = MetricsTracker(1, watch, no_sums())
     time.now += 2
-    with watch.booked("compile"):
+    with watch.measure("compile"):
         time.now += 100
     time.now += 3
-    assert tracker.row(at(Clock(50)), 0)["time/fps"] == 10
+    assert tracker.collect_metrics(at(Clock(50)), 0)["time/fps"] == 10
 
 
 def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
     watch = Stopwatch()
     tracker = MetricsTracker(1, watch, no_sums())
     time.now += 4
-    assert tracker.row(at(Clock(100)), 0)["time/fps"] == 25
+    assert tracker.collect_metrics(at(Clock(100)), 0)["time/fps"] == 25
     time.now += 2
-    watch.lap("train")
+    watch.record_lap("train")
     time.now += 100
-    watch.lap("eval")
+    watch.record_lap("eval")
     time.now += 3
-    assert tracker.row(at(Clock(600)), 0)["time/fps"] == 100
+    assert tracker.collect_metrics(at(Clock(600)), 0)["time/fps"] == 100
 
 
 def seen() -> MetricsTracker:
@@ -169,9 +171,9 @@ def seen() -> MetricsTracker:
 def go_on(tracker: MetricsTracker) -> dict[str, Any]:
     see(tracker, report([4, 40], truncated=[0, 1], updates=1))
     tracker.sums += metrics(3, 3, 3, 3)
-    found = row(tracker)
-    del found["time/fps"]
-    return found
+    metrics_by_tag = row(tracker)
+    del metrics_by_tag["time/fps"]
+    return metrics_by_tag
 
 
 def test_a_tracker_goes_on_from_its_state() -> None:
@@ -199,17 +201,17 @@ def test_seconds_go_on_from_a_state(time: Time) -> None:
     watch = Stopwatch()
     first = MetricsTracker(1, watch, no_sums())
     time.now += 50
-    watch.lap("train")
+    watch.record_lap("train")
     time.now += 8
-    watch.lap("compile")
+    watch.record_lap("compile")
     later = Stopwatch()
     second = MetricsTracker(1, later, no_sums())
     time.now += 3
-    later.lap("start")
+    later.record_lap("start")
     second.load(first.state(), Clock(1000))
     assert second.seconds == {"start": 3, "train": 50, "eval": 0, "compile": 8}
     time.now += 10
-    assert second.row(at(Clock(1200)), 0)["time/fps"] == 20
+    assert second.collect_metrics(at(Clock(1200)), 0)["time/fps"] == 20
     assert second.seconds["train"] == 60
     assert first.seconds["train"] == 50
 
@@ -224,16 +226,16 @@ def of_two_members() -> StepReport:
     return one._replace(now=now, step=step, ended=ended, epsilon=epsilon, updates=1)
 
 
-def test_each_member_is_told_of_what_is_its_own() -> None:
+def test_each_member_gets_its_own_metrics() -> None:
     both, watch = of_two_members(), Stopwatch()
     rows = []
     sums = torch.stack([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)]).double()
     for member in (0, 1):
         tracker = MetricsTracker(2, watch, sums[member], member)
         see(tracker, both, member)
-        rows.append(tracker.row(both, 1e-3))
-    told = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
-    assert told == {
+        rows.append(tracker.collect_metrics(both, 1e-3))
+    by_tag = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
+    assert by_tag == {
         "rollout/exploration_rate": [0.375, 0.125],
         "train/learning_rate": [1e-3, 1e-3],
         "train/n_updates": [3, 3],
@@ -248,12 +250,22 @@ def test_each_member_is_told_of_what_is_its_own() -> None:
     }
 
 
-def test_members_share_one_stopwatch_and_keep_the_seconds_they_brought(time: Time) -> None:
+def test_members_share_one_stopwatch_and_keep_the_seconds_of_earlier_sessions(time: Time) -> None:
     watch = Stopwatch()
     fresh, resumed = MetricsTracker(1, watch, no_sums()), MetricsTracker(1, watch, no_sums(), 1)
     spent = {"start": 1.0, "train": 20.0, "eval": 3.0, "compile": 0.0}
     resumed.load(resumed.state() | {"seconds": spent}, NOW)
     time.now += 5
-    watch.lap("train")
+    watch.record_lap("train")
     assert fresh.seconds == {"start": 0, "train": 5, "eval": 0, "compile": 0}
     assert resumed.seconds == {"start": 1, "train": 25, "eval": 3, "compile": 0}
+
+
+def test_members_are_combined_as_their_mean_and_the_sum_of_their_speeds() -> None:
+    rows = [
+        {"train/loss": 1.0, "time/fps": 10.0, "rollout/ep_rew_mean": 7.0},
+        {"train/loss": 4.0, "time/fps": 20.0},  # no episode has ended yet
+    ]
+    means = {"train/loss": 2.5, "time/fps": 30.0, "rollout/ep_rew_mean": 7.0}
+    assert combine_members(rows) == means
+    assert combine_members([{}, {}]) == {}

@@ -11,24 +11,26 @@ from dqn_cli.runs import provenance
 from dqn_cli.runs.provenance import git_commit, versions
 
 
-def test_versions_are_those_that_run() -> None:
+def test_versions_are_those_of_the_running_packages() -> None:
     assert versions()["torch"] == torch.__version__
     assert versions()["python"].startswith("3.")
 
 
-def test_what_is_not_installed_is_unknown_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_unknown_and_a_missing_extra_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def version(package: str) -> str:
         if package in ("dqn-train", "minatar"):
             raise PackageNotFoundError(package)
         return f"{package} 1"
 
     monkeypatch.setattr(provenance, "version", version)
-    provenance._version.cache_clear()
-    found = versions()
-    provenance._version.cache_clear()
-    assert found["dqn-train"] == "unknown"
-    assert found["ale-py"] == "ale-py 1"
-    assert "minatar" not in found
+    provenance.package_version.cache_clear()
+    numbers = versions()
+    provenance.package_version.cache_clear()
+    assert numbers["dqn-train"] == "unknown"
+    assert numbers["ale-py"] == "ale-py 1"
+    assert "minatar" not in numbers
 
 
 def test_the_commit_is_that_of_the_working_folder(in_folder: Path) -> None:

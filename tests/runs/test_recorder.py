@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.recorder import Job, RunRecorder
 from dqn_cli.runs.session import Session, train_alone
 from dqn_cli.storage import load_checkpoint
+from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -88,7 +90,7 @@ def rows(folder: Path) -> dict[str, dict[int, float]]:
         (("agent=drqn", "network.units=4", "network.burn_in=0", "network.length=2"), False),
     ],
 )
-def test_rows_tell_of_dormant_units_and_of_edges_where_there_are_any(
+def test_dormant_units_are_logged_and_edge_mass_only_where_a_support_has_edges(
     settings_of: Compose, tmp_path: Path, words: tuple[str, ...], has_edges: bool
 ) -> None:
     settings = settings_of(*words, *SMALL, "steps=120", "log.every=40")
@@ -105,20 +107,20 @@ def test_rows_tell_of_dormant_units_and_of_edges_where_there_are_any(
 NARROW = ("agent=c51", "head.v_min=-1", "head.v_max=1", "log.every=20")
 
 
-def test_a_support_that_is_too_narrow_is_told_once(
+def test_a_narrow_support_causes_one_warning(
     settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Every step of CartPole pays 1, so that all returns are at the upper edge.
     train_alone(Job(settings_of(*SMALL, *NARROW), tmp_path, []))
-    told = [line for line in capsys.readouterr().out.splitlines() if "at the edges" in line]
-    assert len(told) == 1
-    assert told[0].startswith("warning: ")
-    assert "head.v_min=-1 and head.v_max=1, beyond which" in told[0]
-    assert told[0].endswith("widen them")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "at the edges" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: ")
+    assert "head.v_min=-1 and head.v_max=1, beyond which" in lines[0]
+    assert lines[0].endswith("widen them")
     assert sum(mass > 0.2 for mass in rows(tmp_path)["train/edge_mass"].values()) > 1
 
 
-def test_a_support_that_is_wide_enough_is_not_spoken_of(
+def test_a_wide_enough_support_causes_no_warning(
     settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_alone(Job(settings_of(*SMALL, "agent=c51", "log.every=20"), tmp_path, []))
@@ -126,25 +128,32 @@ def test_a_support_that_is_wide_enough_is_not_spoken_of(
     assert max(rows(tmp_path)["train/edge_mass"].values()) < 0.2
 
 
-def test_a_support_is_judged_by_the_mean_of_a_row(settings_of: Compose, tmp_path: Path) -> None:
-    session = Session([Job(settings_of(*SMALL, *NARROW), tmp_path, [])])
-    (recorder,), said = session.recorders, list[str]()
-    recorder.say = said.append
-    for mass in (None, 0.0, 0.19, 0.2, 0.21, 0.9):
-        row = {} if mass is None else {"train/edge_mass": mass}
-        recorder._warn_of_edges(row)
-        assert len(said) == ((mass or 0) > 0.2)
+def test_the_warning_of_a_narrow_support_depends_on_the_mean_edge_mass(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    settings = settings_of(*SMALL, *NARROW)
+    session = Session([Job(settings, tmp_path, [])])
+    (recorder,), printed = session.recorders, list[str]()
+    recorder.print_line = printed.append
+    report = next(train([settings], session.run))
     session.run.envs.close()
-    assert "21% of the returns' distribution" in said[0]
+    edge_mass = Metrics._fields.index("edge_mass")
+    for mass in (None, 0.0, 0.19, 0.2, 0.21, 0.9):
+        if mass is not None:
+            recorder.tracker.record_step([0.0], [False], updates=4)
+            recorder.tracker.sums[edge_mass] = 4 * mass
+        assert recorder.log(report, 0.0).get("train/edge_mass") == (mass or None)
+        assert len(printed) == ((mass or 0) > 0.2)
+    assert "21% of the returns' distribution" in printed[0]
 
 
-def journal_of(settings: Settings, folder: Path) -> tuple[RunRecorder, list[str]]:
-    """A run's recorder before its first step, and what it says."""
-    session, said = Session([Job(settings, folder, [])]), list[str]()
+def recorder_of(settings: Settings, folder: Path) -> tuple[RunRecorder, Run, list[str]]:
+    """The recorder of a run before its first step, the run, and the lines that it prints."""
+    session, printed = Session([Job(settings, folder, [])]), list[str]()
     session.run.envs.close()
     (recorder,) = session.recorders
-    recorder.say = said.append
-    return recorder, said
+    recorder.print_line = printed.append
+    return recorder, session.run, printed
 
 
 def never() -> bool:
@@ -152,7 +161,7 @@ def never() -> bool:
 
 
 def test_a_step_is_evaluated_once(settings_of: Compose, tmp_path: Path) -> None:
-    recorder, _ = journal_of(settings_of(*SMALL), tmp_path)
+    recorder, run, _ = recorder_of(settings_of(*SMALL), tmp_path)
     row = recorder.evaluate(never)
     assert set(row) == {
         "eval/mean_reward", "eval/mean_ep_length", "eval/mean_ci95_low", "eval/mean_ci95_high",
@@ -161,14 +170,14 @@ def test_a_step_is_evaluated_once(settings_of: Compose, tmp_path: Path) -> None:
     assert recorder.tracker.best == recorder.tracker.final
     assert load_checkpoint(tmp_path / "checkpoints" / "best")["clock"] == (0, 0, 0)
     assert recorder.evaluate(never) == {}
-    recorder._run.clocks = [Clock(steps=1)]
+    run.clocks = [Clock(steps=1)]
     assert recorder.evaluate(never) == row
     assert recorder.tracker.final is not None
     assert recorder.tracker.final["step"] == 1
 
 
 def test_an_evaluation_that_is_stopped_leaves_nothing(settings_of: Compose, tmp_path: Path) -> None:
-    recorder, _ = journal_of(settings_of(*SMALL), tmp_path)
+    recorder, _, _ = recorder_of(settings_of(*SMALL), tmp_path)
     assert recorder.evaluate(lambda: True) == {}
     assert recorder.tracker.best is recorder.tracker.final is None
     assert not (tmp_path / "checkpoints" / "best").exists()
@@ -176,34 +185,34 @@ def test_an_evaluation_that_is_stopped_leaves_nothing(settings_of: Compose, tmp_
 
 
 @pytest.mark.parametrize(
-    ("clock", "over"),
+    ("clock", "finished"),
     [(Clock(), False), (Clock(299, 90, 8), False), (Clock(300), True), (Clock(20, 0, 9), True)],
 )
 def test_a_member_is_finished_by_its_own_clock(
-    settings_of: Compose, tmp_path: Path, clock: Clock, over: bool
+    settings_of: Compose, tmp_path: Path, clock: Clock, finished: bool
 ) -> None:
-    recorder, _ = journal_of(settings_of(*SMALL, "episodes=9"), tmp_path)
-    recorder._run.clocks = [clock]
-    assert recorder.is_finished is over
+    recorder, run, _ = recorder_of(settings_of(*SMALL, "episodes=9"), tmp_path)
+    run.clocks = [clock]
+    assert recorder.is_finished is finished
 
 
-def test_only_what_must_be_saved_fails_on_a_full_disk(
+def test_a_full_disk_is_an_error_only_for_a_required_checkpoint(
     settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise OSError("no space left on device")
 
-    recorder, said = journal_of(settings_of(*SMALL), tmp_path)
+    recorder, _, printed = recorder_of(settings_of(*SMALL), tmp_path)
     monkeypatch.setattr(checkpoints, "save_checkpoint", fails)
     recorder.save(compiled=False)
-    assert said == [
+    assert printed == [
         "warning: no checkpoint this time, the earlier one stays: no space left on device"
     ]
     with pytest.raises(OSError, match="no space left"):
-        recorder.save(compiled=False, must=True)
+        recorder.save(compiled=False, required=True)
 
 
-def test_a_checkpoint_names_those_it_was_made_among(settings_of: Compose, tmp_path: Path) -> None:
+def test_a_checkpoint_names_the_members_of_its_group(settings_of: Compose, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
         folder.mkdir()
@@ -215,12 +224,12 @@ def test_a_checkpoint_names_those_it_was_made_among(settings_of: Compose, tmp_pa
         assert (data["together"], data["compiled"]) == (["one", "other"], True)
 
 
-def test_the_end_is_written_down(settings_of: Compose, tmp_path: Path) -> None:
-    recorder, _ = journal_of(settings_of(*SMALL, "seed=7"), tmp_path)
+def test_closing_writes_the_result(settings_of: Compose, tmp_path: Path) -> None:
+    recorder, _, _ = recorder_of(settings_of(*SMALL, "seed=7"), tmp_path)
     assert recorder.result is None
     recorder.close("failed", "it broke", compiled=False)
     assert recorder.result == json.loads((tmp_path / "result.json").read_text())
-    told = ("status", "error", "seed", "steps", "best", "final", "members", "compile")
-    assert [recorder.result[name] for name in told] == [
+    names = ("status", "error", "seed", "steps", "best", "final", "members", "compile")
+    assert [recorder.result[name] for name in names] == [
         "failed", "it broke", 7, 0, None, None, 1, False,
     ]  # fmt: skip

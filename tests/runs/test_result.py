@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.runs.result import RESULT, SCHEMA, read_result, result_of_none
+from dqn_cli.runs.result import RESULT, SCHEMA, read_result, unstarted_result
 from dqn_cli.storage import write_json
 from dqn_cli.training.settings import Settings
 
@@ -16,7 +16,7 @@ def test_a_result_is_read_as_it_was_written(
 ) -> None:
     assert read_result(tmp_path) is None
     settings = settings_of("env=Acrobot-v1", "seed=7")
-    result = result_of_none(settings, ["env=Acrobot-v1", "seed=7"], "failed", "no luck")
+    result = unstarted_result(settings, ["env=Acrobot-v1", "seed=7"], "failed", "no luck")
     write_json(tmp_path / RESULT, result)
     assert read_result(tmp_path) == result
     assert (result["schema"], result["env"], result["seed"]) == (SCHEMA, "Acrobot-v1", 7)
@@ -24,7 +24,7 @@ def test_a_result_is_read_as_it_was_written(
     assert result["best"] is result["final"] is None
 
 
-def test_a_result_holds_no_number_that_json_does_not_know(tmp_path: Path) -> None:
+def test_nan_in_a_result_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / RESULT, {"best": math.nan})
     assert read_result(tmp_path) is None

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from test_checkpoints import check_same
 from test_recorder import SMALL, rows
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.compiling import when
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.runs import checkpoints
+from dqn_cli.runs.display import Display
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Interrupted, Session, TrainingFailure, train_alone
 from dqn_cli.storage import load_checkpoint
-from dqn_cli.training import build_run
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -41,7 +43,7 @@ def test_a_failure_is_written_down_and_raised(
     assert (result["status"], result["error"]) == ("failed", "no space left on device")
 
 
-def test_what_a_run_says_of_its_disk_is_about_right(settings_of: Compose, tmp_path: Path) -> None:
+def test_the_expected_disk_space_is_about_right(settings_of: Compose, tmp_path: Path) -> None:
     settings = settings_of(*SMALL, "replay.capacity=200")
     session = Session([Job(settings, tmp_path, [])])
     promised = checkpoints.expected_bytes(settings, session.run)
@@ -50,7 +52,7 @@ def test_what_a_run_says_of_its_disk_is_about_right(settings_of: Compose, tmp_pa
     assert written == pytest.approx(promised, rel=0.5, abs=30_000)
 
 
-def test_dormant_units_are_those_of_the_network_as_it_is(
+def test_dormant_units_are_counted_on_the_newest_observations(
     settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(*SMALL, "steps=60", "log.every=30")
@@ -71,7 +73,7 @@ def test_dormant_units_are_those_of_the_network_as_it_is(
 
 
 PICTURES = (*SMALL, "env=pictures:Pictures-v0", "steps=20", "learning_starts=19")
-BLIND = "network=mlp sees no neighbourhood in them: network=nature or minatar does"
+IGNORED = "network=mlp ignores which pixels are neighbors: use network=nature or network=minatar"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ BLIND = "network=mlp sees no neighbourhood in them: network=nature or minatar do
         (("env.preprocess.stack=2", "network=dueling"), [2, 36, 36]),
     ],
 )
-def test_a_plain_network_is_warned_of_images(
+def test_an_mlp_on_images_causes_a_warning(
     settings_of: Compose,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -91,8 +93,8 @@ def test_a_plain_network_is_warned_of_images(
     shape: list[int],
 ) -> None:
     train_alone(Job(settings_of(*PICTURES, *words), tmp_path, []))
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.count(f"warning: observations are images {shape}, and {BLIND}") == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.count(f"warning: observations are images {shape}, and {IGNORED}") == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_a_plain_network_is_warned_of_images(
     ],
     ids=["nature", "minatar", "impala", "stacked vectors", "vectors"],
 )
-def test_networks_for_images_and_vectors_are_not_warned(
+def test_matching_networks_cause_no_warning(
     settings_of: Compose,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -126,7 +128,7 @@ def test_networks_for_images_and_vectors_are_not_warned(
         ),
     ],
 )
-def test_a_result_says_what_was_seen_of_the_environment(
+def test_a_result_holds_the_preprocessing(
     settings_of: Compose, tmp_path: Path, words: tuple[str, ...], preprocess: dict[str, Any]
 ) -> None:
     words = (*SMALL, "steps=20", "learning_starts=19", *words)
@@ -135,7 +137,7 @@ def test_a_result_says_what_was_seen_of_the_environment(
     assert json.loads((tmp_path / "result.json").read_text())["preprocess"] == preprocess
 
 
-def test_dormant_units_of_stacked_pictures_are_counted_on_what_was_seen(
+def test_dormant_units_are_counted_on_stacked_frames(
     settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("env.preprocess.stack=3", "steps=40", "log.every=20", "env.num_envs=2")
@@ -174,11 +176,11 @@ def test_dormant_units_are_counted_on_at_least_as_many_observations_as_environme
         ("exploration=boltzmann",),
     ],
 )
-def test_a_loss_that_explodes_is_a_failure_in_words_with_every_kind_of_replay(
+def test_a_diverging_loss_is_a_clear_failure_with_every_kind_of_replay(
     settings_of: Compose, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    explode = ("optimizer=sgd", "optimizer.lr=1e25", "update.loss=squared")
-    settings = settings_of(*SMALL, *words, *explode, "update.max_grad_norm=null")
+    explode = ("optimizer=sgd", "optimizer.lr=1e25", "head.loss=squared")
+    settings = settings_of(*SMALL, *words, *explode, "optimizer.max_grad_norm=null")
     with pytest.raises(TrainingFailure, match="NaN or infinite"):
         train_alone(Job(settings, tmp_path, []))
     result = json.loads((tmp_path / "result.json").read_text())
@@ -205,7 +207,7 @@ def last(folder: Path) -> dict[str, Any]:
     return load_checkpoint(folder / "checkpoints" / "last")
 
 
-def test_a_compiled_run_says_so_and_books_the_time_it_took(
+def test_a_compiled_run_records_that_and_the_time_it_took(
     settings_of: Compose, tmp_path: Path, interpreter: list[Any]
 ) -> None:
     result = train_alone(Job(settings_of(*SMALL, "compile=true"), tmp_path, []))
@@ -232,23 +234,23 @@ def test_short_runs_are_not_compiled_and_learn_the_same(
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_run_goes_on_as_it_computed_though_it_is_longer_now(
+def test_a_resumed_run_is_compiled_if_it_was_before_whatever_its_new_length(
     settings_of: Compose,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     interpreter: list[Any],
     compiled: bool,
 ) -> None:
-    monkeypatch.setattr(build_run, "WORTH_COMPILING", 1 if compiled else 1_000_000)
+    monkeypatch.setattr(when, "WORTH_COMPILING", 1 if compiled else 1_000_000)
     assert train_alone(Job(settings_of(*SMALL), tmp_path, []))["compile"] is compiled
-    monkeypatch.setattr(build_run, "WORTH_COMPILING", 1_000_000 if compiled else 1)
+    monkeypatch.setattr(when, "WORTH_COMPILING", 1_000_000 if compiled else 1)
     first = len(interpreter)
     result = train_alone(Job(settings_of(*SMALL, "steps=400"), tmp_path, [], resumes=True))
     assert result["compile"] is last(tmp_path)["compiled"] is compiled
     assert (len(interpreter) > first) is compiled
 
 
-def test_a_run_that_can_not_be_compiled_says_so_and_runs_all_the_same(
+def test_a_run_that_cannot_be_compiled_warns_and_runs_uncompiled(
     settings_of: Compose,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -263,13 +265,13 @@ def test_a_run_that_can_not_be_compiled_says_so_and_runs_all_the_same(
     assert (result["status"], result["steps"]) == ("finished", 300)
     assert result["compile"] is last(tmp_path)["compiled"] is False
     lines = capsys.readouterr().out.splitlines()
-    told = [line for line in lines if "no C++ compiler" in line]
-    assert told
-    assert all(line.startswith("warning: ") and "slower" in line for line in told)
+    warnings = [line for line in lines if "no C++ compiler" in line]
+    assert warnings
+    assert all(line.startswith("warning: ") and "slower" in line for line in warnings)
     assert not any("much more" in line for line in lines)
 
 
-OWN = (
+CHANGES = (
     ("gamma=0.9", "exploration.end=0.5"),
     ("optimizer.lr=1e-2", "target.every=20"),
     ("exploration.duration=0.9", "exploration.unit=updates"),
@@ -277,11 +279,11 @@ OWN = (
 
 
 def jobs_of(
-    settings_of: Compose, folder: Path, *common: str, owns: tuple[tuple[str, ...], ...] = OWN
+    settings_of: Compose, folder: Path, *common: str, changes: tuple[tuple[str, ...], ...] = CHANGES
 ) -> list[Job]:
     """Jobs with a seed and a folder of their own, which is empty."""
     settings, jobs = settings_of(*without_twice("dtype=float64", *SMALL, *common)), []
-    for number, own in enumerate(owns):
+    for number, own in enumerate(changes):
         (folder / f"job{number}").mkdir(parents=True)
         mine = changed(settings, *own, f"seed={number}")
         jobs.append(Job(mine, folder / f"job{number}", list(own)))
@@ -316,24 +318,24 @@ def check_as_alone(job: Job, folder: Path) -> None:
         torch.testing.assert_close(one, other, rtol=CLOSE, atol=CLOSE)
 
 
-def test_members_of_a_session_come_to_what_each_comes_to_alone(
+def test_each_member_of_a_group_gets_the_results_of_training_alone(
     settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = jobs_of(settings_of, tmp_path / "sweep", "log.every=50")
     results = Session(jobs, "jobs 0-2")()
-    told = capsys.readouterr().out.splitlines()
-    assert "300 steps" in told[0]
-    assert "3 members" in told[0]
-    assert told[0].endswith(f" MB in {tmp_path / 'sweep'}")
-    assert all(line.startswith("jobs 0-2: ") for line in told)
+    lines = capsys.readouterr().out.splitlines()
+    assert "300 steps" in lines[0]
+    assert "3 members" in lines[0]
+    assert lines[0].endswith(f" MB in {tmp_path / 'sweep'}")
+    assert all(line.startswith("jobs 0-2: ") for line in lines)
     for number, (job, result) in enumerate(zip(jobs, results, strict=True)):
         assert json.loads(json.dumps(result)) == written(job.folder)
         assert (result["status"], result["members"]) == ("finished", 3)
-        assert (result["seed"], result["overrides"]) == (number, list(OWN[number]))
+        assert (result["seed"], result["overrides"]) == (number, list(CHANGES[number]))
         check_as_alone(job, tmp_path / f"alone{number}")
 
 
-def test_members_that_finish_early_have_results_of_their_own_and_others_go_on(
+def test_members_that_finish_early_get_their_results_and_the_others_go_on(
     settings_of: Compose, tmp_path: Path
 ) -> None:
     jobs = jobs_of(settings_of, tmp_path / "sweep", "episodes=9", "log.every=40", "reset.every=70")
@@ -356,9 +358,11 @@ def test_a_member_that_diverges_has_failed_and_the_others_go_on(
     settings_of: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Plain gradient steps on a squared loss explode even in float64.
-    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=40")
-    owns = (("optimizer.lr=1e-3",), ("optimizer.lr=1e30",), ("optimizer.lr=1e-4",))
-    jobs = jobs_of(settings_of, tmp_path / "sweep", *explode, "checkpoint.every=40", owns=owns)
+    explode = ("optimizer=sgd", "head.loss=squared", "optimizer.max_grad_norm=null", "log.every=40")
+    changes = (("optimizer.lr=1e-3",), ("optimizer.lr=1e30",), ("optimizer.lr=1e-4",))
+    jobs = jobs_of(
+        settings_of, tmp_path / "sweep", *explode, "checkpoint.every=40", changes=changes
+    )
     first, failed, third = Session(jobs, "jobs")()
     assert (first["status"], failed["status"], third["status"]) == (
         "finished", "failed", "finished",
@@ -368,18 +372,20 @@ def test_a_member_that_diverges_has_failed_and_the_others_go_on(
     assert 50 < failed["steps"] < 300
     assert torch.isfinite(last(jobs[1].folder)["parameters"]).all()
     assert last(jobs[1].folder)["clock"][0] == 40  # before anything was learned
-    told = [line for line in capsys.readouterr().out.splitlines() if "NaN" in line]
-    assert told == [f"jobs: {jobs[1].folder} failed: {failed['error']}"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "NaN" in line]
+    assert lines == [f"jobs: {jobs[1].folder} failed: {failed['error']}"]
     for number in (0, 2):
         check_as_alone(jobs[number], tmp_path / f"alone{number}")
 
 
-def test_a_session_ends_where_all_members_have_diverged(
+def test_a_session_ends_once_all_members_have_diverged(
     settings_of: Compose, tmp_path: Path
 ) -> None:
-    explode = ("optimizer=sgd", "update.loss=squared", "update.max_grad_norm=null", "log.every=40")
-    owns = (("optimizer.lr=1e30",), ("optimizer.lr=1e20",))
-    session = Session(jobs_of(settings_of, tmp_path, *explode, "steps=3000", owns=owns), "jobs")
+    explode = ("optimizer=sgd", "head.loss=squared", "optimizer.max_grad_norm=null", "log.every=40")
+    changes = (("optimizer.lr=1e30",), ("optimizer.lr=1e20",))
+    session = Session(
+        jobs_of(settings_of, tmp_path, *explode, "steps=3000", changes=changes), "jobs"
+    )
     assert [result["status"] for result in session()] == ["failed", "failed"]
     assert session.run.clocks[0].steps < 1000
 
@@ -397,9 +403,9 @@ PERIODS = ("log.every=40", "checkpoint.every=90", "eval.every=120", "steps=240")
 def test_two_sessions_of_the_same_jobs_give_the_same_bits(
     settings_of: Compose, tmp_path: Path, common: tuple[str, ...]
 ) -> None:
-    owns = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
+    changes = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
     words = (*PERIODS, *common)
-    sweeps = [jobs_of(settings_of, tmp_path / name, *words, owns=owns) for name in "ab"]
+    sweeps = [jobs_of(settings_of, tmp_path / name, *words, changes=changes) for name in "ab"]
     for jobs in sweeps:
         Session(jobs, "jobs")()
     for one, other in zip(*sweeps, strict=True):
@@ -437,12 +443,12 @@ def interrupt() -> None:
 
 
 @pytest.mark.parametrize("common", [("agent=per", "episodes=9"), ("agent=noisy", "reset.every=60")])
-def test_members_that_were_interrupted_go_on_together_to_the_same_bits(
+def test_an_interrupted_group_resumes_to_the_same_bits(
     settings_of: Compose, tmp_path: Path, common: tuple[str, ...]
 ) -> None:
-    owns = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
-    whole = jobs_of(settings_of, tmp_path / "whole", *common, owns=owns)
-    halves = jobs_of(settings_of, tmp_path / "halves", *common, owns=owns)
+    changes = (("gamma=0.9",), ("optimizer.lr=1e-2",), ())
+    whole = jobs_of(settings_of, tmp_path / "whole", *common, changes=changes)
+    halves = jobs_of(settings_of, tmp_path / "halves", *common, changes=changes)
     Session(whole, "jobs")()
     session = Session(halves, "jobs")
     before_step(session, 77, interrupt)
@@ -455,11 +461,11 @@ def test_members_that_were_interrupted_go_on_together_to_the_same_bits(
         assert last(job.folder)["together"] == ["job0", "job1", "job2"]
     Session([job._replace(resumes=True) for job in halves], "jobs")()
     for one, other in zip(whole, halves, strict=True):
-        # test_tracking.py looks at the sums.
+        # test_metrics_tracker.py checks the sums.
         check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
 
 
-def test_a_member_that_was_interrupted_at_its_end_is_judged_as_it_was_then(
+def test_a_member_interrupted_at_its_last_step_is_evaluated_when_resumed(
     settings_of: Compose, tmp_path: Path
 ) -> None:
     whole = jobs_of(settings_of, tmp_path / "whole", "episodes=9")
@@ -475,7 +481,7 @@ def test_a_member_that_was_interrupted_at_its_end_is_judged_as_it_was_then(
 
 
 @pytest.mark.parametrize("trained", [0, 77])
-def test_what_a_signal_finds_compiling_is_made_again_to_the_same_bits(
+def test_a_session_interrupted_while_compiling_is_repeated_to_the_same_bits(
     settings_of: Compose, tmp_path: Path, interpreter: list[Any], trained: int
 ) -> None:
     whole = jobs_of(settings_of, tmp_path / "whole", "compile=true")
@@ -508,7 +514,7 @@ def test_what_a_signal_finds_compiling_is_made_again_to_the_same_bits(
         check_same_ends(one.folder, other.folder, left_out=("seconds", "sums"))
 
 
-def test_a_member_of_a_session_goes_on_alone(settings_of: Compose, tmp_path: Path) -> None:
+def test_a_member_of_a_group_resumes_alone(settings_of: Compose, tmp_path: Path) -> None:
     jobs = jobs_of(settings_of, tmp_path / "sweep")
     session = Session(jobs, "jobs")
     before_step(session, 77, interrupt)
@@ -524,10 +530,10 @@ def test_a_member_of_a_session_goes_on_alone(settings_of: Compose, tmp_path: Pat
 
 
 @pytest.mark.parametrize("member", [0, 1])
-def test_what_has_diverged_is_not_saved_when_the_others_are_interrupted(
+def test_a_diverged_member_is_not_saved_when_the_others_are_interrupted(
     settings_of: Compose, tmp_path: Path, member: int
 ) -> None:
-    jobs = jobs_of(settings_of, tmp_path, owns=((), ()))
+    jobs = jobs_of(settings_of, tmp_path, changes=((), ()))
     session = Session(jobs, "jobs")
 
     def diverge_and_interrupt() -> None:
@@ -559,21 +565,32 @@ def test_an_environment_that_fails_ends_all_members(settings_of: Compose, tmp_pa
         assert result["steps"] == 76
 
 
-def test_several_are_shown_as_their_mean_and_all_of_their_steps(
-    settings_of: Compose, tmp_path: Path
+def test_a_group_is_shown_by_its_first_clock_and_the_mean_of_its_members(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Shown(list[tuple[Clock, float, dict[str, float]]]):
-        def show(self, now: Clock, done: float, row: dict[str, float]) -> None:
-            self.append((now, done, row))
+    shown: list[tuple[Clock, float, dict[str, float]]] = []
 
-    session, shown = Session(jobs_of(settings_of, tmp_path), "jobs"), Shown()
-    session.run.envs.close()
-    session.run.clocks = [Clock(150, 20, 7), Clock(150, 20, 9), Clock(150, 20, 8)]
-    told = [{"train/loss": 1.0, "time/fps": 10.0}, {"train/loss": 4.0, "time/fps": 20.0}]
-    told[0]["rollout/ep_rew_mean"] = 7.0  # the other one has not finished any episode
-    session._show(shown, told)  # type: ignore[arg-type]
-    means = {"train/loss": 2.5, "time/fps": 30.0, "rollout/ep_rew_mean": 7.0}
-    assert shown == [(Clock(150, 20, 7), 0.5, means)]
+    def show(display: Display, clock: Clock, done: float, metrics: dict[str, float]) -> None:
+        shown.append((clock, done, metrics))
+
+    monkeypatch.setattr(Display, "show", show)
+    jobs = jobs_of(settings_of, tmp_path, "log.every=150", "eval.every=300")
+    session = Session(jobs, "jobs")
+    session()
+    clocks, shares, metrics = zip(*shown, strict=True)
+    assert [clock.steps for clock in clocks] == [150, 300, 300, 300]
+    assert clocks[-1] == session.run.clocks[0]
+    assert shares == (0.5, 1.0, 1.0, 1.0)
+    logged, logged_at_end, evaluated, closed = metrics
+    assert closed == {}  # the last step was evaluated before the members were closed
+    for tag in logged.keys() - {"time/fps"}:
+        means = [mean(rows(job.folder)[tag][step] for job in jobs) for step in (150, 300)]
+        assert [logged[tag], logged_at_end[tag]] == pytest.approx(means, rel=1e-6), tag
+    assert logged["time/fps"] == pytest.approx(
+        sum(rows(job.folder)["time/fps"][150] for job in jobs), rel=1e-6
+    )
+    returns = [rows(job.folder)["eval/mean_reward"][300] for job in jobs]
+    assert evaluated["eval/mean_reward"] == pytest.approx(mean(returns))
 
 
 def test_several_members_run_as_compiled_code_together(

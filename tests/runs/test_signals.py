@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from dqn_cli.runs.signals import CutShort, Interruption
+from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
 
 
 def send(number: signal.Signals) -> None:
@@ -19,15 +19,15 @@ def send(number: signal.Signals) -> None:
     ("number", "exit_code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
-def test_a_signal_is_remembered_with_its_exit_code(number: signal.Signals, exit_code: int) -> None:
-    with Interruption() as interruption:
-        assert not interruption
-        assert interruption.exit_code == 0
+def test_a_signal_is_noted_with_its_exit_code(number: signal.Signals, exit_code: int) -> None:
+    with GracefulShutdown() as shutdown:
+        assert not shutdown.requested
+        assert shutdown.exit_code == 0
         send(number)
-        assert interruption
-        assert interruption.signal is number
-        assert interruption.exit_code == exit_code
-    assert interruption.exit_code == exit_code
+        assert shutdown.requested
+        assert shutdown.signal is number
+        assert shutdown.exit_code == exit_code
+    assert shutdown.exit_code == exit_code
 
 
 @pytest.mark.parametrize(
@@ -37,71 +37,71 @@ def test_a_signal_is_remembered_with_its_exit_code(number: signal.Signals, exit_
 def test_the_first_signal_is_the_one_that_counts(
     first: signal.Signals, second: signal.Signals
 ) -> None:
-    with Interruption() as interruption:
+    with GracefulShutdown() as shutdown:
         send(first)
         send(second)
-        assert interruption.signal is first
+        assert shutdown.signal is first
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_after_a_signal_ends_at_once(first: signal.Signals) -> None:
-    with Interruption() as interruption:
+    with GracefulShutdown() as shutdown:
         send(first)
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
-        assert interruption.signal is first
+        assert shutdown.signal is first
 
 
-@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_ctrl_c_says_what_a_second_one_would_do(
-    number: signal.Signals, told: bool, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "printed"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_ctrl_c_prints_what_a_second_one_would_do(
+    number: signal.Signals, printed: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Interruption():
+    with GracefulShutdown():
         send(number)
-    assert ("a second Ctrl-C ends at once" in capfd.readouterr().err) is told
+    assert ("a second Ctrl-C ends at once" in capfd.readouterr().err) is printed
 
 
-@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_the_first_signal_cuts_short_what_is_not_waited_for(
-    number: signal.Signals, told: bool, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "printed"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_the_first_signal_ends_an_immediate_block(
+    number: signal.Signals, printed: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Interruption() as interruption:
-        with pytest.raises(CutShort), interruption.at_once():
+    with GracefulShutdown() as shutdown:
+        with pytest.raises(ImmediateShutdown), shutdown.immediate():
             send(number)
-        assert interruption.signal is number
-        assert ("when nothing can be saved" in capfd.readouterr().err) is told
+        assert shutdown.signal is number
+        assert ("so nothing is saved" in capfd.readouterr().err) is printed
 
 
-def test_what_is_cut_short_stays_so_whatever_others_make_of_it() -> None:
+def test_an_immediate_block_ends_even_if_its_exception_is_swallowed() -> None:
     def swallow() -> None:
         with suppress(BaseException):
             send(signal.SIGTERM)
 
-    with Interruption() as interruption:
-        with pytest.raises(CutShort), interruption.at_once():
+    with GracefulShutdown() as shutdown:
+        with pytest.raises(ImmediateShutdown), shutdown.immediate():
             swallow()
-        assert interruption.exit_code == 143
+        assert shutdown.exit_code == 143
 
 
-def test_a_signal_before_or_behind_what_is_not_waited_for_is_remembered() -> None:
-    with Interruption() as interruption:
-        with interruption.at_once():
+def test_a_signal_outside_an_immediate_block_is_noted() -> None:
+    with GracefulShutdown() as shutdown:
+        with shutdown.immediate():
             pass
         send(signal.SIGTERM)
-        with interruption.at_once():
+        with shutdown.immediate():
             send(signal.SIGTERM)
             with pytest.raises(KeyboardInterrupt):
                 send(signal.SIGINT)
-        assert interruption.signal is signal.SIGTERM
+        assert shutdown.signal is signal.SIGTERM
 
 
-def test_ctrl_c_counts_where_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_noted_if_stderr_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
     monkeypatch.setattr("dqn_cli.runs.signals.STDERR", write)
-    with Interruption() as interruption:
+    with GracefulShutdown() as shutdown:
         send(signal.SIGINT)
-        assert interruption.exit_code == 130
+        assert shutdown.exit_code == 130
     os.close(write)
 
 
@@ -109,7 +109,7 @@ def test_handlers_are_as_before_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     def fail() -> None:
-        with Interruption():
+        with GracefulShutdown():
             assert signal.getsignal(signal.SIGINT) is not before[0]
             raise LookupError
 
@@ -119,17 +119,17 @@ def test_handlers_are_as_before_afterwards() -> None:
 
 
 def test_other_threads_leave_the_handlers_alone() -> None:
-    found = []
+    states = []
 
     def work() -> None:
-        with Interruption() as interruption:
-            found.append((signal.getsignal(signal.SIGINT), bool(interruption)))
+        with GracefulShutdown() as shutdown:
+            states.append((signal.getsignal(signal.SIGINT), shutdown.requested))
 
     thread = threading.Thread(target=work)
     before = signal.getsignal(signal.SIGINT)
     thread.start()
     thread.join()
-    assert found == [(before, False)]
+    assert states == [(before, False)]
 
 
 @contextmanager
@@ -148,17 +148,17 @@ def test_a_signal_that_was_ignored_stays_ignored(
     deaf: signal.Signals, heard: signal.Signals
 ) -> None:
     with ignored(deaf):
-        with Interruption() as interruption:
+        with GracefulShutdown() as shutdown:
             assert signal.getsignal(deaf) is signal.SIG_IGN
             send(deaf)
-            assert not interruption
+            assert not shutdown.requested
             send(heard)
-            assert interruption.signal is heard
+            assert shutdown.signal is heard
         assert signal.getsignal(deaf) is signal.SIG_IGN
 
 
-def test_ctrl_c_that_is_ignored_ends_nothing_the_second_time_either() -> None:
-    with ignored(signal.SIGINT), Interruption() as interruption:
+def test_an_ignored_second_ctrl_c_ends_nothing() -> None:
+    with ignored(signal.SIGINT), GracefulShutdown() as shutdown:
         send(signal.SIGTERM)
         send(signal.SIGINT)
-        assert interruption.exit_code == 143
+        assert shutdown.exit_code == 143

@@ -64,7 +64,7 @@ def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset
     surprise = learner.update(
         run.sampler.draw(run.random.replay.uniform, [0.5]), run.random.noise, [1.0]
     )
-    learner.blend_target([0.1])
+    learner.polyak_update([0.1])
     learner.reset([np.random.default_rng(1)], [False])
     assert surprise.loss.device == surprise.td_error.device == torch.device("meta")
     assert all(each.device == torch.device("meta") for each in (*learner.state, learner.metrics))
@@ -87,7 +87,7 @@ def test_a_gpu_learns_what_the_cpu_learns(settings_of: Compose, preset: str) -> 
         )
         torch.testing.assert_close(other.td_error.cpu(), one.td_error, msg=f"update {count}")
         for each in (here, there):
-            each.blend_target([0.1])
+            each.polyak_update([0.1])
     for one_part, other_part in zip(here.state, there.state, strict=True):
         torch.testing.assert_close(other_part.cpu(), one_part, rtol=1e-8, atol=1e-8)
 

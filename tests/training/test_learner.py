@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Surprise
+from dqn_cli.agent.agent import Agent, SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
@@ -20,9 +20,9 @@ from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
-from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, Update
+from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.population import LearnerState, Metrics
+from dqn_cli.training.population import LearnerState, 
 from dqn_cli.training.randomness import Purpose, Randomness
 
 Array = NDArray[Any]
@@ -49,7 +49,7 @@ NOISY = mlp(8, 6, noisy=True, dueling=True)
 IQN = Iqn(4, 5)
 
 
-def noise_of(seeds: list[int]) -> Randomness:
+def noise_layout(seeds: list[int]) -> Randomness:
     return Randomness(seeds, Purpose.noise)
 
 
@@ -79,7 +79,7 @@ def copied(state: LearnerState) -> LearnerState:
 
 
 def updated(learning: Learner, count: int, seed: int = 0) -> None:
-    noise = noise_of([seed])
+    noise = noise_layout([seed])
     for batch in range(count):
         learning.update(random_batch(batch, 1), noise, [1.0])
 
@@ -152,17 +152,17 @@ def test_members_learn_side_by_side_what_each_learns_alone(
         for norm, rate in zip(NORMS, RATES, strict=True)
     ]
     together = learner(agents, SEEDS, dtype)
-    noise = noise_of(SEEDS)
+    noise = noise_layout(SEEDS)
     alone = [learner([agent], [seed], dtype) for agent, seed in zip(agents, SEEDS, strict=True)]
-    noises = [noise_of([seed]) for seed in SEEDS]
+    noises = [noise_layout([seed]) for seed in SEEDS]
     for count in range(10):
         batch = random_batch(count, 3, dtype)
         surprise = together.update(batch, noise, [1 - count / 20] * 3)
-        together.blend_target([0.25] * 3)
+        together.polyak_update([0.25] * 3)
         for member, single in enumerate(alone):
             own = Batch(*(tensor[member : member + 1] for tensor in batch))
             surprised = single.update(own, noises[member], [1 - count / 20])
-            single.blend_target([0.25])
+            single.polyak_update([0.25])
             seen, expected = (together.metrics, *surprise), (single.metrics, *surprised)
             for mine, theirs in zip(seen, expected, strict=True):
                 torch.testing.assert_close(
@@ -180,7 +180,7 @@ def test_members_learn_side_by_side_what_each_learns_alone(
 
 def two_by_hand(
     max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
-) -> tuple[Learner, Metrics, Surprise]:
+) -> tuple[Learner, Metrics, SampleErrors]:
     """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
     update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
     learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
@@ -189,7 +189,7 @@ def two_by_hand(
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
     batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
-    surprise = learning.update(batch, noise_of([0]), [factor])
+    surprise = learning.update(batch, noise_layout([0]), [factor])
     (metrics,) = learning.metrics
     return learning, Metrics(*metrics), surprise
 
@@ -242,7 +242,7 @@ def test_an_update_leaves_the_target_network_alone() -> None:
 def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
     learning = one()
     updated(learning, 3)
-    learning.blend_target([1.0])
+    learning.polyak_update([1.0])
     assert torch.equal(learning.state.target, learning.state.parameters)
     copied = learning.state.target.clone()
     updated(learning, 1)
@@ -252,9 +252,9 @@ def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
 @pytest.mark.parametrize(("tau", "target"), [(0.0, [0.0, 0.0]), (0.25, [0.075, 0.1])])
 def test_a_soft_blend_goes_its_share_of_the_way(tau: float, target: list[float]) -> None:
     learning, _, _ = two_by_hand(None)
-    learning.blend_target([tau])
+    learning.polyak_update([tau])
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(target)
-    learning.blend_target([tau])  # 0.075 + 0.25 * (0.3 - 0.075) = 0.13125; 0.1 + 0.075 = 0.175
+    learning.polyak_update([tau])  # 0.075 + 0.25 * (0.3 - 0.075) = 0.13125; 0.1 + 0.075 = 0.175
     again = [0.13125, 0.175] if tau else [0.0, 0.0]
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(again)
 
@@ -311,7 +311,7 @@ def observations(members: int, count: int = 5) -> Array:
 def test_values_are_those_of_each_members_own_network(seeds: list[int], head: Head) -> None:
     agent = agent_of(MLP, head)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    values = learning.values(obs, noise_of(seeds))
+    values = learning.values(obs, noise_layout(seeds))
     assert values.shape == (len(seeds), 5, 3)
     for member in range(len(seeds)):
         mine = learning.state.parameters[member]
@@ -324,9 +324,9 @@ def test_many_observations_are_valued_in_parts_with_one_noise(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     learning, obs = learner([agent_of(NOISY)] * 3, SEEDS), observations(3)
-    expected = learning.values(obs, noise_of(SEEDS))
+    expected = learning.values(obs, noise_layout(SEEDS))
     monkeypatch.setattr("dqn_cli.training.learner.AT_ONCE", at_once)
-    noise, drawn = noise_of(SEEDS), noise_of(SEEDS)
+    noise, drawn = noise_layout(SEEDS), noise_layout(SEEDS)
     np.testing.assert_allclose(learning.values(obs, noise), expected, rtol=1e-12, atol=1e-14)
     drawn.normal(agent_of(NOISY).model.noise_size)
     assert states(noise) == states(drawn)
@@ -336,7 +336,7 @@ def test_many_observations_are_valued_in_parts_with_one_noise(
 def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
     agent = agent_of(NOISY)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    noise, drawn, empty = noise_of(seeds), noise_of(seeds), np.zeros((len(seeds), 5, 0))
+    noise, drawn, empty = noise_layout(seeds), noise_layout(seeds), np.zeros((len(seeds), 5, 0))
     for _ in range(2):
         values, state = learning.act(obs, empty, noise)
         assert state.shape == empty.shape
@@ -356,11 +356,11 @@ def test_acting_draws_one_number_for_each_noise_and_none_where_no_layer_is_noisy
 ) -> None:
     agent = agent_of(network, head)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    noise, expected = noise_of(seeds), noise_of(seeds)
+    noise, expected = noise_layout(seeds), noise_layout(seeds)
     if network.is_noisy:
         expected.normal(agent.model.noise_size)
     learning.act(obs, np.zeros((len(seeds), 5, agent.model.state_size)), noise)
-    assert (states(expected) != states(noise_of(seeds))) is network.is_noisy
+    assert (states(expected) != states(noise_layout(seeds))) is network.is_noisy
     assert states(noise) == states(expected)
 
 
@@ -369,12 +369,12 @@ def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
     together, obs = learner([agent] * len(SEEDS), SEEDS), observations(len(SEEDS))
     obs[:] = obs[0]
     empty = np.zeros((len(SEEDS), 5, 0))
-    values, _ = together.act(obs, empty, noise_of(SEEDS))
+    values, _ = together.act(obs, empty, noise_layout(SEEDS))
     for member, seed in enumerate(SEEDS):
         alone = learner([agent], [seed])
-        own, _ = alone.act(obs[:1], empty[:1], noise_of([seed]))
+        own, _ = alone.act(obs[:1], empty[:1], noise_layout([seed]))
         np.testing.assert_allclose(values[member], own[0], rtol=1e-12, atol=1e-14)
-        other, _ = alone.act(obs[:1], empty[:1], noise_of([seed + 1]))
+        other, _ = alone.act(obs[:1], empty[:1], noise_layout([seed + 1]))
         assert not np.allclose(values[member], other[0])
 
 
@@ -383,7 +383,7 @@ def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
 def test_acting_is_in_the_learners_precision(dtype: torch.dtype, network: Network) -> None:
     learning = learner([agent_of(network)], [0], dtype)
     state = np.zeros((1, 5, learning._model.state_size), np.float32)
-    values, after = learning.act(observations(1), state, noise_of([0]))
+    values, after = learning.act(observations(1), state, noise_layout([0]))
     assert torch.from_numpy(values).dtype == dtype
     # Without a memory the very same state comes back.
     assert torch.from_numpy(after).dtype == dtype if state.size else after is state
@@ -395,8 +395,8 @@ def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) 
     agent = agent_of(kind(*vars(gru()).values()))
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
     state = np.zeros((len(seeds), 5, agent.model.state_size), np.float32)
-    first, after = learning.act(obs, state, noise_of(seeds))
-    second, later = learning.act(obs, after, noise_of(seeds))
+    first, after = learning.act(obs, state, noise_layout(seeds))
+    second, later = learning.act(obs, after, noise_layout(seeds))
     assert after.shape == later.shape == state.shape
     assert not np.allclose(first, second)
     for member in range(len(seeds)):
@@ -406,7 +406,7 @@ def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) 
         np.testing.assert_allclose(second[member], q.numpy(), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(later[member], now.numpy(), rtol=1e-12, atol=1e-14)
     # Values are those at an episode's beginning.
-    np.testing.assert_array_equal(learning.values(obs, noise_of(seeds)), first)
+    np.testing.assert_array_equal(learning.values(obs, noise_layout(seeds)), first)
 
 
 @pytest.mark.parametrize("network", [MLP, Table(4, None, None)])
@@ -417,8 +417,8 @@ def test_observations_kept_as_bytes_are_learned_from_as_numbers(network: Network
         obs=counts.obs.to(torch.uint8), next_obs=counts.next_obs.to(torch.uint8)
     )
     expected, actual = one(0, network), one(0, network)
-    expected.update(counts, noise_of([0]), [1.0])
-    actual.update(as_bytes, noise_of([0]), [1.0])
+    expected.update(counts, noise_layout([0]), [1.0])
+    actual.update(as_bytes, noise_layout([0]), [1.0])
     assert torch.equal(actual.state.parameters, expected.state.parameters)
 
 
@@ -445,9 +445,9 @@ def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
 @pytest.mark.parametrize("head", [Scalar(), IQN])
 def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
     agents = [Agent(PLANE, gru(), head, HUBER, replace(ADAM, lr=rate)) for rate in RATES]
-    together, noise = learner(agents, SEEDS), noise_of(SEEDS)
+    together, noise = learner(agents, SEEDS), noise_layout(SEEDS)
     alone = [learner([agent], [seed]) for agent, seed in zip(agents, SEEDS, strict=True)]
-    noises = [noise_of([seed]) for seed in SEEDS]
+    noises = [noise_layout([seed]) for seed in SEEDS]
     for count in range(5):
         batch = random_sequences(count, 3)
         surprise = together.update(batch, noise, [1.0] * 3)
@@ -481,7 +481,7 @@ def test_a_reset_changes_the_streams_alone_and_the_optimiser_starts_anew(
     learning = one(3, network, head=head)
     if isinstance(network, Gru):
         for count in range(3):
-            learning.update(random_sequences(count, 1), noise_of([0]), [1.0])
+            learning.update(random_sequences(count, 1), noise_layout([0]), [1.0])
     else:
         updated(learning, 3)
     before = copied(learning.state)
@@ -562,10 +562,10 @@ def test_an_update_renews_the_spectral_directions() -> None:
     before = named(learning, learning.state.parameters[0].clone())
     updated(learning, 1)
     after = named(learning, learning.state.parameters[0])
-    directions = [name for name in before if name.endswith(".direction")]
-    assert directions == ["torso.0.direction", "advantage.hidden.direction"]
+    directions = [name for name in before if name.endswith(".singular_vector")]
+    assert directions == ["torso.0.singular_vector", "advantage.hidden.singular_vector"]
     for name in directions:
-        weight = matrix(after, name.removesuffix(".direction"))  # after the step
+        weight = matrix(after, name.removesuffix(".singular_vector"))  # after the step
         left = weight @ before[name]
         right = left @ weight  # in proportion to W' W v, one power iteration
         torch.testing.assert_close(after[name], right / right.norm())
@@ -577,8 +577,8 @@ def test_spectral_directions_become_singular_vectors_while_learning() -> None:
     p = named(learning, learning.state.parameters[0])
     for name in ("torso.0", "advantage.hidden"):
         _, values, right = torch.linalg.svd(matrix(p, name))
-        assert (right[0] @ p[f"{name}.direction"]).abs().item() == pytest.approx(1, abs=1e-6)
-        longest = (matrix(p, name) @ p[f"{name}.direction"]).norm().item()
+        assert (right[0] @ p[f"{name}.singular_vector"]).abs().item() == pytest.approx(1, abs=1e-6)
+        longest = (matrix(p, name) @ p[f"{name}.singular_vector"]).norm().item()
         assert longest == pytest.approx(values[0].item())
 
 
@@ -589,7 +589,7 @@ def test_all_that_changes_the_state_changes_it_in_place() -> None:
     places = [tensor.data_ptr() for tensor in kept]
     for change, changed in (
         (lambda: updated(learning, 2), {"parameters", "moments", "corrections"}),
-        (lambda: learning.blend_target([0.5]), {"target"}),
+        (lambda: learning.polyak_update([0.5]), {"target"}),
         (
             lambda: learning.reset(Randomness([0], Purpose.resets), [False]),
             {"parameters", "target", "moments", "corrections"},
@@ -621,11 +621,11 @@ def test_an_update_adds_to_each_members_metrics_and_gives_back_a_number_for_each
     seeds: list[int],
 ) -> None:
     learning = learner([agent_of(NOISY)] * len(seeds), seeds)
-    seen = learning.update(random_batch(0, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
+    seen = learning.update(random_batch(0, len(seeds)), noise_layout(seeds), [1.0] * len(seeds))
     assert learning.metrics.shape == (len(seeds), len(Metrics._fields))
     assert seen.loss.shape == seen.td_error.shape == (len(seeds), 16)
     kept = [tensor.clone() for tensor in seen]
-    learning.update(random_batch(1, len(seeds)), noise_of(seeds), [1.0] * len(seeds))
+    learning.update(random_batch(1, len(seeds)), noise_layout(seeds), [1.0] * len(seeds))
     assert all(map(torch.equal, seen, kept))  # the next update leaves it as it was
 
 
@@ -648,10 +648,10 @@ def test_a_factor_holds_for_its_update_alone() -> None:
         learning = one(optimizer=sgd)
         for before in (0.75, 1.0):  # whatever the factors were that came before
             learning.load(one(optimizer=sgd).state)
-            learning.update(batch, noise_of([0]), [before])
+            learning.update(batch, noise_layout([0]), [before])
         learning.load(one(optimizer=sgd).state)
         start = learning.state.parameters.clone()
-        learning.update(batch, noise_of([0]), [factor])
+        learning.update(batch, noise_layout([0]), [factor])
         moved.append((learning.state.parameters - start) / factor)
     for each in moved[1:]:
         torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)
@@ -671,16 +671,16 @@ def test_values_of_many_observations_leave_what_acts_on_a_few_alone() -> None:
     random = [np.random.default_rng(0)]
     learning = Learner([agent], random, torch.float64, CPU, compiler=compiler)
     obs = np.random.default_rng(1).normal(size=(1, 7, 2))
-    values = learning.values(obs, noise_of([0]))
+    values = learning.values(obs, noise_layout([0]))
     assert not asked
-    acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_of([0]))
+    acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_layout([0]))
     assert asked == [(1, 7, 2)]
     np.testing.assert_array_equal(values, acted)
 
 
 def three() -> Learner:
     """Three members that have learned a little, each from its own seed."""
-    learning, noise = learner([agent_of(MLP)] * 3, SEEDS), noise_of(SEEDS)
+    learning, noise = learner([agent_of(MLP)] * 3, SEEDS), noise_layout(SEEDS)
     for batch in range(3):
         learning.update(random_batch(batch, 3), noise, [1.0] * 3)
     return learning
@@ -693,9 +693,9 @@ def test_each_members_learning_rate_has_its_own_factor(repeats: int) -> None:
     learning, plain = learner(agents, SEEDS), learner(agents, SEEDS)
     for _ in range(repeats):
         learning.load(plain.state)
-        learning.update(random_batch(0, 3), noise_of(SEEDS), factors)
+        learning.update(random_batch(0, 3), noise_layout(SEEDS), factors)
     start = plain.state.parameters.clone()
-    plain.update(random_batch(0, 3), noise_of(SEEDS), [1.0] * 3)
+    plain.update(random_batch(0, 3), noise_layout(SEEDS), [1.0] * 3)
     moved, whole = learning.state.parameters - start, plain.state.parameters - start
     assert whole.abs().amax(1).min() > 0
     expected = whole * torch.tensor(factors, dtype=torch.float64)[:, None]
@@ -707,7 +707,7 @@ def test_each_target_goes_its_own_share_of_the_way(taus: list[float]) -> None:
     learning = three()
     before, parameters = learning.state.target.clone(), learning.state.parameters
     assert not (before == parameters).all(1).any()
-    learning.blend_target(taus)
+    learning.polyak_update(taus)
     for member, tau in enumerate(taus):
         expected = before[member] + tau * (parameters[member] - before[member])
         torch.testing.assert_close(learning.state.target[member], expected, rtol=0, atol=1e-15)

@@ -26,13 +26,13 @@ from dqn_cli.training.loop import (
     advance,
     current_epsilon,
     finished,
-    in_step,
+    is_lockstep,
     progress,
     reset_due,
     train,
     updates_due,
 )
-from dqn_cli.training.population import Metrics
+from dqn_cli.training.population import 
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -437,7 +437,7 @@ class Watched(Sampler[Any]):
         sampler.learned = self.learned  # type: ignore[method-assign]  # the learner asks it itself
 
     def begin(self, values: Any) -> None:
-        seen, stored = self.stream.newest(1), self.stream.stored
+        seen, stored = self.stream.newest(1), self.stream.storage
         newest = values(observations(stored, seen.ring, seen.slot, self.stream.frames))
         self.notes.append(("begin", newest.shape))
         self.sampler.begin(values)
@@ -691,16 +691,16 @@ def test_members_are_in_step_where_no_schedule_or_period_tells_them_apart(
     settings_of: Compose, common: tuple[str, ...], own: tuple[str, ...], together: bool
 ) -> None:
     settings = [settings_of(*common), settings_of(*common, "seed=1", *own)]
-    assert in_step(settings) is together
+    assert is_lockstep(settings) is together
 
 
 def test_members_in_step_come_to_what_they_come_to_when_each_is_asked(
     settings_of: Compose,
 ) -> None:
     settings = members_of(settings_of, "rainbow in step")
-    assert in_step(settings)
+    assert is_lockstep(settings)
     _, asked = build_run(settings)
-    asked.in_step = False
+    asked.is_lockstep = False
     for mine, other in zip(trained(*settings), gone_on(settings, asked), strict=True):
         check_alike(mine, other)
         assert all(torch.equal(mine.learner[name], other.learner[name]) for name in mine.learner)

@@ -20,7 +20,7 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Dqn, Munchausen
 from dqn_cli.replay.prioritised import Prioritised, Priority
-from dqn_cli.replay.samplers import MemoryDevice
+from dqn_cli.replay.samplers import ReplayDevice
 from dqn_cli.training.members import merge_parts, per_member
 
 
@@ -160,8 +160,8 @@ def test_parts_that_agree_are_merged_into_one_of_them() -> None:
 
 
 def test_numbers_that_differ_become_a_column_and_the_others_stay() -> None:
-    first = Prioritised(100, 32, 3, MemoryDevice.cpu, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
-    second = Prioritised(100, 32, 3, MemoryDevice.cpu, 0.5, 0.4, 0.9, Priority.loss, 1e-6)
+    first = Prioritised(100, 32, 3, ReplayDevice.cpu, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
+    second = Prioritised(100, 32, 3, ReplayDevice.cpu, 0.5, 0.4, 0.9, Priority.loss, 1e-6)
     found = merge_parts([first, second, first])
     assert (found.alpha.tolist(), found.beta_end.tolist()) == (  # type: ignore[attr-defined]
         [[0.6], [0.5], [0.6]],

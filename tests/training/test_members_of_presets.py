@@ -64,11 +64,11 @@ def difference(members: Population, updates: int) -> float:
             sources = run.sampler.sources
             batches.append(run.sampler.batch(sources, run.sampler.pick(sources, drawn)))
             run.learner.update(drawn, run.random.noise, [1 - count / 2000])
-            run.learner.blend_target([0.05])
+            run.learner.polyak_update([0.05])
         kind = Batch if isinstance(batches[0], Batch) else Sequences
         stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
         members.together.update(stacked, members.noise, [1 - count / 2000] * MEMBERS)
-        members.together.blend_target([0.05] * MEMBERS)
+        members.together.polyak_update([0.05] * MEMBERS)
     alone = [run.learner.state for run in members.alone]
     return max(
         float((torch.cat(each) - all_of_them).abs().max())

@@ -18,7 +18,7 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Optimizer, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.training.population import LearnerState, Metrics, Population, ReadyMade
+from dqn_cli.training.population import LearnerState, Population, ReadyMade
 from dqn_cli.training.random_inputs import Numbers, numbers_for
 from dqn_cli.training.randomness import Purpose, Randomness
 

@@ -1,0 +1,69 @@
+"""A learner whose updates and action values run as compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqn_cli.agent.agent import Agent, SampleErrors
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.arrays import Array
+from dqn_cli.compiling.compiler import Compiler
+from dqn_cli.replay.samplers import Replay, ReplayStorage, Sampler
+from dqn_cli.training.learner import Learner, UpdateInputs
+from dqn_cli.training.population import UpdateTensors
+
+
+class CompiledLearner(Learner):
+    """Compiles the functions of `Learner` that take tensors; the rest stays as it is.
+
+    Sampling and priorities are compiled with the update. The exceptions are replay whose storage
+    changes, and large networks: NumPy copies the rows of images faster than compiled code does.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[Agent],
+        weights: Iterable[np.random.Generator],
+        dtype: torch.dtype,
+        device: torch.device,
+        sampler: Sampler[Replay] | None,
+        compiler: Compiler,
+    ) -> None:
+        super().__init__(agents, weights, dtype, device, sampler)
+        is_large = agents[0].network.is_large
+        self._samples_in_graph = bool(sampler and sampler.storage_is_fixed and not is_large)
+        if sampler and self._samples_in_graph:
+            fixed = (self.tensors, sampler.storage)
+            self._replay_update = compiler(super().replay_update, fixed)
+        self._batch_update = compiler(super().batch_update, (self.tensors,))
+        parameters, scalars = self.tensors.optimizer.parameters, self.tensors.scalars
+        self._act = compiler(self.population.act, (parameters, scalars))
+
+    def replay_update(
+        self, tensors: UpdateTensors, storage: ReplayStorage, inputs: UpdateInputs
+    ) -> SampleErrors:
+        """Sample a batch, learn from it, and update its priorities."""
+        if not self._samples_in_graph:
+            return super().replay_update(tensors, storage, inputs)
+        return SampleErrors(*self._replay_update(inputs))
+
+    def batch_update(
+        self,
+        tensors: UpdateTensors,
+        batch: Batch | Sequences,
+        random: RandomInputs,
+        lr_factors: Tensor,
+    ) -> SampleErrors:
+        """Take one gradient step of all members."""
+        if self._samples_in_graph:  # this call is part of a compiled `replay_update`
+            return super().batch_update(tensors, batch, random, lr_factors)
+        return SampleErrors(*self._batch_update(batch, random, lr_factors))
+
+    def action_values(self, obs: Array, state: Array, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute action values and next states, as tensors."""
+        q, next_state = self._act(obs, state, noise)
+        return q, next_state

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dqn_cli.runs import startup
+from dqn_cli.runs.checkpoints import expected_bytes
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.session import Session
+from dqn_cli.runs.startup import (
+    choose_threads,
+    describe_run,
+    has_bfloat16,
+    settings_warnings,
+    should_compile,
+)
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+IMAGES = (4, 84, 84)
+SLOW = (
+    "warning: this processor has no instructions for bfloat16 and is several times slower with it:"
+    " network.bfloat16=false is faster"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "processor", "expected"),
+    [
+        (["network.bfloat16=true"], "cpu", {"architecture": "x86_64"}, [SLOW]),
+        (["network.bfloat16=true"], "cpu", {"architecture": "x86_64", "amx_bf16": True}, []),
+        (["network.bfloat16=true"], "cuda", {"architecture": "x86_64"}, []),
+        ([], "cpu", {"architecture": "x86_64"}, []),
+    ],
+)
+def test_bfloat16_on_a_processor_without_it_causes_a_warning(
+    settings_of: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    device: str,
+    processor: dict[str, object],
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr(startup, "CAPABILITIES", processor)
+    assert (
+        list(settings_warnings(settings_of("network=nature", *words), IMAGES, device)) == expected
+    )
+
+
+def test_bfloat16_support_follows_from_a_processors_capabilities() -> None:
+    assert not has_bfloat16({"architecture": "x86_64", "avx512_bf16": False, "avx512_f": True})
+    assert has_bfloat16({"architecture": "x86_64", "avx512_bf16": True})
+    assert has_bfloat16({"architecture": "aarch64"})
+    assert has_bfloat16({})
+
+
+def test_a_run_that_never_learns_causes_a_warning(settings_of: Compose) -> None:
+    (warning,) = settings_warnings(settings_of("steps=100", "learning_starts=100"), (4,), "cpu")
+    assert warning == "warning: nothing will be learned: learning_starts=100 is not below steps=100"
+
+
+@pytest.mark.parametrize(
+    ("in_group", "who", "where"), [(False, "seed 7", "sweep/first"), (True, "2 members", "sweep")]
+)
+def test_the_summary_describes_a_run_or_a_group(
+    settings_of: Compose, tmp_path: Path, in_group: bool, who: str, where: str
+) -> None:
+    settings = settings_of("steps=1500", "seed=7", "network.widths=[8]", "replay.capacity=2000")
+    folders = [tmp_path / "sweep" / name for name in ("first", "second")][: 1 + in_group]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    session = Session([Job(settings, folder, []) for folder in folders])
+    session.run.envs.close()
+    line = describe_run(session.recorders[0].job, session.run, in_group)
+    start = f"CartPole-v1: training, 1,500 steps, 58 parameters, {who}; replay takes "
+    assert line.startswith(start)
+    assert line.endswith(f" MB in {tmp_path / where}")
+    sizes = line.removeprefix(start).split(" MB")
+    memory = session.run.stream.nbytes + session.run.sampler.nbytes
+    assert float(sizes[0]) == pytest.approx(memory / 1e6, abs=0.05)
+    disk = expected_bytes(settings, session.run) * len(folders)
+    assert float(sizes[1].split()[-1]) == pytest.approx(disk / 1e6, abs=0.05)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_resumed_run_is_compiled_if_it_was_before_and_the_device_allows(
+    settings_of: Compose, compiled: bool
+) -> None:
+    new, resumed = settings_of("compile=true"), [{"compiled": compiled}]
+    assert should_compile(new, 1, [])
+    assert should_compile(new, 1, resumed) is compiled
+    assert not should_compile(settings_of("compile=true", "device=cuda"), 1, resumed)
+
+
+def test_a_resumed_run_keeps_its_threads_unless_they_are_set(settings_of: Compose) -> None:
+    assert choose_threads(settings_of(), 4, []) == 1
+    assert choose_threads(settings_of(), 4, [{"threads": 3}]) == 3
+    assert choose_threads(settings_of("threads=2"), 4, [{"threads": 3}]) == 2
