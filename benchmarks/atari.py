@@ -12,6 +12,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,13 +22,14 @@ from hydra import compose, initialize_config_dir
 from peers.settings import ATARI, dqn_train_words
 from speed import OURS, Report, find_python, format_speedup, format_spread, run_script
 
+from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.config import registry
 from dqn_cli.config.gymnasium_source import register_source
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import settings_from
 from dqn_cli.training.build_run import build_run
-from dqn_cli.training.loop import act, learn, remember
+from dqn_cli.training.loop import act, learn, store
 
 FIRST, LAST = 600, 1600  # steps between which the clock runs
 COSTS = ("cpu_seconds", "megabytes")
@@ -112,15 +114,16 @@ def measure_parts(device: str, games: int, vectorization: str) -> tuple[float, f
     with initialize_config_dir(str(config_folder()), version_base=None):
         config = compose(
             "config",
-            ["hydra.searchpath=[gymnasium://]", *dqn_train_words(ATARI), *words],
+            [*dqn_train_words(ATARI), *words],
         )
     settings = settings_from(config)
-    _, run = build_run([settings], None, AheadOfTime())
+    make_learner = partial(CompiledLearner, compiler=AheadOfTime())
+    _, run = build_run([settings], make_learner=make_learner)
     random = np.random.default_rng(0)
 
     def step(action: np.ndarray) -> None:
         run.action = action
-        remember(run, run.envs.step(action))
+        store(run, run.envs.step(action))
 
     def step_at_random() -> None:
         step(random.integers(0, run.envs.spaces.actions, (1, games)))
@@ -131,7 +134,11 @@ def measure_parts(device: str, games: int, vectorization: str) -> tuple[float, f
     acting_steps = (
         calls_per_second(lambda: step(act(settings, run, np.zeros((1, 1)))), 400 // games) * games
     )
-    return random_steps, acting_steps, calls_per_second(lambda: learn([settings], run, 1), 30)
+    return (
+        random_steps,
+        acting_steps,
+        calls_per_second(lambda: learn([settings], run, 1, [0.0]), 30),
+    )
 
 
 def calls_per_second(call: Callable[[], object], times: int) -> float:

@@ -24,11 +24,11 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.update_rules import Dqn
+from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
-from dqn_cli.replay.batches import BatchSpec, transitions
+from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.samplers import Replay, ReplayDevice, Uniform
 from dqn_cli.replay.stream import EnvStep, Stream
-from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 
 CALLS, CAPACITY = 300, 10_000
@@ -66,29 +66,26 @@ def make_update(
 ) -> Callable[[], Any]:
     """Return a function that samples a batch, updates the agent, and updates priorities if any."""
     stream, random = filled(members, capacity), np.random.default_rng(0)
-
-    def view(stored: Any, indices: Any, weight: Any, gamma: Any) -> Any:
-        return transitions(stored, indices, weight, gamma, BatchSpec(1, ACTIONS, 0, False))
-
     replay = replace(replay, batch_size=batch, capacity=capacity)
-    sampler = replay.sampler(stream, view, np.full(members, 0.99))
+    sampler = replay.sampler(stream, BatchSpec(1, ACTIONS, 0, False), np.full(members, 0.99))
     bound = (-1.0,) * INPUTS, (1.0,) * INPUTS
     agent = Agent(
         Spaces((INPUTS,), *bound, False, (ACTIONS,), (0,), False, 0),
         Mlp([width, width], False, False, False, False, 0.5),
-        Scalar(),
-        Dqn(Loss.huber, None),
-        Adam(1e-4, Schedule.constant, 0.9, 0.999, 1e-8),
+        Scalar(Loss.huber),
+        Dqn(),
+        Adam(1e-4, Schedule.constant, None, 0.9, 0.999, 1e-8),
     )
     weights = [np.random.default_rng(member) for member in range(members)]
     device = torch.device("cpu")
-    learner = Learner([agent] * members, weights, torch.float32, device, sampler, AheadOfTime())
+    agents, compiler = [agent] * members, AheadOfTime()
+    learner = CompiledLearner(agents, weights, torch.float32, device, sampler, compiler)
     noise = Randomness(range(members), Purpose.noise)
     done, factors = [0.0] * members, [1.0] * members
 
     def call() -> None:
-        drawn = sampler.draw(lambda count: random.random((members, count)), done)
-        learner.update(drawn, noise, factors)
+        draw = sampler.draw(lambda count: random.random((members, count)), done)
+        learner.update(draw, noise, factors)
 
     return call
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import SampleErrors
-from dqn_cli.compiling.compiler import AheadOfTime, Compiler, uncompiled
-from dqn_cli.replay.batches import BatchSpec, transitions
+from dqn_cli.compiling.compiler import AheadOfTime
+from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
-from dqn_cli.replay.samplers import Drawn, ReplayDevice, ReplayStorage
+from dqn_cli.replay.samplers import Draw, ReplayDevice, ReplayStorage
 from dqn_cli.replay.stream import EnvStep, Stream
 
 BATCH, CALLS, ENVS, EPISODE = 64, 300, 50, 200
@@ -39,11 +39,17 @@ def main() -> None:
         sampler = filled(capacity)
         megabytes = (sampler.stream.nbytes + sampler.nbytes) / 1e6
         print(f"{capacity:,} transitions in {megabytes:.1f} MB; sample and update {BATCH}:")
-        kinds = (our_round(sampler, AheadOfTime()), our_round(sampler), their_round(capacity))
-        for kind in kinds:
-            kind()
-        times = np.array([[kind() for kind in kinds] for _ in range(rounds)]) * 1e6  # [rounds, 3]
-        for name, mine in zip(("compiled", "without a compiler"), times.T, strict=False):
+        calls = (
+            our_call_time(sampler, True),
+            our_call_time(sampler, False),
+            cpprb_call_time(capacity),
+        )
+        for call_time in calls:
+            call_time()
+        times = (
+            np.array([[call_time() for call_time in calls] for _ in range(rounds)]) * 1e6
+        )  # [rounds, 3]
+        for name, mine in zip(("compiled", "uncompiled"), times.T, strict=False):
             ratio = np.sort(mine / times[:, 2])
             print(
                 f"  {name}: {np.median(mine):.0f} us, cpprb {np.median(times[:, 2]):.0f} us,"
@@ -65,29 +71,30 @@ def filled(capacity: int) -> PrioritisedSampler:
         stream.append(random.integers(ACTIONS, size=(1, ENVS)), step)
     device, priority = ReplayDevice.cpu, Priority.td_error
     replay = Prioritised(capacity, BATCH, 1, device, ALPHA, BETA, 1.0, priority, 1e-6)
-    view = partial(transitions, look=BatchSpec(1, ACTIONS, 0, False))
-    sampler = PrioritisedSampler(replay, stream, view, GAMMA)
-    play = partial(sampled_and_learned, sampler, sampler.sources)
+    sampler = PrioritisedSampler(replay, stream, BatchSpec(1, ACTIONS, 0, False), GAMMA)
     for _ in range(2 * capacity // BATCH):
-        drawn = sampler.draw(lambda size: random.random((1, size)), [0.0])
-        play(drawn, torch.from_numpy(random.exponential(size=(1, BATCH))))
+        draw = sampler.draw(lambda size: random.random((1, size)), [0.0])
+        error = torch.from_numpy(random.exponential(size=(1, BATCH)))
+        sample_and_update(sampler, sampler.storage, draw, error)
     return sampler
 
 
-def sampled_and_learned(
-    sampler: PrioritisedSampler, sources: ReplayStorage, drawn: Drawn, error: Tensor
+def sample_and_update(
+    sampler: PrioritisedSampler, storage: ReplayStorage, draw: Draw, error: Tensor
 ) -> tuple[Tensor, ...]:
     """Return a batch and set its priorities by the errors [members, batch]."""
-    picked = sampler.pick(sources, drawn)
-    batch = sampler.batch(sources, picked)
-    sampler.learned(sources, picked, SampleErrors(error, error))
+    samples = sampler.sample(storage, draw)
+    batch = sampler.batch(storage, samples)
+    sampler.update_priorities(storage, samples, SampleErrors(error, error))
     return tuple(batch)
 
 
-def our_round(sampler: PrioritisedSampler, compiler: Compiler = uncompiled) -> Callable[[], float]:
+def our_call_time(sampler: PrioritisedSampler, is_compiled: bool) -> Callable[[], float]:
     """Return a function that measures the seconds of one of our calls."""
     random = np.random.default_rng(1)
-    call = compiler(partial(sampled_and_learned, sampler), (sampler.sources,))
+    call = partial(sample_and_update, sampler, sampler.storage)
+    if is_compiled:
+        call = AheadOfTime()(partial(sample_and_update, sampler), (sampler.storage,))
 
     def timed() -> float:
         errors = torch.from_numpy(random.exponential(size=(CALLS, 1, BATCH)).astype(np.float32))
@@ -99,7 +106,7 @@ def our_round(sampler: PrioritisedSampler, compiler: Compiler = uncompiled) -> C
     return timed
 
 
-def their_round(capacity: int) -> Callable[[], float]:
+def cpprb_call_time(capacity: int) -> Callable[[], float]:
     """Return a function that measures the seconds of one of cpprb's calls, with a full buffer."""
     random = np.random.default_rng(1)
     buffer = cpprb.PrioritizedReplayBuffer(

@@ -26,7 +26,7 @@ from dqn_cli.training.settings import Settings
 
 
 def pytest_configure() -> None:
-    """Has signals heard that tests send: Ctrl-C in the background, SIGHUP under nohup."""
+    """Resets handlers of signals that tests send; a background shell ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -39,7 +39,7 @@ def one_thread() -> None:
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    imported_modules.clear()  # packages that an earlier test wrote into its own folder
+    imported_modules.clear()  # modules of an earlier test's folder
     return tmp_path
 
 
@@ -107,7 +107,7 @@ def is_value(word: str) -> bool:
 
 @cache
 def composed(*words: str) -> Settings:
-    """Choices are composed by Hydra, a tenth of a second, and values set in what has come."""
+    """Lets Hydra compose the choices, which is slow and cached, and sets the values itself."""
     config = deepcopy(chosen(*(word for word in words if not is_value(word))))
     try:
         for word in OverridesParser.create().parse_overrides([*filter(is_value, words)]):

@@ -68,7 +68,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         ("agent=munchausen",),
         (
             ("update.temperature=0.5", "update.alpha=0.7"),
-            ("update.temperature=0.1", "update.alpha=0.2", "update.max_grad_norm=0.5"),
+            ("update.temperature=0.1", "update.alpha=0.2", "optimizer.max_grad_norm=0.5"),
         ),
     ),
     "per": (
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
             ("head.v_max=10", "replay.beta=1", "gamma=0.8", "target.every=30"),
         ),
     ),
-    "rainbow in step": (
+    "rainbow in lockstep": (
         (*RAINBOW, "optimizer.schedule=linear"),
         (("network.sigma=0.1", "optimizer.lr=1e-2"), ("gamma=0.8", "replay.beta=1")),
     ),
@@ -144,7 +144,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         (
             ("gamma=0.9", "optimizer.lr=1e-2"),
             ("gamma=0.5", "exploration.end=0.5"),
-            ("optimizer.lr=3e-3", "update.max_grad_norm=0.1"),
+            ("optimizer.lr=3e-3", "optimizer.max_grad_norm=0.1"),
         ),
     ),
     "impala": (
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         (("gamma=0.9", "network.sigma=0.1"), ("optimizer.lr=1e-2", "replay.alpha=0.9")),
     ),
     "table": (
-        ("env=CliffWalking-v1", "network=table", "optimizer=sgd", "update.max_grad_norm=null"),
+        ("env=CliffWalking-v1", "network=table", "optimizer=sgd", "optimizer.max_grad_norm=null"),
         (
             ("optimizer.lr=0.2", "exploration.start=0.3"),
             ("optimizer.lr=0.05", "optimizer.momentum=0.9"),

@@ -1,8 +1,13 @@
-"""Every legal pair of choices runs and learns in at least one run; all others are refused."""
+"""Every legal pair of choices runs and learns in at least one run; all others are refused.
+
+Compiled runs are traced, changed by all graph passes and interpreted: machine code of each would
+take minutes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -13,27 +18,36 @@ import torch
 from conftest import NEEDED, PRESETS
 from gymnasium import spaces
 from hydra.errors import HydraException
+from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
+from torch.fx.experimental.proxy_tensor import make_fx
 
+from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.compiling.compiler import AheadOfTime, Runner
+from dqn_cli.compiling.graph_passes import apply_passes, decompositions
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.training.build_run import build_run
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
 Pair = frozenset[str]
+Matrix = NDArray[np.bool_]
+TRIES = 10  # random cases that the best is taken of
 
 AXES = {
-    "env": ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1"),
-    "network": ("mlp", "dueling", "table", "minatar", "gru", "lstm"),
+    "env": ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5"),
+    "protocol": ("none", "image", "nature", "dopamine", "cleanrl", "btr"),
+    "network": ("mlp", "dueling", "table", "minatar", "nature", "impala", "gru", "lstm"),
     "network.layer_norm": ("false", "true"),
     "network.spectral_norm": ("false", "true"),
     "network.noisy": ("false", "true"),
     "head": ("scalar", "c51", "qr", "iqn"),
     "update": ("dqn", "double", "munchausen"),
-    "update.loss": ("huber", "squared"),
-    "update.max_grad_norm": ("null", "1"),
-    "target": ("hard", "soft", "none"),
+    "head.loss": ("huber", "squared"),
+    "target": ("hard", "rare", "soft", "none"),
     "exploration": (
         "constant",
         "linear",
@@ -48,10 +62,16 @@ AXES = {
     "replay.n_step": ("1", "3"),
     "optimizer": ("adam", "adamw", "radam", "rmsprop", "sgd"),
     "optimizer.schedule": ("constant", "linear"),
+    "optimizer.max_grad_norm": ("null", "1"),
     "env.num_envs": ("1", "3"),
     "reset.every": ("null", "7"),
     "dtype": ("float32", "float64"),
+    "device": ("auto", "cpu"),
+    "compile": ("false", "true"),
 }
+ATARI = ("nature", "dopamine", "cleanrl", "btr")
+FRAMELESS = ("minatar", "table")
+OTHER_ENVS = ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0")
 
 
 def pairs(*patterns: tuple[str, str]) -> set[Pair]:
@@ -80,22 +100,51 @@ REFUSED = pairs(
     ("network=table", "network.noisy="),
     ("network=table", "env=CartPole-v1"),  # its bounds are infinite
     ("network=table", "env=MinAtar/Breakout-v1"),  # 20^400 cells
+    ("network=table", "env=Bytes-v0"),
+    ("network=table", "env=ALE/Pong-v5"),
     ("network=minatar", "env=CartPole-v1"),
     ("network=minatar", "env=CliffWalking-v1"),
+    ("network=nature", "env=CartPole-v1"),
+    ("network=nature", "env=CliffWalking-v1"),
+    ("network=impala", "env=CartPole-v1"),
+    ("network=impala", "env=CliffWalking-v1"),
+    ("protocol=image", "env=CartPole-v1"),  # no pictures of bytes
+    ("protocol=image", "env=CliffWalking-v1"),
+    ("protocol=image", "env=MinAtar/Breakout-v1"),
+    *((f"protocol={name}", f"env={env}") for name in ATARI for env in OTHER_ENVS),
+    # Stacked frames are no image [height, width, planes], and too many cells for a table.
+    *((f"protocol={name}", f"network={net}") for name in ("image", *ATARI) for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
-    ("head=c51", "update.loss=squared"),
-    ("head=qr", "update.loss=squared"),
-    ("head=iqn", "update.loss=squared"),
+    ("head=c51", "head.loss="),  # they have no such key
+    ("head=qr", "head.loss="),
+    ("head=iqn", "head.loss="),
     ("exploration=ladder", "env.num_envs=1"),
     ("replay=rollout", "update=double"),
     ("replay=rollout", "update=munchausen"),
     ("replay=rollout", "target=hard"),
+    ("replay=rollout", "target=rare"),
     ("replay=rollout", "target=soft"),
     ("replay=rollout", "network=gru"),
     ("replay=rollout", "network=lstm"),
     ("replay=rollout", "replay.n_step=3"),
 )
-# Words that make small and fast whatever the axes choose.
+# What a choice needs to be legal, besides what the fixtures know.
+NEEDS = NEEDED | {
+    "network=nature": ("env=Bytes-v0",),
+    "network=impala": ("env=Bytes-v0",),
+    "protocol=image": ("env=Bytes-v0",),
+    **{f"protocol={name}": ("env=ALE/Pong-v5",) for name in ATARI},
+}
+# What a network needs to be small.
+OWN = {
+    "minatar": ("network.widths=[8,8]", "network.channels=[2]"),
+    "nature": ("network.widths=[8,8]", "network.channels=[2]"),
+    "impala": ("network.widths=[8,8]", "network.channels=[2]", "network.pool=2"),
+    "gru": ("network.widths=[8,8]", "network.length=3", "network.burn_in=1"),
+    "lstm": ("network.widths=[8,8]", "network.length=3", "network.burn_in=1"),
+    "table": (),
+}
+# Words that make a run small and fast whatever the axes choose.
 SMALL = (
     "steps=36",
     "learning_starts=6",
@@ -103,34 +152,42 @@ SMALL = (
     "updates_per_train=2",
     "replay.capacity=200",
     "replay.batch_size=4",
+    "env.vectorization=sync",
 )
 
 
 def covering_array() -> list[list[str]]:
-    """Assignments of every axis, without refused pairs, in which all other pairs occur; greedy."""
+    """Return cases without refused pairs in which all other pairs occur; greedy."""
     random = np.random.default_rng(0)
-    missing = EVERY_PAIR - REFUSED
+    words = [f"{axis}={value}" for axis, values in AXES.items() for value in values]
+    axes = [[words.index(f"{axis}={value}") for value in values] for axis, values in AXES.items()]
+    missing, refused = (
+        np.array([[frozenset((word, other)) in pairs for other in words] for word in words])
+        for pairs in (EVERY_PAIR - REFUSED, REFUSED)
+    )
     cases = []
-    while missing:
-        best: list[str] = []
-        for _ in range(30):
-            case = min(map(sorted, missing))
-            rest = [axis for axis in AXES if not any(w.startswith(f"{axis}=") for w in case)]
-            for axis in random.permutation(rest):
-                words = [f"{axis}={value}" for value in AXES[axis]]
-                allowed = [
-                    word for word in words if not any(frozenset((word, w)) in REFUSED for w in case)
-                ]
-                if allowed:
-                    gain = [
-                        sum(frozenset((word, w)) in missing for w in case) + random.random()
-                        for word in allowed
-                    ]
-                    case.append(allowed[int(np.argmax(gain))])
-            best = max(best, case, key=lambda c: len(missing & covered(c)))
-        missing -= covered(best)
-        cases.append(best)
+    while missing.any():
+        tries = [_greedy_case(axes, missing, refused, random) for _ in range(TRIES)]
+        best = max(tries, key=lambda case: int(missing[np.ix_(case, case)].sum()))
+        missing[np.ix_(best, best)] = False
+        cases.append([words[index] for index in best])
     return cases
+
+
+def _greedy_case(
+    axes: list[list[int]], missing: Matrix, refused: Matrix, random: np.random.Generator
+) -> list[int]:
+    """Return a case with the first missing pair and, axis by axis, what covers most others."""
+    case = list(map(int, np.argwhere(missing)[0]))
+    for axis in random.permutation(len(axes)):
+        if set(axes[axis]) & set(case):
+            continue
+        values = np.array(axes[axis])
+        gain = missing[np.ix_(values, case)].sum(1) + random.random(len(values))
+        gain[refused[np.ix_(values, case)].any(1)] = -1
+        if gain.max() >= 0:
+            case.append(int(values[gain.argmax()]))
+    return case
 
 
 def covered(case: list[str]) -> set[Pair]:
@@ -140,6 +197,23 @@ def covered(case: list[str]) -> set[Pair]:
 def in_order(case: list[str]) -> list[str]:
     """Choices of a group before keys of it."""
     return sorted(case, key=lambda word: "." in word.split("=")[0])
+
+
+class Bytes(gymnasium.Env[Any, Any]):
+    """Pictures of 12 by 12 bytes in three colours."""
+
+    observation_space = spaces.Box(0, 255, (12, 12, 3), np.uint8)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return self.picture(), {}
+
+    def step(self, action: Any) -> Any:
+        return self.picture(), float(action), bool(self.np_random.random() < 0.1), False, {}
+
+    def picture(self) -> Any:
+        return self.np_random.integers(0, 256, (12, 12, 3), np.uint8)
 
 
 class Mixed(gymnasium.Env[Any, Any]):
@@ -164,14 +238,24 @@ class Mixed(gymnasium.Env[Any, Any]):
 
 
 @pytest.fixture(autouse=True)
-def mixed() -> Iterator[None]:
+def registered() -> Iterator[None]:
     gymnasium.register("Mixed-v0", Mixed, max_episode_steps=9)
+    gymnasium.register("Bytes-v0", Bytes, max_episode_steps=9)
     yield
-    del gymnasium.registry["Mixed-v0"]
+    del gymnasium.registry["Mixed-v0"], gymnasium.registry["Bytes-v0"]
+
+
+class Interpreted(AheadOfTime):
+    """Traces functions and applies all graph passes, but interprets the graph."""
+
+    def package(self, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Runner:
+        graph = apply_passes(make_fx(function, decompositions(), tracing_mode="fake")(*inputs))
+        return lambda values: list(graph(*values))
 
 
 def run_a_little(settings: Settings) -> None:
-    _, run = build_run([settings])
+    compiled = partial(CompiledLearner, compiler=Interpreted())
+    _, run = build_run([settings], make_learner=compiled if settings.compile is True else Learner)
     before = run.learner.state.parameters.clone()
     updates = sum(report.updates for report in train([settings], run))
     run.envs.close()
@@ -186,13 +270,9 @@ CASES = covering_array()
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_legal_pair_of_choices_runs(settings_of: Compose, case: list[str]) -> None:
     pytest.importorskip("minatar")
-    table = "network=table" in case
-    own = () if table else ("network.widths=[8,8]",)
-    own += (
-        ("network.length=3", "network.burn_in=1")
-        if {"network=gru", "network=lstm"} & set(case)
-        else ()
-    )
+    pytest.importorskip("ale_py")
+    (network,) = (word.removeprefix("network=") for word in case if word.startswith("network="))
+    own = OWN.get(network, ("network.widths=[8,8]",))
     run_a_little(settings_of(*SMALL, *in_order(case), *own))
 
 
@@ -211,11 +291,11 @@ def test_a_pair_that_makes_no_sense_is_refused_in_words(
     needed = [
         word
         for each in pair
-        for word in NEEDED.get(each, ())
+        for word in NEEDS.get(each, ())
         if word.split("=")[0] not in keys and not (table and word.startswith("network."))
     ]
     with pytest.raises(
-        (ConfigError, ValueError, HydraException, OmegaConfBaseException)
+        (ConfigError, EnvironmentFailure, ValueError, HydraException, OmegaConfBaseException)
     ) as refused:
         build_run([settings_of(*SMALL, *in_order([*pair, *needed]))])
     named = [word.split("=")[0].split(".")[-1] for word in pair]

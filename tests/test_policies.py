@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dqn_cli
-from dqn_cli.agent.heads import Scalar
+from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
@@ -68,7 +68,7 @@ def test_a_run_folder_stands_for_best_then_last(type_train: Typed, in_folder: Pa
 def recurrent_policy() -> Policy:
     """Returns a policy of 5 actions, which depend on all observations before."""
     spaces = Spaces((2,), (-1, -1), (1, 1), False, (5,), (0,), False, 0)
-    model = Model(spaces, Gru([], False, False, False, False, 0.5, 8, 2, 3), Scalar())
+    model = Model(spaces, Gru([], False, False, False, False, 0.5, 8, 2, 3), Scalar(Loss.huber))
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(1))
     return Policy(GreedyPolicy(model, parameters))
 
@@ -98,7 +98,7 @@ def test_resetting_a_new_policy_changes_nothing() -> None:
 
 def test_resetting_a_feedforward_policy_changes_nothing() -> None:
     spaces = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
-    model = Model(spaces, Mlp([4], False, False, False, False, 0.5), Scalar())
+    model = Model(spaces, Mlp([4], False, False, False, False, 0.5), Scalar(Loss.huber))
     parameters = torch.randn(size(model.layout), generator=torch.Generator().manual_seed(0))
     policy = Policy(GreedyPolicy(model, parameters))
     observations = np.random.default_rng(2).normal(size=(20, 2))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 from dqn_cli.commands.arguments import (
-    config_dir_arguments,
     config_folders,
+    split_config_dirs,
     split_imports,
     without_plus,
 )
@@ -33,8 +33,9 @@ def complete(arguments: Sequence[str]) -> int:
     import_modules(split_imports(typed)[0])
     register_source(config_folders(typed))
     registry.register_untyped()
+    config_dirs = [f"--config-dir={folder}" for folder in split_config_dirs(typed)[0]]
     with redirect_stdout(io.StringIO()) as output:
-        run_hydra([*arguments, *config_dir_arguments(typed)], lambda config: None)
+        run_hydra([*arguments, *config_dirs], lambda config: None)
     print(without_bases(output.getvalue()), end="")
     return 0
 

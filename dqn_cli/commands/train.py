@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn_cli.commands.arguments import config_folders, split_imports, without_plus
+from dqn_cli.commands.arguments import config_folders, flags_first, split_imports, without_plus
 from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
 from dqn_cli.commands.help import train_help
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SWEEP_FLAGS = ("-m", "--multirun")
 COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 
@@ -73,9 +72,7 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Any], Any]) -> int:
 
     from dqn_cli.config.paths import config_folder
 
-    # Hydra's parser wants flags in one place; people type -m anywhere.
-    flags = [argument for argument in arguments if argument in SWEEP_FLAGS]
-    sys.argv[1:] = [*flags, *(word for word in arguments if word not in SWEEP_FLAGS)]
+    sys.argv[1:] = flags_first(arguments)
     hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
     return 0
 

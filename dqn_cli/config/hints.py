@@ -30,6 +30,7 @@ SYNONYMS = {
     "update.loss": "head.loss",
     "update.max_grad_norm": "optimizer.max_grad_norm",
 }
+PRESET_GROUPS = ("agent", "experiment", "protocol")  # they set keys of other groups
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -46,7 +47,7 @@ def unknown_key(key: str, part: type[Any]) -> str:
         return f"unknown key {key}{_question(meant)}"
     names = [field.name for field in fields(part)]
     owner = f"{prefix} is {part.__name__} and" if prefix else "a run"
-    hint = did_you_mean(name, names)
+    hint = did_you_mean(name, names if prefix else [*names, *PRESET_GROUPS])
     return f"unknown key {key}: {owner} has {', '.join(names) or 'no keys'}{hint}"
 
 

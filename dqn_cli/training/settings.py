@@ -103,7 +103,7 @@ class Settings:
 
 
 def plain(part: Any) -> Any:
-    """Return settings as plain data: a part is a dict with its type's name, a choice is a string."""
+    """Return settings as plain data; a part is a dict with its type's name, a choice a string."""
     if is_dataclass(part):
         values = {field.name: plain(getattr(part, field.name)) for field in fields(part)}
         return {"type": type(part).__name__} | values

@@ -12,9 +12,9 @@ from oriented import matrix, sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.atari_cnns import Impala, Nature, AtariCnn
+from dqn_cli.agent.atari_cnns import AtariCnn, Impala, Nature
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.parameters import Layout, initial, size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
@@ -23,8 +23,9 @@ from dqn_cli.agent.spaces import Spaces
 ACTIONS, BATCH = 3, 4
 DOUBLE = torch.float64
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
+SCALAR = Scalar(Loss.huber)
 STRIDES = (4, 2, 1)  # of Nature's convolutions
-HEADS = [Scalar(), C51(5, -1.0, 1.0), Qr(3), Iqn(6, 4)]
+HEADS = [SCALAR, C51(5, -1.0, 1.0), Qr(3), Iqn(6, 4)]
 
 
 def image(*shape: int, frames: int = 0, high: float = 1.0, actions: int = ACTIONS) -> Spaces:
@@ -63,7 +64,7 @@ def observations(spaces: Spaces, batch: int = BATCH) -> Tensor:
 
 
 def flat_of(layout: Layout) -> Tensor:
-    """No parameter has its initial value; each direction is the largest singular vector."""
+    """No parameter has its initial value; each vector is that of the largest singular value."""
     flat = initial(layout, np.random.default_rng(0))
     flat += 0.1 * drawn(len(flat), seed=1)
     named = views(flat, layout)
@@ -200,7 +201,7 @@ def test_a_network_of_pixels_computes_what_the_same_layers_of_torch_compute(
 ) -> None:
     chosen = {"layer_norm": layer_norm, "spectral_norm": spectral_norm}
     network = replace(network, **chosen, dueling=dueling, noisy=noisy)
-    check(network, spaces["bytes"], Scalar())
+    check(network, spaces["bytes"], SCALAR)
     check(network, spaces["colours"], Qr(2))
 
 
@@ -218,13 +219,13 @@ def test_every_head_reads_every_kind_of_image(
 def test_any_number_of_dense_layers_follows_the_convolutions(
     network: AtariCnn, spaces: dict[str, Spaces], widths: list[int]
 ) -> None:
-    check(replace(network, widths=widths), spaces["frames"], Scalar())
+    check(replace(network, widths=widths), spaces["frames"], SCALAR)
     check(replace(network, widths=widths, dueling=True), spaces["bytes"], Iqn(6, 4))
 
 
 @pytest.mark.parametrize("channels", [[3], [3, 2]])
 def test_nature_may_have_fewer_convolutions(channels: list[int]) -> None:
-    check(replace(NATURE, channels=channels), LARGE["bytes"], Scalar())
+    check(replace(NATURE, channels=channels), LARGE["bytes"], SCALAR)
 
 
 @pytest.mark.parametrize("pool", [0, 1, 2, 3, 6])
@@ -232,16 +233,16 @@ def test_nature_may_have_fewer_convolutions(channels: list[int]) -> None:
 def test_impala_may_have_any_number_of_sections_and_any_last_pooling(
     channels: list[int], pool: int
 ) -> None:
-    check(replace(IMPALA, channels=channels, pool=pool), SMALL["bytes"], Scalar())
+    check(replace(IMPALA, channels=channels, pool=pool), SMALL["bytes"], SCALAR)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_the_scale_multiplies_the_channels_of_all_of_impalas_convolutions(scale: int) -> None:
     network = replace(IMPALA, scale=scale)
-    layout = network.layout(SMALL["frames"], Scalar())
+    layout = network.layout(SMALL["frames"], SCALAR)
     wide = replace(IMPALA, channels=[channels * scale for channels in IMPALA.channels])
-    assert layout == wide.layout(SMALL["frames"], Scalar())
-    check(network, SMALL["frames"], Scalar())
+    assert layout == wide.layout(SMALL["frames"], SCALAR)
+    check(network, SMALL["frames"], SCALAR)
 
 
 @BOTH
@@ -252,21 +253,21 @@ def test_bytes_are_divided_by_255_and_nothing_else_is(
 ) -> None:
     network = replace(network, layer_norm=layer_norm, spectral_norm=spectral_norm)
     of_bytes = spaces["bytes"]
-    p, obs = random_parameters(network, of_bytes, Scalar()), observations(of_bytes)
+    p, obs = random_parameters(network, of_bytes, SCALAR), observations(of_bytes)
     numbers = math.prod(of_bytes.observation_shape)
     every = of_bytes._replace(low=(0.0,) * numbers, high=(255.0,) * numbers)
     mixed = every._replace(high=(255.0,) * (numbers - 1) + (254.0,))
-    divided = network(p, obs, of_bytes, Scalar())
-    assert torch.equal(network(p, obs, every, Scalar()), divided)
+    divided = network(p, obs, of_bytes, SCALAR)
+    assert torch.equal(network(p, obs, every, SCALAR), divided)
     for others in (of_bytes._replace(high=(256.0,)), mixed, spaces["frames"]):
-        z = network(p, obs, others, Scalar())
-        torch.testing.assert_close(network(p, obs / 255, others, Scalar()), divided, **EXACT)
+        z = network(p, obs, others, SCALAR)
+        torch.testing.assert_close(network(p, obs / 255, others, SCALAR), divided, **EXACT)
         assert (z - divided).abs().max() > 1e-3
 
 
 def test_natures_own_network_has_3136_features_and_1687206_parameters() -> None:
     network = Nature([512], False, False, False, False, 0.5, [32, 64, 64], False)
-    layout = network.layout(image(4, 84, 84, frames=4, actions=6), Scalar())
+    layout = network.layout(image(4, 84, 84, frames=4, actions=6), SCALAR)
     assert {name: parameter.shape for name, parameter in layout.items()} == {
         "convolution.0.weight": (32, 4, 8, 8),
         "convolution.0.bias": (32,),
@@ -286,7 +287,7 @@ def test_natures_own_network_has_3136_features_and_1687206_parameters() -> None:
 def test_the_network_of_the_first_paper_has_2592_features() -> None:
     # Mnih et al. 2013: 32 channels of 9 by 9 pixels
     network = Nature([256], False, False, False, False, 0.5, [16, 32], False)
-    layout = network.layout(image(4, 84, 84, frames=4), Scalar())
+    layout = network.layout(image(4, 84, 84, frames=4), SCALAR)
     assert sizes(layout, "advantage.hidden") == (2592, 256)
 
 
@@ -301,7 +302,7 @@ def test_the_network_of_the_first_paper_has_2592_features() -> None:
 )
 def test_the_features_of_impala(scale: int, pool: int, features: int) -> None:
     network = Impala([256], False, False, False, False, 0.5, [16, 32, 32], False, scale, pool)
-    layout = network.layout(image(4, 84, 84, frames=4), Scalar())
+    layout = network.layout(image(4, 84, 84, frames=4), SCALAR)
     assert sizes(layout, "advantage.hidden") == (features, 256)
     # Espeholt et al. 2018, figure 3: fifteen convolutions
     assert len([name for name in layout if len(layout[name].shape) == 4]) == 15
@@ -309,7 +310,7 @@ def test_the_features_of_impala(scale: int, pool: int, features: int) -> None:
 
 def test_impala_without_scale_or_pool_is_that_of_the_paper() -> None:
     network = Impala([256], False, False, False, False, 0.5, [16, 32, 32], False, 1, 0)
-    layout = network.layout(image(4, 84, 84, frames=4, actions=6), Scalar())
+    layout = network.layout(image(4, 84, 84, frames=4, actions=6), SCALAR)
     # 3 * 3 * inputs * outputs + outputs of each convolution
     sections = [(4, 16), *[(16, 16)] * 4, (16, 32), *[(32, 32)] * 4, (32, 32), *[(32, 32)] * 4]
     convolutions = sum(9 * inputs * outputs + outputs for inputs, outputs in sections)
@@ -337,17 +338,17 @@ def test_images_that_are_too_small_for_nature_are_refused(
 ) -> None:
     shape = re.escape(str(list(spaces.observation_shape)))
     with pytest.raises(ValueError, match=f"network=nature needs larger images.*{shape}: {HELP}"):
-        replace(NATURE, channels=channels).layout(spaces, Scalar())
+        replace(NATURE, channels=channels).layout(spaces, SCALAR)
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, [3]), (20, [3, 3]), (36, [3, 3, 3])])
 def test_the_smallest_image_for_nature_leaves_one_pixel(side: int, channels: list[int]) -> None:
     network = replace(NATURE, channels=channels, widths=[])
-    layout = network.layout(image(2, side, side, frames=2), Scalar())
+    layout = network.layout(image(2, side, side, frames=2), SCALAR)
     assert sizes(layout, "advantage.out") == (3, ACTIONS)
     for small in ((2, side - 1, side), (2, side, side - 1)):
         with pytest.raises(ValueError, match=HELP):
-            network.layout(image(*small, frames=2), Scalar())
+            network.layout(image(*small, frames=2), SCALAR)
 
 
 @pytest.mark.parametrize(("side", "features"), [(1, 3), (2, 3), (3, 12), (4, 12), (5, 27)])
@@ -356,8 +357,8 @@ def test_impala_rounds_half_of_a_side_up_and_takes_the_smallest_image(
 ) -> None:
     network = replace(IMPALA, channels=[3], pool=0, widths=[])
     spaces = image(2, side, side, frames=2)
-    assert sizes(network.layout(spaces, Scalar()), "advantage.out") == (features, ACTIONS)
-    check(network, spaces, Scalar())
+    assert sizes(network.layout(spaces, SCALAR), "advantage.out") == (features, ACTIONS)
+    check(network, spaces, SCALAR)
 
 
 @pytest.mark.parametrize(
@@ -378,13 +379,13 @@ def test_observations_of_another_number_of_axes_are_refused(
 ) -> None:
     name, shape = type(network).__name__.lower(), re.escape(str(list(spaces.observation_shape)))
     with pytest.raises(ValueError, match=rf"network={name}.*{shape}.*use network=mlp"):
-        network.layout(spaces, Scalar())
+        network.layout(spaces, SCALAR)
 
 
 def test_nature_has_at_most_three_convolutions() -> None:
     message = r"network\.channels has 4 numbers; nature has at most 3 convolutions"
     with pytest.raises(ValueError, match=message):
-        replace(NATURE, channels=[3, 3, 3, 3]).layout(LARGE["frames"], Scalar())
+        replace(NATURE, channels=[3, 3, 3, 3]).layout(LARGE["frames"], SCALAR)
 
 
 def names_of(layout: Layout, end: str) -> set[str]:
@@ -414,7 +415,7 @@ def test_spectral_norm_in_impala_is_for_the_residual_convolutions_alone(
     widths: list[int], noisy: bool
 ) -> None:
     network = replace(IMPALA, spectral_norm=True, widths=widths, noisy=noisy, dueling=True)
-    layout = network.layout(SMALL["frames"], Scalar())
+    layout = network.layout(SMALL["frames"], SCALAR)
     assert names_of(layout, ".singular_vector") == RESIDUALS
     for name in RESIDUALS:
         assert layout[f"{name}.singular_vector"].shape == layout[f"{name}.bias"].shape
@@ -423,16 +424,16 @@ def test_spectral_norm_in_impala_is_for_the_residual_convolutions_alone(
 @pytest.mark.parametrize("noisy", [False, True])
 def test_spectral_norm_in_nature_is_for_all_hidden_layers_that_are_not_noisy(noisy: bool) -> None:
     network = replace(NATURE, spectral_norm=True, noisy=noisy)
-    directions = names_of(network.layout(LARGE["frames"], Scalar()), ".singular_vector")
+    spectral = names_of(network.layout(LARGE["frames"], SCALAR), ".singular_vector")
     hidden = {"convolution.0", "convolution.1", "convolution.2", "torso.0"}
-    assert directions == hidden | (set() if noisy else {"advantage.hidden"})
+    assert spectral == hidden | (set() if noisy else {"advantage.hidden"})
 
 
 @BOTH
 def test_layer_norm_is_for_every_layer_but_the_last(
     network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
-    layout = replace(network, layer_norm=True, dueling=True).layout(spaces["frames"], Scalar())
+    layout = replace(network, layer_norm=True, dueling=True).layout(spaces["frames"], SCALAR)
     last = {"advantage.out", "value.out"}
     assert names_of(layout, ".scale") == names_of(layout, ".shift")
     assert names_of(layout, ".scale") == names_of(layout, ".weight") - last
@@ -440,7 +441,7 @@ def test_layer_norm_is_for_every_layer_but_the_last(
 
 @BOTH
 def test_noise_is_for_the_streams_alone(network: AtariCnn, spaces: dict[str, Spaces]) -> None:
-    layout = replace(network, noisy=True, dueling=True).layout(spaces["frames"], Scalar())
+    layout = replace(network, noisy=True, dueling=True).layout(spaces["frames"], SCALAR)
     streams = {"advantage.hidden", "advantage.out", "value.hidden", "value.out"}
     assert names_of(layout, ".weight_sigma") == streams
 
@@ -471,7 +472,7 @@ def test_a_network_of_pixels_has_features_and_is_large(
     ids=["nature", "impala"],
 )
 def test_initial_values_lie_within_torchs_bounds(network: AtariCnn) -> None:
-    layout = replace(network, widths=[60, 50], layer_norm=True).layout(LARGE["bytes"], Scalar())
+    layout = replace(network, widths=[60, 50], layer_norm=True).layout(LARGE["bytes"], SCALAR)
     named = views(initial(layout, np.random.default_rng(0)), layout)
     for name in names_of(layout, ".weight"):
         bound = sizes(layout, name)[0] ** -0.5
@@ -493,7 +494,7 @@ def chosen(layout: Layout, values: dict[str, list[float]]) -> Tensor:
 
 def test_dormant_units_of_nature_are_channels_and_dense_units() -> None:
     network = replace(NATURE, channels=[3, 2], widths=[2, 4])
-    model = Model(image(2, 20, 24, frames=2), network, Scalar())
+    model = Model(image(2, 20, 24, frames=2), network, SCALAR)
     start = chosen(
         model.layout,
         {
@@ -509,7 +510,7 @@ def test_dormant_units_of_nature_are_channels_and_dense_units() -> None:
 
 def test_dormant_units_of_impala_are_channels_after_each_relu_of_its_blocks() -> None:
     network = replace(IMPALA, channels=[2], widths=[])
-    model = Model(image(2, 5, 6, frames=2), network, Scalar())
+    model = Model(image(2, 5, 6, frames=2), network, SCALAR)
     start = chosen(
         model.layout,
         {
@@ -560,7 +561,7 @@ def single(
 @pytest.mark.parametrize(
     "choice", ["widths", "layer_norm", "spectral_norm", "dueling", "noisy", "convolutions alone"]
 )
-def test_bfloat16_answers_in_the_parameters_type_close_to_float32(
+def test_bfloat16_gives_z_in_the_parameters_type_close_to_float32(
     network: AtariCnn, spaces: dict[str, Spaces], choice: str, head: Head
 ) -> None:
     torch.manual_seed(0)
@@ -587,7 +588,7 @@ def test_bfloat16_answers_in_the_parameters_type_close_to_float32(
 def test_without_bfloat16_single_precision_is_kept(
     network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
-    z, _ = single(network, spaces["bytes"], Scalar())
+    z, _ = single(network, spaces["bytes"], SCALAR)
     exact = z(False, DOUBLE)
     assert exact.dtype == DOUBLE
     torch.testing.assert_close(z(False, torch.float32).double(), exact, rtol=1e-4, atol=1e-6)
@@ -599,7 +600,7 @@ def test_gradients_are_those_of_finite_differences(
     network: AtariCnn, spaces: dict[str, Spaces], kind: str
 ) -> None:
     network = replace(network, channels=[2, 1], widths=[3], dueling=True)
-    model = Model(spaces[kind], network, Scalar())
+    model = Model(spaces[kind], network, SCALAR)
     start, obs = flat_of(model.layout), observations(model.spaces, 2)
 
     def q(parameters: Tensor) -> Tensor:
@@ -613,7 +614,7 @@ def test_gradients_are_those_of_finite_differences(
 def test_an_observation_is_valued_the_same_in_any_batch(
     network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
-    model = Model(spaces["colour frames"], replace(network, layer_norm=True), Scalar())
+    model = Model(spaces["colour frames"], replace(network, layer_norm=True), SCALAR)
     start, obs = flat_of(model.layout), observations(model.spaces)
     none = start.new_empty(0)
     together = model.q(start, obs, none)
@@ -625,4 +626,4 @@ def test_an_observation_is_valued_the_same_in_any_batch(
 @pytest.mark.parametrize("network", [NATURE, IMPALA], ids=["nature", "impala"])
 def test_a_network_without_convolutions_is_refused(network: AtariCnn) -> None:
     with pytest.raises(ValueError, match="channels is empty"):
-        replace(network, channels=[]).layout(image(84, 84, 3), Scalar())
+        replace(network, channels=[]).layout(image(84, 84, 3), SCALAR)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Loss
 
 HEAD = C51(3, -1.0, 1.0)  # atoms at -1, 0 and 1
 DOUBLE = torch.float64
@@ -202,7 +201,7 @@ def test_the_loss_is_the_divergence_from_the_target() -> None:
     # 0.5 ln(0.5 / 0.25) + 0.5 ln(0.5 / 0.25) = ln 2; 1 ln(1 / 0.5) = ln 2 where the rest is 0
     z = logits([[0.25, 0.25, 0.5], [0.2, 0.5, 0.3], [0.2, 0.3, 0.5]])
     target = tensor([[0.5, 0.5, 0], [0, 1, 0], [0.2, 0.3, 0.5]])
-    found = HEAD.loss(z, target, NO_TAUS, Loss.huber)
+    found = HEAD.td_loss(z, target, NO_TAUS)
     assert found.tolist() == pytest.approx([math.log(2), math.log(2), 0], abs=1e-12)
 
 
@@ -210,15 +209,15 @@ def test_the_losss_gradient_is_softmax_minus_target() -> None:
     z = torch.randn(4, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
     z.requires_grad_()
     target = tensor([[0.5, 0.5, 0], [0, 1, 0], [0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
-    assert torch.autograd.gradcheck(lambda z: HEAD.loss(z, target, NO_TAUS, Loss.huber), [z])
-    HEAD.loss(z, target, NO_TAUS, Loss.huber).sum().backward()
+    assert torch.autograd.gradcheck(lambda z: HEAD.td_loss(z, target, NO_TAUS), [z])
+    HEAD.td_loss(z, target, NO_TAUS).sum().backward()
     assert z.grad is not None
     torch.testing.assert_close(z.grad, z.detach().softmax(1) - target)
 
 
 def test_logits_that_rule_an_atom_out_have_a_finite_loss() -> None:
     z = torch.tensor([[-1e4, 0.0, 1e4]])
-    assert HEAD.loss(z, torch.tensor([[0.5, 0.5, 0.0]]), NO_TAUS, Loss.huber).isfinite().all()
+    assert HEAD.td_loss(z, torch.tensor([[0.5, 0.5, 0.0]]), NO_TAUS).isfinite().all()
 
 
 def test_edge_mass_is_what_lies_on_the_first_and_the_last_atom() -> None:

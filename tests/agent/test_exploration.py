@@ -13,14 +13,14 @@ from dqn_cli.agent.exploration import (
     Constant,
     Exploration,
     Exponential,
-    PerEnvEpsilon,
     Linear,
     Multiplicative,
     Noisy,
+    PerEnvEpsilon,
     Piecewise,
     best_action,
-    explore,
     legal_values,
+    random_action,
 )
 
 Array = NDArray[Any]
@@ -76,7 +76,7 @@ def test_epsilon_follows_its_schedule(
 
 
 @pytest.mark.parametrize(
-    ("ladder", "envs", "epsilons"),
+    ("exploration", "envs", "epsilons"),
     [
         (PerEnvEpsilon(0.4, 7.0), 8, [0.4**n for n in range(1, 9)]),
         (PerEnvEpsilon(0.4, 7.0), 2, [0.4, 0.4**8]),
@@ -87,11 +87,11 @@ def test_epsilon_follows_its_schedule(
         (PerEnvEpsilon(1.0, 7.0), 3, [1.0] * 3),
     ],
 )
-def test_each_environment_keeps_its_rung_of_the_ladder(
-    ladder: PerEnvEpsilon, envs: int, epsilons: list[float]
+def test_each_environment_keeps_an_epsilon_of_its_own(
+    exploration: PerEnvEpsilon, envs: int, epsilons: list[float]
 ) -> None:
     for elapsed in (Clock(), HORIZON):
-        found = ladder.epsilon(elapsed, HORIZON, envs)
+        found = exploration.epsilon(elapsed, HORIZON, envs)
         assert np.shape(found) == (envs,)
         assert np.asarray(found).tolist() == pytest.approx(epsilons)
 
@@ -114,29 +114,29 @@ def test_points_that_make_no_schedule_are_refused(points: list[list[float]], mes
 
 
 @pytest.mark.parametrize("legal", [[0, 1, 2, 3, 4], [1, 3, 4], [0, 4], [2]])
-def test_explore_cuts_the_unit_interval_into_equal_parts_for_the_legal_actions(
+def test_random_action_cuts_the_unit_interval_into_equal_parts_for_the_legal_actions(
     legal: list[int],
 ) -> None:
     mask = np.isin(np.arange(5), legal)
     uniform = (np.arange(60) + 0.5) / 60
-    picked = explore(np.broadcast_to(mask, (60, 5)), uniform)
+    chosen = random_action(np.broadcast_to(mask, (60, 5)), uniform)
     each = 60 // len(legal)
-    assert picked.tolist() == [action for action in legal for _ in range(each)]
+    assert chosen.tolist() == [action for action in legal for _ in range(each)]
 
 
 @pytest.mark.parametrize("actions", [1, 2, 3, 7, 10, 4096])
-def test_explore_stays_legal_at_the_ends_of_the_unit_interval(actions: int) -> None:
+def test_random_action_stays_legal_at_the_ends_of_the_unit_interval(actions: int) -> None:
     ends = np.array([0.0, np.nextafter(1.0, 0.0)])
-    picked = explore(np.ones((2, actions), bool), ends)
-    assert picked.tolist() == [0, actions - 1]
+    chosen = random_action(np.ones((2, actions), bool), ends)
+    assert chosen.tolist() == [0, actions - 1]
 
 
-def test_explore_picks_all_legal_actions_equally_often_and_no_other() -> None:
+def test_random_action_takes_all_legal_actions_equally_often_and_no_other() -> None:
     random = np.random.default_rng(0)
     mask = np.array(
         [[True, False, True, True, False, True], [False, True, True, False, True, True]]
     )
-    draws = np.stack([explore(mask, random.random(2)) for _ in range(8000)])
+    draws = np.stack([random_action(mask, random.random(2)) for _ in range(8000)])
     for env in range(2):
         counts = np.bincount(draws[:, env], minlength=6)
         assert counts[~mask[env]].sum() == 0
@@ -144,11 +144,11 @@ def test_explore_picks_all_legal_actions_equally_often_and_no_other() -> None:
         assert chi_square < 16.3  # 3 degrees of freedom, 0.1 %
 
 
-def test_explore_keeps_leading_axes() -> None:
+def test_random_action_keeps_leading_axes() -> None:
     mask = np.ones((2, 3, 4), bool)
     uniform = np.arange(6).reshape(2, 3) / 8
     # floor(4 * [0, 1, 2, 3, 4, 5] / 8)
-    assert explore(mask, uniform).tolist() == [[0, 0, 1], [1, 2, 2]]
+    assert random_action(mask, uniform).tolist() == [[0, 0, 1], [1, 2, 2]]
 
 
 # The best of the legal ones are 1, 2, 0 and 1.
@@ -186,9 +186,9 @@ def shares(q: list[float], mask: list[bool], temperature: float, dtype: str) -> 
     uniform = (np.arange(GRID) + 0.5) / GRID
     rows = np.broadcast_to(np.array(q, dtype), (GRID, len(q)))
     legal = legal_values(rows, np.broadcast_to(np.array(mask), rows.shape))
-    picked = Boltzmann(temperature).preferred(legal, uniform)
-    assert picked.shape == (GRID,)
-    return np.bincount(picked, minlength=len(q)) / GRID
+    chosen = Boltzmann(temperature).preferred(legal, uniform)
+    assert chosen.shape == (GRID,)
+    return np.bincount(chosen, minlength=len(q)) / GRID
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -230,8 +230,8 @@ def test_boltzmann_stays_legal_at_the_ends_of_the_unit_interval(
 ) -> None:
     mask = np.broadcast_to(np.isin(np.arange(5), legal), (2, 5))
     ends = np.array([0.0, np.nextafter(1.0, 0.0)])
-    picked = Boltzmann(0.7).preferred(legal_values(np.zeros((2, 5), dtype), mask), ends)
-    assert picked.tolist() == [legal[0], legal[-1]]
+    chosen = Boltzmann(0.7).preferred(legal_values(np.zeros((2, 5), dtype), mask), ends)
+    assert chosen.tolist() == [legal[0], legal[-1]]
 
 
 def test_boltzmann_keeps_leading_axes() -> None:

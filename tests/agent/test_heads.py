@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dqn_cli.agent.heads import Head, Loss, Scalar
 
+SCALAR = Scalar(Loss.huber)
 NEXT_Z = torch.tensor([[[3.0], [4.0]]])  # one sample, two actions, one atom
 FIRST, SECOND = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
 NO_TAUS = torch.zeros(1, 0)
@@ -17,14 +18,14 @@ def backup(
     reward: float, discount: float, policy: Tensor, shift: Tensor | None = None
 ) -> list[list[float]]:
     numbers = torch.tensor([reward]), torch.tensor([discount])
-    return Scalar().backup(*numbers, NEXT_Z, policy, shift).tolist()
+    return SCALAR.backup(*numbers, NEXT_Z, policy, shift).tolist()
 
 
 def test_scalar_values_are_its_single_atoms() -> None:
     z = torch.arange(6.0).view(2, 3, 1)
-    assert Scalar().outputs == 1
-    assert Scalar().q(z).tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert Scalar().mean(torch.tensor([[7.0], [8.0]])).tolist() == [7, 8]
+    assert SCALAR.outputs == 1
+    assert SCALAR.q(z).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert SCALAR.mean(torch.tensor([[7.0], [8.0]])).tolist() == [7, 8]
 
 
 def test_a_termination_backs_up_the_reward_alone() -> None:
@@ -57,7 +58,7 @@ def test_a_shift_is_added_to_each_action_before_they_are_mixed(
 
 
 def test_each_sample_is_backed_up_by_itself() -> None:
-    found = Scalar().backup(
+    found = SCALAR.backup(
         torch.tensor([1.0, 2.0]),
         torch.tensor([0.5, 0.0]),
         torch.tensor([[[3.0], [4.0]], [[5.0], [6.0]]]),
@@ -80,12 +81,12 @@ def test_each_sample_is_backed_up_by_itself() -> None:
 )
 def test_losses_of_one_error(kind: Loss, error: float, expected: float) -> None:
     target = torch.tensor([[10.0]])
-    assert Scalar().loss(target + error, target, NO_TAUS, kind).tolist() == [expected]
+    assert Scalar(kind).td_loss(target + error, target, NO_TAUS).tolist() == [expected]
 
 
 def test_each_sample_has_its_own_loss() -> None:
     z, target = torch.tensor([[1.0], [2.0], [5.0]]), torch.tensor([[1.0], [1.0], [1.0]])
-    assert Scalar().loss(z, target, NO_TAUS.expand(3, 0), Loss.squared).tolist() == [0, 1, 16]
+    assert Scalar(Loss.squared).td_loss(z, target, NO_TAUS.expand(3, 0)).tolist() == [0, 1, 16]
 
 
 def test_by_default_a_head_has_no_levels_no_parameters_and_no_edges() -> None:
@@ -109,7 +110,7 @@ def asked_for_outputs(head: Head) -> object:
         lambda head: head.q(NEXT_Z),
         lambda head: head.mean(NEXT_Z[0]),
         lambda head: head.backup(FIRST[0], FIRST[0], NEXT_Z, FIRST, None),
-        lambda head: head.loss(FIRST, FIRST, NO_TAUS, Loss.huber),
+        lambda head: head.td_loss(FIRST, FIRST, NO_TAUS),
     ],
 )
 def test_all_else_is_for_each_head_to_say(ask: Callable[[Head], object]) -> None:

@@ -19,10 +19,16 @@ NOISY_NARROWING = layers.noisy_linear_layout("layer", 9, 4, 0.5)
 SPECTRAL_DENSE = layers.linear_layout("layer", 5, 4) | layers.spectral_norm_layout("layer", 4)
 SPECTRAL_WIDENING = layers.linear_layout("layer", 4, 5) | layers.spectral_norm_layout("layer", 5)
 SPECTRAL_SQUARE = layers.linear_layout("layer", 5, 5) | layers.spectral_norm_layout("layer", 5)
-SPECTRAL_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.spectral_norm_layout("layer", 4)
-NORMALISED_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.layer_norm_layout("layer", 4)
+SPECTRAL_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.spectral_norm_layout(
+    "layer", 4
+)
+NORMALISED_CONVOLUTION = layers.convolution_layout("layer", 2, 4, 3) | layers.layer_norm_layout(
+    "layer", 4
+)
 # As many outputs as a window has pixels.
-SPECTRAL_SQUARE_CONVOLUTION = layers.convolution_layout("layer", 1, 9, 3) | layers.spectral_norm_layout("layer", 9)
+SPECTRAL_SQUARE_CONVOLUTION = layers.convolution_layout(
+    "layer", 1, 9, 3
+) | layers.spectral_norm_layout("layer", 9)
 
 BOTH_NOISY = pytest.mark.parametrize("layout", [NOISY, NOISY_NARROWING])
 DENSE_SPECTRAL = pytest.mark.parametrize("layout", [SPECTRAL_DENSE, SPECTRAL_WIDENING])
@@ -44,7 +50,7 @@ def flat_of(layout: Layout) -> Tensor:
     return drawn(size(layout), seed=1)
 
 
-def often_renewed(layout: Layout, times: int) -> Tensor:
+def after_iterations(layout: Layout, times: int) -> Tensor:
     flat = flat_of(layout)
     for _ in range(times):
         flat = layers.power_iteration(flat, layout)
@@ -52,7 +58,7 @@ def often_renewed(layout: Layout, times: int) -> Tensor:
 
 
 def converged(layout: Layout) -> Tensor:
-    return often_renewed(layout, 300)
+    return after_iterations(layout, 300)
 
 
 def observed(layout: Layout) -> Tensor:
@@ -144,7 +150,10 @@ def test_a_noisy_layer_is_a_linear_one_with_constant_sigmas() -> None:
         "layer.weight_sigma": Parameter((4, 9), 0.25, 0.25),
         "layer.bias_sigma": Parameter((9,), 0.25, 0.25),
     }
-    assert layers.noisy_linear_layout("layer", 4, 9, 0.5) == layers.linear_layout("layer", 4, 9) | added
+    assert (
+        layers.noisy_linear_layout("layer", 4, 9, 0.5)
+        == layers.linear_layout("layer", 4, 9) | added
+    )
 
 
 def test_a_normalised_layer_starts_with_scale_one_and_shift_zero() -> None:
@@ -154,12 +163,16 @@ def test_a_normalised_layer_starts_with_scale_one_and_shift_zero() -> None:
     }
 
 
-def test_a_spectral_layer_has_a_direction_for_its_outputs() -> None:
-    assert layers.spectral_norm_layout("layer", 6) == {"layer.singular_vector": Parameter((6,), -1, 1)}
+def test_a_spectral_layer_has_a_vector_of_its_outputs() -> None:
+    assert layers.spectral_norm_layout("layer", 6) == {
+        "layer.singular_vector": Parameter((6,), -1, 1)
+    }
 
 
 def test_noise_is_one_number_for_each_input_and_output_of_noisy_layers_alone() -> None:
-    layout = layers.linear_layout("plain", 2, 3) | NOISY | layers.noisy_linear_layout("other", 9, 2, 0.1)
+    layout = (
+        layers.linear_layout("plain", 2, 3) | NOISY | layers.noisy_linear_layout("other", 9, 2, 0.1)
+    )
     shapes = {name: parameter.shape for name, parameter in layers.noise_layout(layout).items()}
     assert shapes == {
         "layer.noise_in": (4,),
@@ -175,7 +188,12 @@ def test_layers_without_sigma_take_no_noise() -> None:
 
 @pytest.mark.parametrize(
     "layout",
-    [layers.linear_layout("layer", 4, 9), layers.linear_layout("layer", 9, 4), NOISY, NOISY_NARROWING],
+    [
+        layers.linear_layout("layer", 4, 9),
+        layers.linear_layout("layer", 9, 4),
+        NOISY,
+        NOISY_NARROWING,
+    ],
 )
 def test_a_dense_layer_without_noise_is_pytorchs_linear(layout: Layout) -> None:
     p, x = views(flat_of(layout), layout), observed(layout)
@@ -189,7 +207,10 @@ def test_a_dense_layer_multiplies_with_its_matrix_however_it_is_stored(
 ) -> None:
     weight, bias, x = drawn(inputs, outputs), drawn(outputs, seed=1), drawn(7, inputs, seed=2)
     p = {"layer.weight": stored(weight), "layer.bias": bias}
-    assert p["layer.weight"].shape == layers.linear_layout("layer", inputs, outputs)["layer.weight"].shape
+    assert (
+        p["layer.weight"].shape
+        == layers.linear_layout("layer", inputs, outputs)["layer.weight"].shape
+    )
     torch.testing.assert_close(layers.dense(p, "layer", x), x @ weight + bias)
 
 
@@ -335,7 +356,9 @@ def test_a_normalised_convolution_has_mean_zero_over_all_channels_and_pixels() -
 
 
 @ALL_SPECTRAL
-def test_a_renewed_direction_becomes_the_largest_singular_vector(layout: Layout) -> None:
+def test_power_iteration_finds_the_singular_vector_of_the_largest_singular_value(
+    layout: Layout,
+) -> None:
     p = views(converged(layout), layout)
     _, values, outputs = torch.linalg.svd(matrix(p, "layer"))
     assert values[0] > 1.05 * values[1]
@@ -362,11 +385,13 @@ def test_a_spectral_dense_layers_largest_singular_value_is_one(
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(64, 16), (16, 64), (32, 32), (3, 1), (1, 3)])
-def test_after_some_renewals_a_spectral_layers_largest_singular_value_is_about_one(
+def test_after_some_iterations_a_spectral_layers_largest_singular_value_is_about_one(
     inputs: int, outputs: int
 ) -> None:
-    layout = layers.linear_layout("layer", inputs, outputs) | layers.spectral_norm_layout("layer", outputs)
-    p = views(often_renewed(layout, 12), layout)
+    layout = layers.linear_layout("layer", inputs, outputs) | layers.spectral_norm_layout(
+        "layer", outputs
+    )
+    p = views(after_iterations(layout, 12), layout)
     divided = effective(p, inputs)
     # An estimate is never above the largest singular value.
     assert 1 - 1e-12 <= torch.linalg.svdvals(divided)[0].item() < 1.02
@@ -389,7 +414,7 @@ def test_a_spectral_convolutions_largest_singular_value_is_one(
 
 
 @ALL_SPECTRAL
-def test_each_renewal_brings_the_estimate_closer(layout: Layout) -> None:
+def test_each_iteration_brings_the_estimate_closer(layout: Layout) -> None:
     flat, errors = flat_of(layout), []
     for _ in range(6):
         p = views(flat, layout)
@@ -401,7 +426,7 @@ def test_each_renewal_brings_the_estimate_closer(layout: Layout) -> None:
     assert 0 <= errors[-1] < 0.5 * errors[0]
 
 
-def test_one_renewal_by_hand() -> None:
+def test_one_iteration_by_hand() -> None:
     layout = layers.linear_layout("layer", 2, 2) | layers.spectral_norm_layout("layer", 2)
     # W v = [[3, 0], [0, 1]] [4, 3] = [12, 3] ~ [4, 1]; [4, 1] W = [12, 1]
     flat = torch.tensor([3.0, 0, 0, 1, 7, 8, 4, 3], dtype=torch.float64)
@@ -409,7 +434,7 @@ def test_one_renewal_by_hand() -> None:
     assert layers.power_iteration(flat, layout).tolist() == pytest.approx(expected)
 
 
-def test_one_renewal_of_a_narrowing_layer_by_hand() -> None:
+def test_one_iteration_of_a_narrowing_layer_by_hand() -> None:
     layout = layers.linear_layout("layer", 3, 2) | layers.spectral_norm_layout("layer", 2)
     # W = [[3, 0], [0, 1], [0, 0]], stored [[3, 0, 0], [0, 1, 0]]: W v = [12, 3, 0] ~ [4, 1, 0]
     # and [4, 1, 0] W = [12, 1]
@@ -418,7 +443,7 @@ def test_one_renewal_of_a_narrowing_layer_by_hand() -> None:
     assert layers.power_iteration(flat, layout).tolist() == pytest.approx(expected)
 
 
-def test_only_directions_are_renewed() -> None:
+def test_power_iteration_changes_singular_vectors_only() -> None:
     layout = SPECTRAL_DENSE | layers.layer_norm_layout("layer", 4)
     layout |= {f"other.{name}": each for name, each in SPECTRAL_CONVOLUTION.items()}
     flat = flat_of(layout)
@@ -472,7 +497,7 @@ def test_gradients_of_a_spectral_layer_are_those_of_finite_differences(
 
 
 @ALL_SPECTRAL
-def test_directions_have_a_gradient_of_exactly_zero(layout: Layout) -> None:
+def test_singular_vectors_have_a_gradient_of_exactly_zero(layout: Layout) -> None:
     flat = flat_of(layout).requires_grad_()
     hidden(layout)(views(flat, layout), "layer", observed(layout)).sum().backward()
     assert flat.grad is not None
@@ -485,10 +510,10 @@ def test_directions_have_a_gradient_of_exactly_zero(layout: Layout) -> None:
 def test_the_estimate_of_the_singular_vectors_is_a_constant_to_gradients(
     inputs: int, outputs: int
 ) -> None:
-    weight, direction = drawn(inputs, outputs), drawn(outputs, seed=3)  # not yet singular
-    left = F.normalize(weight @ direction, dim=0)
+    weight, vector = drawn(inputs, outputs), drawn(outputs, seed=3)  # not yet singular
+    left = F.normalize(weight @ vector, dim=0)
     right = F.normalize(left @ weight, dim=0)
-    p = {"layer.bias": torch.zeros(outputs).double(), "layer.singular_vector": direction}
+    p = {"layer.bias": torch.zeros(outputs).double(), "layer.singular_vector": vector}
     gradients = []
     for divided in (True, False):
         at, x = weight.clone().requires_grad_(), drawn(6, inputs)
@@ -509,7 +534,7 @@ def test_a_spectral_weights_gradient_is_orthogonal_to_the_weight(layout: Layout)
     assert slope.abs().max() > 0.01
 
 
-def test_a_recording_notes_what_hidden_layers_put_out() -> None:
+def test_recording_parameters_record_the_activations_of_hidden_layers() -> None:
     layout = layers.linear_layout("first", 4, 3) | layers.linear_layout("last", 3, 2)
     layout |= layers.convolution_layout("image", 2, 4, 3)
     p = RecordingParameters(views(flat_of(layout), layout))
@@ -521,6 +546,8 @@ def test_a_recording_notes_what_hidden_layers_put_out() -> None:
     assert torch.equal(p.activations["image"], image)
 
 
-def test_a_recording_computes_what_plain_parameters_compute() -> None:
+def test_recording_parameters_compute_what_plain_parameters_compute() -> None:
     p, x = views(flat_of(SPECTRAL_DENSE), SPECTRAL_DENSE), drawn(7, 5)
-    assert torch.equal(layers.hidden(RecordingParameters(p), "layer", x), layers.hidden(p, "layer", x))
+    assert torch.equal(
+        layers.hidden(RecordingParameters(p), "layer", x), layers.hidden(p, "layer", x)
+    )

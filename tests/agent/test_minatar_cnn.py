@@ -9,13 +9,14 @@ from oriented import sizes, torch_state
 from torch import Tensor, nn
 
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.minatar_cnn import MinAtarCnn
 from dqn_cli.agent.parameters import initial, size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.spaces import Spaces
 
 ACTIONS = 3
+SCALAR = Scalar(Loss.huber)
 
 
 def image(*shape: int) -> Spaces:
@@ -33,11 +34,11 @@ def minatar(
     spectral_norm: bool = False,
     dueling: bool = False,
     noisy: bool = False,
-) -> MinAtar:
-    return MinAtar(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, channels)
+) -> MinAtarCnn:
+    return MinAtarCnn(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, channels)
 
 
-def random_parameters(network: MinAtar, head: Head) -> dict[str, Tensor]:
+def random_parameters(network: MinAtarCnn, head: Head) -> dict[str, Tensor]:
     layout = network.layout(SMALL, head)
     return views(torch.from_numpy(np.random.default_rng(1).normal(0, 0.4, size(layout))), layout)
 
@@ -76,17 +77,17 @@ def test_a_minatar_network_computes_what_the_same_layers_of_torch_compute(
     channels: list[int], widths: list[int], layer_norm: bool
 ) -> None:
     network = minatar(channels, widths, layer_norm)
-    p, obs = random_parameters(network, Scalar()), observations()
+    p, obs = random_parameters(network, SCALAR), observations()
     names = [f"convolution.{index}" for index in range(len(channels))]
     names += [f"torso.{index}" for index in range(len(widths) - 1)]
     names += ["advantage.hidden", "advantage.out"] if widths else ["advantage.out"]
     expected = reference(p, names, layer_norm)(obs.permute(0, 3, 1, 2))
-    z = network(p, obs, SMALL, Scalar())
+    z = network(p, obs, SMALL, SCALAR)
     torch.testing.assert_close(z.squeeze(2), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_the_papers_network_has_1024_features_of_10_by_10_pixels() -> None:
-    layout = minatar([16], [128]).layout(image(10, 10, 4), Scalar())
+    layout = minatar([16], [128]).layout(image(10, 10, 4), SCALAR)
     shapes = {name: parameter.shape for name, parameter in layout.items()}
     assert shapes == {
         "convolution.0.weight": (16, 4, 3, 3),
@@ -101,7 +102,7 @@ def test_the_papers_network_has_1024_features_of_10_by_10_pixels() -> None:
 
 
 def test_initial_values_of_convolutions_lie_within_torchs_bounds() -> None:
-    layout = minatar([40, 50], []).layout(image(10, 10, 4), Scalar())
+    layout = minatar([40, 50], []).layout(image(10, 10, 4), SCALAR)
     named = views(initial(layout, np.random.default_rng(0)), layout)
     for name, inputs in (("convolution.0", 36), ("convolution.1", 360)):
         for values in (named[f"{name}.weight"], named[f"{name}.bias"]):
@@ -123,27 +124,27 @@ def test_observations_that_are_no_images_are_refused(
 ) -> None:
     message = rf"at least 3 by 3; these are {re.escape(str(list(shape)))}: use network=mlp"
     with pytest.raises(ValueError, match=message):
-        minatar(channels, [5]).layout(image(*shape), Scalar())
+        minatar(channels, [5]).layout(image(*shape), SCALAR)
 
 
 @pytest.mark.parametrize("convolutions", [1, 2, 3])
 def test_the_smallest_image_leaves_one_pixel(convolutions: int) -> None:
     side = 2 * convolutions + 1
     network = minatar([4] * convolutions, [])
-    assert sizes(network.layout(image(side, side, 2), Scalar()), "advantage.out") == (4, 3)
+    assert sizes(network.layout(image(side, side, 2), SCALAR), "advantage.out") == (4, 3)
     with pytest.raises(ValueError, match=f"at least {side} by {side}"):
-        network.layout(image(side - 1, side, 2), Scalar())
+        network.layout(image(side - 1, side, 2), SCALAR)
 
 
 def test_an_image_may_be_higher_than_wide() -> None:
     # 8 by 3 pixels and 6 by 1 after a convolution of 4 channels
-    layout = minatar([4], []).layout(image(8, 3, 2), Scalar())
+    layout = minatar([4], []).layout(image(8, 3, 2), SCALAR)
     assert sizes(layout, "advantage.out") == (24, 3)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_convolutions_are_normalised_and_never_noisy(noisy: bool) -> None:
-    layout = minatar([4, 3], [5], True, True, False, noisy).layout(SMALL, Scalar())
+    layout = minatar([4, 3], [5], True, True, False, noisy).layout(SMALL, SCALAR)
     for name, channels in (("convolution.0", 4), ("convolution.1", 3)):
         assert layout[f"{name}.singular_vector"].shape == (channels,)
         assert layout[f"{name}.scale"].shape == layout[f"{name}.shift"].shape == (channels,)
@@ -154,7 +155,7 @@ def test_convolutions_are_normalised_and_never_noisy(noisy: bool) -> None:
 
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize(
-    ("head", "atoms"), [(Scalar(), 1), (C51(5, -1.0, 1.0), 5), (Qr(3), 3), (Iqn(6, 4), 6)]
+    ("head", "atoms"), [(SCALAR, 1), (C51(5, -1.0, 1.0), 5), (Qr(3), 3), (Iqn(6, 4), 6)]
 )
 def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -> None:
     network = minatar([4], [6, 5], dueling=dueling)
@@ -164,6 +165,6 @@ def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -
 
 def test_only_the_streams_are_last_layers() -> None:
     network = minatar([4], [6, 5], dueling=True)
-    layout = network.layout(SMALL, Scalar())
+    layout = network.layout(SMALL, SCALAR)
     others = {name.split(".")[0] for name in layout if not network.is_last(name)}
     assert others == {"convolution", "torso"}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.minatar_cnn import MinAtarCnn
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
@@ -25,9 +26,12 @@ NONE = torch.zeros(0, dtype=torch.float64)
 NO_STATE = torch.zeros(BATCH, 0, dtype=torch.float64)
 PLAIN = Mlp([6, 5], False, False, False, False, 0.5)
 NOISY = Mlp([6, 5], True, False, True, True, 0.5)
+DUELING = Mlp([6, 5], False, False, True, False, 0.5)
+DUELING_NOISY = Mlp([6, 5], False, False, True, True, 0.5)
 GRU = Gru([6, 5], False, False, False, False, 0.5, 4, 2, 3)
 LSTM = Lstm([6, 5], False, False, True, True, 0.5, 4, 2, 3)
-HEADS = [Scalar(), C51(5, -1.0, 2.0), Qr(3), Iqn(3, 4)]
+SCALAR = Scalar(Loss.huber)
+HEADS = [SCALAR, C51(5, -1.0, 2.0), Qr(3), Iqn(3, 4)]
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -63,7 +67,7 @@ def test_the_layout_is_the_networks() -> None:
     ],
 )
 def test_noise_is_for_the_noisy_layers(network: Network, numbers: int) -> None:
-    model = Model(PLANE, network, Scalar())
+    model = Model(PLANE, network, SCALAR)
     assert model.noise_size == size(model.noise_layout) == numbers
 
 
@@ -71,7 +75,7 @@ def test_noise_is_for_the_noisy_layers(network: Network, numbers: int) -> None:
     ("network", "numbers"), [(PLAIN, 0), (Table(2, None, None), 0), (GRU, 4), (LSTM, 8)]
 )
 def test_only_recurrent_networks_have_a_state(network: Network, numbers: int) -> None:
-    assert Model(PLANE, network, Scalar()).state_size == numbers
+    assert Model(PLANE, network, SCALAR).state_size == numbers
 
 
 def test_random_numbers_are_named_beside_the_parameters() -> None:
@@ -86,7 +90,7 @@ def test_random_numbers_are_named_beside_the_parameters() -> None:
 
 
 def test_random_numbers_that_are_not_there_have_no_name() -> None:
-    model = Model(PLANE, NOISY, Scalar())
+    model = Model(PLANE, NOISY, SCALAR)
     assert set(model.named(parameters(model), NONE, NO_STATE)) == set(model.layout)
 
 
@@ -111,7 +115,7 @@ def test_implicit_quantiles_are_averaged_over_the_midpoints() -> None:
 
 def test_q_of_a_table_by_hand() -> None:
     model = Model(
-        Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0), Table(1, None, None), Scalar()
+        Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0), Table(1, None, None), SCALAR
     )
     states = torch.eye(2, dtype=torch.float64)[[1, 0, 1]]
     values = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)
@@ -120,7 +124,7 @@ def test_q_of_a_table_by_hand() -> None:
 
 @pytest.mark.parametrize("network", [NOISY, LSTM])
 def test_without_noise_only_the_mean_weights_count(network: Network) -> None:
-    model, obs = Model(PLANE, network, Scalar()), drawn(BATCH, 2)
+    model, obs = Model(PLANE, network, SCALAR), drawn(BATCH, 2)
     start = parameters(model)
     zeroed = model.named(start, NONE, NO_STATE)
     without_sigma = torch.cat(
@@ -139,7 +143,7 @@ def test_without_noise_only_the_mean_weights_count(network: Network) -> None:
     ("network", "head"),
     [*product([PLAIN, NOISY], HEADS), *product([Table(2, None, None)], HEADS[:3])],
 )
-def test_a_network_without_memory_acts_by_q_and_hands_the_state_on(
+def test_a_network_without_a_state_acts_by_q_and_hands_the_state_on(
     network: Network, head: Head
 ) -> None:
     model, obs = Model(PLANE, network, head), drawn(BATCH, 2)
@@ -151,7 +155,7 @@ def test_a_network_without_memory_acts_by_q_and_hands_the_state_on(
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("network", [GRU, LSTM])
-def test_a_network_with_memory_acts_step_by_step_as_along_a_sequence(
+def test_a_recurrent_network_acts_step_by_step_as_along_a_sequence(
     network: Gru | Lstm, head: Head
 ) -> None:
     model, obs = Model(PLANE, network, head), drawn(BATCH, 4, 2)
@@ -170,8 +174,8 @@ def test_a_network_with_memory_acts_step_by_step_as_along_a_sequence(
 
 
 @pytest.mark.parametrize("network", [GRU, LSTM])
-def test_from_an_empty_memory_acting_is_q(network: Gru | Lstm) -> None:
-    model, obs = Model(PLANE, network, Scalar()), drawn(BATCH, 2)
+def test_from_a_state_of_zeros_acting_is_q(network: Gru | Lstm) -> None:
+    model, obs = Model(PLANE, network, SCALAR), drawn(BATCH, 2)
     empty = torch.zeros(BATCH, model.state_size, dtype=torch.float64)
     noise = drawn(model.noise_size, seed=2)
     q, _ = model.act(parameters(model), obs, empty, noise)
@@ -180,7 +184,7 @@ def test_from_an_empty_memory_acting_is_q(network: Gru | Lstm) -> None:
 
 def one_layer() -> tuple[Model, Tensor]:
     """Four units on states [2, 0] and [0, -1]."""
-    model = Model(PLANE, Mlp([4], False, False, False, False, 0.5), Scalar())
+    model = Model(PLANE, Mlp([4], False, False, False, False, 0.5), SCALAR)
     start = flat(
         model.layout,
         advantage_hidden_weight=[[1.0, -1.0, -1.0, 0.1], [0.0, -4.0, 0.0, 0.0]],
@@ -223,7 +227,7 @@ def test_all_units_of_a_silent_layer_are_dormant() -> None:
 
 
 def test_units_of_all_hidden_layers_count() -> None:
-    model = Model(PLANE, Mlp([4, 2], False, False, True, False, 0.5), Scalar())
+    model = Model(PLANE, Mlp([4, 2], False, False, True, False, 0.5), SCALAR)
     start = flat(
         model.layout,
         torso_0_bias=[1.0, 0.0, -1.0, 0.0],
@@ -235,13 +239,13 @@ def test_units_of_all_hidden_layers_count() -> None:
 
 
 def test_each_layer_has_its_own_scale() -> None:
-    model = Model(PLANE, Mlp([2, 2], False, False, False, False, 0.5), Scalar())
+    model = Model(PLANE, Mlp([2, 2], False, False, False, False, 0.5), SCALAR)
     start = flat(model.layout, torso_0_bias=[100.0, 100.0], advantage_hidden_bias=[0.001, 0.001])
     assert model.dormant(start, drawn(BATCH, 2)).item() == 0
 
 
 def test_noise_wakes_no_unit() -> None:
-    model = Model(PLANE, Mlp([4], False, False, False, True, 0.5), Scalar())
+    model = Model(PLANE, Mlp([4], False, False, False, True, 0.5), SCALAR)
     loud = [9.0, 9.0, 9.0, 9.0]
     start = flat(
         model.layout,
@@ -253,7 +257,7 @@ def test_noise_wakes_no_unit() -> None:
 
 
 def test_a_channel_is_one_unit() -> None:
-    model = Model(IMAGE, MinAtar([], False, False, False, False, 0.5, [3]), Scalar())
+    model = Model(IMAGE, MinAtarCnn([], False, False, False, False, 0.5, [3]), SCALAR)
     # the first channel sees the top left pixel of a window; the others nothing, the third reacts
     weight = torch.zeros(3, 1, 3, 3)
     weight[0, 0, 0, 0] = 1
@@ -268,7 +272,7 @@ def test_a_channel_is_one_unit() -> None:
 
 
 def test_a_table_has_no_units_that_could_be_dormant() -> None:
-    model = Model(PLANE, Table(2, None, None), Scalar())
+    model = Model(PLANE, Table(2, None, None), SCALAR)
     assert model.dormant(parameters(model), drawn(BATCH, 2)).item() == 0
 
 
@@ -279,3 +283,94 @@ def test_the_dormant_share_of_any_network_is_a_share(network: Network, head: Hea
     share = model.dormant(parameters(model), drawn(BATCH, 2))
     assert share.shape == ()
     assert 0 <= share <= 1
+
+
+def both(model: Model) -> tuple[Tensor, Tensor]:
+    online, target = (drawn(size(model.layout), seed=seed) * 0.5 for seed in (1, 2))
+    return online.requires_grad_(), target
+
+
+def random_inputs(model: Model, rows: int) -> RandomInputs:
+    """Different numbers for each purpose."""
+    random = np.random.default_rng(9)
+    taus = torch.from_numpy(random.random((2, rows, model.head.samples)))
+    return RandomInputs(taus, torch.from_numpy(random.normal(size=(3, model.noise_size))))
+
+
+def batch() -> Batch:
+    return Batch(
+        obs=drawn(BATCH, 2, seed=3),
+        action=torch.tensor([0, 2, 1, 2, 0]),
+        mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
+        reward=drawn(BATCH, seed=4),
+        discount=torch.full((BATCH,), 0.9, dtype=torch.float64),
+        next_obs=drawn(BATCH, 2, seed=5),
+        next_mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
+        weight=torch.ones(BATCH, dtype=torch.float64),
+    )
+
+
+@pytest.mark.parametrize("head", [SCALAR, Qr(3), Iqn(3, 4)])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_each_output_has_its_own_network_observations_and_random_inputs(
+    noisy: bool, head: Head
+) -> None:
+    model, sample = Model(PLANE, DUELING_NOISY if noisy else DUELING, head), batch()
+    (online, target), random = both(model), random_inputs(model, BATCH)
+    outputs = model.evaluate(online, target, sample, random)
+
+    z = model.z(model.named(online, random.online_noise, random.online_taus), sample.obs)
+    assert torch.equal(outputs.z, z)
+    assert torch.equal(outputs.taus, random.online_taus)
+    next_z = model.z(model.named(target, random.target_noise, random.target_taus), sample.next_obs)
+    assert torch.equal(outputs.next_z, next_z)
+    next_q = model.q(online, sample.next_obs, random.selection_noise)
+    assert torch.equal(outputs.next_q(), next_q)
+    target_q = model.q(target, sample.obs, random.target_noise)
+    assert torch.equal(outputs.target_q(), target_q)
+
+
+def test_gradients_of_a_batch_flow_through_the_online_network_at_obs_alone() -> None:
+    model, sample = Model(PLANE, DUELING_NOISY, Iqn(3, 4)), batch()
+    online, target = both(model)
+    outputs = model.evaluate(online, target.requires_grad_(), sample, random_inputs(model, BATCH))
+    assert outputs.z.requires_grad
+    assert not outputs.next_z.requires_grad
+
+
+@pytest.mark.parametrize("head", [SCALAR, Qr(3), Iqn(3, 4)])
+def test_without_next_observations_next_z_is_zero(head: Head) -> None:
+    model, sample = Model(PLANE, DUELING, head), batch()
+    (online, target), random = both(model), random_inputs(model, BATCH)
+    nothing = sample._replace(next_obs=sample.obs.new_zeros(BATCH, 0))
+    outputs = model.evaluate(online, target, nothing, random)
+    assert torch.equal(outputs.next_z, torch.zeros_like(outputs.z))
+    assert torch.equal(outputs.z, model.evaluate(online, target, sample, random).z)
+    assert not outputs.next_z.requires_grad
+
+
+@pytest.mark.parametrize("network", [PLAIN, Table(2, None, None)])
+def test_each_transition_of_each_member_is_one_evaluation(network: Network) -> None:
+    member = batch()
+    of_members = Batch(*(values.expand(3, *values.shape) for values in member))
+    assert Model(PLANE, network, SCALAR).evaluations(of_members) == BATCH
+
+
+@pytest.mark.parametrize("network", [GRU, LSTM])
+def test_each_slot_of_a_sequence_after_its_burn_in_is_one_evaluation(network: Gru | Lstm) -> None:
+    burn_in, length, steps, shape = network.burn_in, network.length, 2, (3, BATCH)
+    flags = torch.ones(*shape, length, ACTIONS, dtype=torch.bool)
+    numbers = torch.ones(*shape, length)
+    sample = Sequences(
+        obs=torch.ones(*shape, burn_in + length + steps, 2),
+        state=torch.ones(*shape, network.state_size),
+        starts=torch.zeros(*shape, burn_in + length + steps, dtype=torch.bool),
+        action=numbers.long(),
+        mask=flags,
+        reward=numbers,
+        discount=numbers,
+        ahead=numbers.long(),
+        next_mask=flags,
+        weight=numbers,
+    )
+    assert Model(PLANE, network, SCALAR).evaluations(sample) == BATCH * (length + steps)

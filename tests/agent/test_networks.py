@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dqn_cli.agent import layers
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import initial, size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
@@ -16,6 +16,7 @@ from dqn_cli.agent.spaces import Spaces
 
 OBS_SHAPE, ACTIONS = (3, 2), 4  # 6 elements
 SPACES = Spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
+SCALAR = Scalar(Loss.huber)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
@@ -106,7 +107,7 @@ def test_an_mlp_has_the_layers_of_its_widths(dueling: bool) -> None:
     ],
 )
 def test_the_number_of_weights_and_biases(widths: list[int], dueling: bool, numbers: int) -> None:
-    assert size(mlp(widths, dueling=dueling).layout(SPACES, Scalar())) == numbers
+    assert size(mlp(widths, dueling=dueling).layout(SPACES, SCALAR)) == numbers
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -124,16 +125,16 @@ def test_a_constant_counts_in_the_value_stream_and_not_in_the_advantages(
     name: str, change: float
 ) -> None:
     network = mlp([5], dueling=True)
-    p = random_parameters(network, Scalar())
-    before = network(p, observations(), SPACES, Scalar())
-    after = network(p | {name: p[name] + 7}, observations(), SPACES, Scalar())
+    p = random_parameters(network, SCALAR)
+    before = network(p, observations(), SPACES, SCALAR)
+    after = network(p | {name: p[name] + 7}, observations(), SPACES, SCALAR)
     torch.testing.assert_close(after - before, torch.full_like(before, change))
 
 
 @pytest.mark.parametrize("dueling", [False, True])
 def test_initial_values_lie_within_the_bounds_of_torchs_linear(dueling: bool) -> None:
     widths = [40, 50]
-    layout = mlp(widths, True, False, dueling).layout(SPACES, Scalar())
+    layout = mlp(widths, True, False, dueling).layout(SPACES, SCALAR)
     named = views(initial(layout, np.random.default_rng(0)), layout)
     for name, values in named.items():
         if name.endswith(".scale"):
@@ -150,7 +151,7 @@ def test_initial_values_lie_within_the_bounds_of_torchs_linear(dueling: bool) ->
 @pytest.mark.parametrize("widths", [[], [5], [5, 7]])
 @pytest.mark.parametrize("dueling", [False, True])
 def test_the_noisy_layers_are_those_of_the_streams(widths: list[int], dueling: bool) -> None:
-    layout = mlp(widths, dueling=dueling, noisy=True).layout(SPACES, Scalar())
+    layout = mlp(widths, dueling=dueling, noisy=True).layout(SPACES, SCALAR)
     noisy = {name.removesuffix(".weight_sigma") for name in layout if "weight_sigma" in name}
     parts = ["hidden", "out"] if widths else ["out"]
     streams = ["advantage", "value"] if dueling else ["advantage"]
@@ -158,7 +159,7 @@ def test_the_noisy_layers_are_those_of_the_streams(widths: list[int], dueling: b
 
 
 def test_sigmas_start_at_sigma_over_the_root_of_the_inputs() -> None:
-    layout = Mlp([16, 25], False, False, False, True, 0.2).layout(SPACES, Scalar())
+    layout = Mlp([16, 25], False, False, False, True, 0.2).layout(SPACES, SCALAR)
     assert layout["advantage.hidden.weight_sigma"][1:] == (0.05, 0.05)  # 0.2 / sqrt(16)
     assert layout["advantage.hidden.bias_sigma"][1:] == (0.05, 0.05)
     assert layout["advantage.out.weight_sigma"][1:] == pytest.approx((0.04, 0.04))  # 0.2 / sqrt(25)
@@ -166,12 +167,12 @@ def test_sigmas_start_at_sigma_over_the_root_of_the_inputs() -> None:
 
 def test_noise_changes_what_the_streams_say() -> None:
     network = mlp([5, 7], dueling=True, noisy=True)
-    p = random_parameters(network, Scalar())
-    layout = layers.noise_layout(network.layout(SPACES, Scalar()))
+    p = random_parameters(network, SCALAR)
+    layout = layers.noise_layout(network.layout(SPACES, SCALAR))
     noise = views(torch.from_numpy(np.random.default_rng(3).normal(size=size(layout))), layout)
     for name in ("advantage.hidden", "advantage.out", "value.hidden", "value.out"):
         own = {key: value for key, value in noise.items() if key.startswith(name)}
-        plain, noisy = (network(each, observations(), SPACES, Scalar()) for each in (p, p | own))
+        plain, noisy = (network(each, observations(), SPACES, SCALAR) for each in (p, p | own))
         assert (plain - noisy).abs().max() > 1e-3
 
 
@@ -191,20 +192,22 @@ def test_is_noisy_says_what_was_chosen(noisy: bool) -> None:
 def test_spectral_norm_is_for_all_hidden_layers_that_are_not_noisy(
     widths: list[int], noisy: bool, names: set[str]
 ) -> None:
-    layout = mlp(widths, False, True, True, noisy).layout(SPACES, Scalar())
-    assert {name.removesuffix(".singular_vector") for name in layout if "direction" in name} == names
+    layout = mlp(widths, False, True, True, noisy).layout(SPACES, SCALAR)
+    assert {
+        name.removesuffix(".singular_vector") for name in layout if "singular_vector" in name
+    } == names
 
 
 @pytest.mark.parametrize(("widths", "noisy"), [([], False), ([], True), ([5], True)])
 def test_spectral_norm_of_no_layer_is_refused(widths: list[int], noisy: bool) -> None:
     with pytest.raises(ValueError, match=r"spectral_norm=true finds no layer.*network.widths"):
-        mlp(widths, False, True, False, noisy).layout(SPACES, Scalar())
+        mlp(widths, False, True, False, noisy).layout(SPACES, SCALAR)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool) -> None:
     network = mlp([5, 7], layer_norm, True, True)
-    layout = network.layout(SPACES, Scalar())
+    layout = network.layout(SPACES, SCALAR)
     flat = torch.from_numpy(np.random.default_rng(1).normal(size=size(layout)))
     for _ in range(500):
         flat = layers.power_iteration(flat, layout)
@@ -212,13 +215,13 @@ def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool
     plain = {name: value for name, value in p.items() if not name.endswith(".singular_vector")}
     for name in ("torso.0.weight", "advantage.hidden.weight", "value.hidden.weight"):
         plain[name] = p[name] / torch.linalg.svdvals(p[name])[0]
-    spectral, divided = (network(each, observations(), SPACES, Scalar()) for each in (p, plain))
+    spectral, divided = (network(each, observations(), SPACES, SCALAR) for each in (p, plain))
     torch.testing.assert_close(spectral, divided, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize(
-    ("head", "atoms"), [(Scalar(), 1), (C51(5, -1.0, 1.0), 5), (Qr(3), 3), (Iqn(6, 4), 6)]
+    ("head", "atoms"), [(SCALAR, 1), (C51(5, -1.0, 1.0), 5), (Qr(3), 3), (Iqn(6, 4), 6)]
 )
 def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -> None:
     network = mlp([5, 7], dueling=dueling)

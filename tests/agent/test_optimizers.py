@@ -21,56 +21,62 @@ from dqn_cli.agent.optimizers import (
     Sgd,
 )
 
-ReferenceScores = Callable[[list[Tensor]], torch.optim.Optimizer]
+Reference = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 CONSTANT = Schedule.constant
 ONE = torch.tensor(1.0, dtype=torch.float64)
 
 
-def theirs(kind: type[torch.optim.Optimizer], **options: Any) -> ReferenceScores:
+def theirs(kind: type[torch.optim.Optimizer], **options: Any) -> Reference:
     return lambda parameters: kind(parameters, **options)
 
 
 PAIRS = {
     "adam": (
-        Adam(0.01, CONSTANT, 0.8, 0.95, 1e-4),
+        Adam(0.01, CONSTANT, None, 0.8, 0.95, 1e-4),
         theirs(torch.optim.Adam, lr=0.01, betas=(0.8, 0.95), eps=1e-4),
     ),
-    "adam-default": (Adam(0.001, CONSTANT, 0.9, 0.999, 1e-8), theirs(torch.optim.Adam, lr=0.001)),
+    "adam-default": (
+        Adam(0.001, CONSTANT, None, 0.9, 0.999, 1e-8),
+        theirs(torch.optim.Adam, lr=0.001),
+    ),
     "adamw": (
-        AdamW(0.01, CONSTANT, 0.8, 0.95, 1e-4, 0.3),
+        AdamW(0.01, CONSTANT, None, 0.8, 0.95, 1e-4, 0.3),
         theirs(torch.optim.AdamW, lr=0.01, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.3),
     ),
     "radam": (
-        RAdam(0.01, CONSTANT, 0.8, 0.95, 1e-4),
+        RAdam(0.01, CONSTANT, None, 0.8, 0.95, 1e-4),
         theirs(torch.optim.RAdam, lr=0.01, betas=(0.8, 0.95), eps=1e-4),
     ),
     "radam-default": (
-        RAdam(0.001, CONSTANT, 0.9, 0.999, 1e-8),
+        RAdam(0.001, CONSTANT, None, 0.9, 0.999, 1e-8),
         theirs(torch.optim.RAdam, lr=0.001),
     ),
     "radam-short": (  # of which too little is known for ever
-        RAdam(0.01, CONSTANT, 0.9, 0.5, 1e-8),
+        RAdam(0.01, CONSTANT, None, 0.9, 0.5, 1e-8),
         theirs(torch.optim.RAdam, lr=0.01, betas=(0.9, 0.5)),
     ),
     "rmsprop": (
-        RmsProp(0.01, CONSTANT, 0.9, 1e-3, 0.0, False),
+        RmsProp(0.01, CONSTANT, None, 0.9, 1e-3, 0.0, False),
         theirs(torch.optim.RMSprop, lr=0.01, alpha=0.9, eps=1e-3),
     ),
     "rmsprop-momentum": (
-        RmsProp(0.01, CONSTANT, 0.9, 1e-3, 0.7, False),
+        RmsProp(0.01, CONSTANT, None, 0.9, 1e-3, 0.7, False),
         theirs(torch.optim.RMSprop, lr=0.01, alpha=0.9, eps=1e-3, momentum=0.7),
     ),
     "rmsprop-centered": (
-        RmsProp(0.01, CONSTANT, 0.9, 1e-3, 0.0, True),
+        RmsProp(0.01, CONSTANT, None, 0.9, 1e-3, 0.0, True),
         theirs(torch.optim.RMSprop, lr=0.01, alpha=0.9, eps=1e-3, centered=True),
     ),
     "rmsprop-centered-momentum": (
-        RmsProp(0.01, CONSTANT, 0.95, 1e-2, 0.5, True),
+        RmsProp(0.01, CONSTANT, None, 0.95, 1e-2, 0.5, True),
         theirs(torch.optim.RMSprop, lr=0.01, alpha=0.95, eps=1e-2, momentum=0.5, centered=True),
     ),
-    "sgd": (Sgd(0.05, CONSTANT, 0.0), theirs(torch.optim.SGD, lr=0.05)),
-    "sgd-momentum": (Sgd(0.05, CONSTANT, 0.9), theirs(torch.optim.SGD, lr=0.05, momentum=0.9)),
+    "sgd": (Sgd(0.05, CONSTANT, None, 0.0), theirs(torch.optim.SGD, lr=0.05)),
+    "sgd-momentum": (
+        Sgd(0.05, CONSTANT, None, 0.9),
+        theirs(torch.optim.SGD, lr=0.05, momentum=0.9),
+    ),
 }
 OURS = pytest.mark.parametrize("ours", [pair[0] for pair in PAIRS.values()], ids=list(PAIRS))
 GradientOf = Callable[[Tensor, int], Tensor]
@@ -124,7 +130,7 @@ def start() -> Tensor:
 @pytest.mark.parametrize("schedule", [Schedule.constant, Schedule.linear])
 @pytest.mark.parametrize(("ours", "reference"), PAIRS.values(), ids=list(PAIRS))
 def test_fifty_steps_agree_with_torch(
-    ours: Optimizer, reference: ReferenceScores, schedule: Schedule
+    ours: Optimizer, reference: Reference, schedule: Schedule
 ) -> None:
     factors = [schedule.factor(step / 50) for step in range(50)]
     parameters = start().requires_grad_()
@@ -152,10 +158,10 @@ def test_thousands_of_steps_agree_with_torch(name: str) -> None:
 
 # Also without any memory, and with one of a hundred thousand steps.
 ADAMS = [PAIRS[name][0] for name in ("adam", "adam-default", "adamw")] + [
-    Adam(0.01, CONSTANT, 0.0, 0.5, 1e-8),
-    Adam(0.01, CONSTANT, 0.99, 0.99999, 1e-8),
-    AdamW(0.01, CONSTANT, 0.9, 0.999, 1e-8, 0.3),
-    RAdam(0.01, CONSTANT, 0.9, 0.0, 1e-8),
+    Adam(0.01, CONSTANT, None, 0.0, 0.5, 1e-8),
+    Adam(0.01, CONSTANT, None, 0.99, 0.99999, 1e-8),
+    AdamW(0.01, CONSTANT, None, 0.9, 0.999, 1e-8, 0.3),
+    RAdam(0.01, CONSTANT, None, 0.9, 0.0, 1e-8),
 ]
 
 
@@ -204,7 +210,7 @@ def test_a_step_changes_nothing_in_place(ours: Optimizer) -> None:
 
 
 def test_the_first_steps_of_adam_by_hand() -> None:
-    optimizer = Adam(0.1, CONSTANT, 0.9, 0.99, 1.0)
+    optimizer = Adam(0.1, CONSTANT, None, 0.9, 0.99, 1.0)
     three = torch.tensor([3.0], dtype=torch.float64)
     after = optimizer.step(begun(optimizer, three), three, ONE)
     parameters, moments, corrections = after
@@ -219,7 +225,7 @@ def test_the_first_steps_of_adam_by_hand() -> None:
 
 
 def test_adamw_shrinks_the_parameters_even_without_a_gradient() -> None:
-    optimizer = AdamW(0.1, CONSTANT, 0.9, 0.99, 1e-8, 0.5)
+    optimizer = AdamW(0.1, CONSTANT, None, 0.9, 0.99, 1e-8, 0.5)
     zero = torch.zeros(1, dtype=torch.float64)
     parameters = optimizer.step(begun(optimizer, zero + 2), zero, ONE).parameters
     assert parameters.item() == pytest.approx(1.9)  # 2 * (1 - 0.1 * 0.5)
@@ -228,7 +234,7 @@ def test_adamw_shrinks_the_parameters_even_without_a_gradient() -> None:
 def test_momentum_repeats_a_share_of_the_step_before() -> None:
     gradients = [1.0, 0.0, 0.0]
     end = run(
-        Sgd(0.5, CONSTANT, 0.5),
+        Sgd(0.5, CONSTANT, None, 0.5),
         torch.zeros(1, dtype=torch.float64),
         lambda _, count: torch.tensor([gradients[count - 1]], dtype=torch.float64),
         [1, 1, 1],
@@ -256,7 +262,7 @@ def test_float32_parameters_stay_float32_and_close_to_float64(ours: Optimizer) -
 
 
 def test_adams_first_step_in_float32_is_the_learning_rate() -> None:
-    optimizer, gradient = Adam(1.0, CONSTANT, 0.9, 0.999, 1e-8), torch.tensor([1.0])
+    optimizer, gradient = Adam(1.0, CONSTANT, None, 0.9, 0.999, 1e-8), torch.tensor([1.0])
     parameters = optimizer.step(begun(optimizer, torch.zeros(1)), gradient, ONE).parameters
     # 1 - 0.999 computed in float32 would be off by 1e-5, and its root by half of that.
     assert parameters.item() == pytest.approx(-1.0, abs=1e-6)
@@ -267,6 +273,46 @@ def test_a_zero_gradient_moves_nothing_but_decay(ours: Optimizer) -> None:
     end = run(ours, start(), lambda parameters, _: torch.zeros_like(parameters), [1.0] * 3)
     decay = getattr(ours, "weight_decay", 0.0)
     torch.testing.assert_close(end, start() * (1 - ours.lr * decay) ** 3)
+
+
+@pytest.mark.parametrize(
+    ("max_grad_norm", "scale"),
+    [(None, 1.0), (100.0, 1.0), (5.0, 1.0), (2.5, 0.5), (1e-3, 2e-4)],
+)
+def test_a_gradient_is_clipped_to_its_largest_norm(
+    max_grad_norm: float | None, scale: float
+) -> None:
+    gradient = torch.tensor([3.0, 0.0, -4.0], dtype=torch.float64)  # its norm is 5
+    clipped, norm = Sgd(0.1, CONSTANT, max_grad_norm, 0.0).clipped(gradient)
+    assert clipped.tolist() == pytest.approx([3 * scale, 0, -4 * scale], rel=1e-6)
+    assert norm.item() == 5
+    assert gradient.tolist() == [3, 0, -4]
+
+
+def test_without_a_bound_not_a_bit_of_a_gradient_changes() -> None:
+    gradient = 1e30 * start()
+    clipped, norm = Sgd(0.1, CONSTANT, None, 0.0).clipped(gradient)
+    assert torch.equal(clipped, gradient)
+    assert torch.equal(norm, gradient.norm())
+
+
+def test_a_gradient_of_zero_can_be_clipped() -> None:
+    clipped, norm = Sgd(0.1, CONSTANT, 1.0, 0.0).clipped(torch.zeros(3))
+    assert clipped.tolist() == [0, 0, 0]
+    assert norm.item() == 0
+
+
+def test_each_member_of_a_population_may_have_a_largest_norm_of_its_own() -> None:
+    bounds, gradients = torch.tensor([1.0, 2.5, 100.0]).double(), torch.stack([start()] * 3)
+
+    def clipped(bound: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return Sgd(0.1, CONSTANT, bound, 0.0).clipped(gradient)
+
+    together, _ = torch.func.vmap(clipped)(bounds, gradients)
+    for member in range(3):
+        torch.testing.assert_close(together[member], clipped(bounds[member], start())[0])
+    expected = bounds.clamp(max=start().norm())
+    torch.testing.assert_close(together.norm(dim=1), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import torch
 from oriented import sizes, stored
 from torch import Tensor
 
-from dqn_cli.agent.heads import Loss
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
@@ -57,7 +56,7 @@ def test_quantile_huber_loss_of_two_quantiles_by_hand(
 ) -> None:
     levels = tensor([[0.25, 0.75]])
     assert quantile_huber(tensor([z]), tensor([target]), levels).tolist() == [expected]
-    assert Qr(2).loss(tensor([z]), tensor([target]), NO_TAUS, Loss.huber).tolist() == [expected]
+    assert Qr(2).td_loss(tensor([z]), tensor([target]), NO_TAUS).tolist() == [expected]
 
 
 def test_quantiles_and_targets_may_differ_in_number() -> None:
@@ -99,7 +98,7 @@ def test_descending_the_loss_finds_the_quantiles_of_what_it_is_shown(
     levels = midpoints(5, shown).expand(1, -1)
     z = torch.zeros(1, 5, dtype=DOUBLE, requires_grad=True)
     for _ in range(300):
-        (slope,) = torch.autograd.grad(head.loss(z, shown, levels, Loss.huber).sum(), z)
+        (slope,) = torch.autograd.grad(head.td_loss(z, shown, levels).sum(), z)
         z = (z - 50 * slope).detach().requires_grad_()
     torch.testing.assert_close(z.detach(), quantile(levels), rtol=0, atol=0.5)
 
@@ -151,9 +150,9 @@ def test_implicit_quantiles_are_drawn_for_learning_and_midpoints_for_acting() ->
 
 def test_implicit_quantiles_are_compared_at_the_levels_they_were_drawn_at() -> None:
     z, target, levels = normal(3, 4), normal(3, 4, seed=1), normal(3, 4, seed=2).sigmoid()
-    found = Iqn(4, 8).loss(z, target, levels, Loss.huber)
+    found = Iqn(4, 8).td_loss(z, target, levels)
     torch.testing.assert_close(found, quantile_huber(z, target, levels))
-    assert not torch.allclose(found, Qr(4).loss(z, target, levels, Loss.huber))
+    assert not torch.allclose(found, Qr(4).td_loss(z, target, levels))
 
 
 def test_the_embedding_has_a_weight_for_each_cosine_and_feature() -> None:
@@ -189,9 +188,7 @@ def test_what_the_network_puts_out_for_each_level_becomes_an_atom() -> None:
 
 @pytest.mark.parametrize("dueling", [False, True])
 @pytest.mark.parametrize("widths", [[], [4], [5, 4]])
-def test_a_level_is_answered_the_same_alone_and_among_others(
-    widths: list[int], dueling: bool
-) -> None:
+def test_z_of_a_level_is_the_same_alone_and_among_others(widths: list[int], dueling: bool) -> None:
     model = Model(SPACES, Mlp(widths, False, False, dueling, False, 0.5), Iqn(3, 7))
     parameters, obs = normal(size(model.layout)), normal(4, 2, seed=1)
     nothing = tensor([])
@@ -205,7 +202,7 @@ def test_a_level_is_answered_the_same_alone_and_among_others(
     torch.testing.assert_close(model.q(parameters, obs, nothing), at_midpoints.mean(2))
 
 
-def test_the_levels_answers_differ() -> None:
+def test_z_differs_between_levels() -> None:
     model = Model(SPACES, Mlp([], False, False, False, False, 0.5), Iqn(2, 2))
     named = {
         "cosines.weight": stored(tensor([[0, 0], [1, 1]])),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dqn_cli.agent import layers
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.parameters import size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
@@ -18,6 +18,7 @@ from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, UNITS, BATCH, TIME = 3, 4, 5, 6
 SPACES = Spaces((3, 2), (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
+SCALAR = Scalar(Loss.huber)
 KINDS = [Gru, Lstm]
 # Episodes begin at random steps: at the first and the last, in succession, and nowhere.
 STARTS = torch.tensor(
@@ -67,7 +68,7 @@ def test_a_cell_is_torchs_own_cell_with_the_same_weights(
     kind: type[Gru | Lstm], units: int
 ) -> None:
     network = net(kind, [], units=units)
-    p = parameters(network, Scalar())
+    p = parameters(network, SCALAR)
     cell = (nn.GRUCell if kind is Gru else nn.LSTMCell)(6, units, dtype=torch.float64)
     cell.load_state_dict(torch_cell(p, ""))
     x, state = drawn(BATCH, 6), drawn(BATCH, network.state_size, seed=2)
@@ -87,7 +88,7 @@ def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(
     kind: type[Gru | Lstm], units: int
 ) -> None:
     network = net(kind, [], units=units)
-    p = parameters(network, Scalar())
+    p = parameters(network, SCALAR)
     layer = (nn.GRU if kind is Gru else nn.LSTM)(6, units, batch_first=True, dtype=torch.float64)
     layer.load_state_dict(torch_cell(p, "_l0"))
     obs, empty = drawn(BATCH, TIME, 3, 2), torch.zeros(BATCH, network.state_size).double()
@@ -123,13 +124,13 @@ def test_an_lstm_by_hand() -> None:
 @pytest.mark.parametrize(
     ("head", "widths", "dueling"),
     [
-        (Scalar(), [], False),
-        (Scalar(), [7], True),
+        (SCALAR, [], False),
+        (SCALAR, [7], True),
         (Qr(2), [7, 5], False),
         (C51(3, 0.0, 1.0), [7, 6, 5], True),
     ],
 )
-def test_a_sequence_is_stepped_through_with_an_empty_memory_where_episodes_start(
+def test_a_sequence_is_stepped_through_with_a_state_of_zeros_where_episodes_start(
     kind: type[Gru | Lstm], head: Head, widths: list[int], dueling: bool
 ) -> None:
     network = net(kind, widths, layer_norm=True, dueling=dueling)
@@ -149,7 +150,7 @@ def test_a_sequence_is_stepped_through_with_an_empty_memory_where_episodes_start
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_may_be_cut_anywhere(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [7, 5])
-    p, obs = parameters(network, Scalar()), drawn(BATCH, TIME, 3, 2)
+    p, obs = parameters(network, SCALAR), drawn(BATCH, TIME, 3, 2)
     state = drawn(BATCH, network.state_size, seed=2)
     whole, end = network.run_cell(p, obs, state, STARTS)
     pieces = []
@@ -163,11 +164,11 @@ def test_a_sequence_may_be_cut_anywhere(kind: type[Gru | Lstm]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_from_before_an_episodes_start_reaches_it(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [7, 5])
-    p = parameters(network, Scalar())
+    p = parameters(network, SCALAR)
     obs = drawn(1, TIME, 3, 2).requires_grad_()
     state = drawn(1, network.state_size, seed=2).requires_grad_()
     starts = torch.tensor([[False, False, False, True, False, False]])
-    z, _ = network.unroll(p, obs, state, starts, SPACES, Scalar())
+    z, _ = network.unroll(p, obs, state, starts, SPACES, SCALAR)
     z.view(TIME, ACTIONS)[5].sum().backward()
     assert obs.grad is not None
     assert state.grad is not None
@@ -181,11 +182,11 @@ def test_called_on_observations_a_network_takes_each_for_an_episodes_first(
     kind: type[Gru | Lstm],
 ) -> None:
     network = net(kind, [7, 5], dueling=True)
-    p, obs = parameters(network, Scalar()), drawn(BATCH, TIME, 3, 2)
-    each = network(p, obs.flatten(0, 1), SPACES, Scalar())
+    p, obs = parameters(network, SCALAR), drawn(BATCH, TIME, 3, 2)
+    each = network(p, obs.flatten(0, 1), SPACES, SCALAR)
     garbage = drawn(BATCH, network.state_size, seed=2)
     everywhere = torch.ones(BATCH, TIME, dtype=torch.bool)
-    z, _ = network.unroll(p, obs, garbage, everywhere, SPACES, Scalar())
+    z, _ = network.unroll(p, obs, garbage, everywhere, SPACES, SCALAR)
     torch.testing.assert_close(each, z)
 
 
@@ -198,7 +199,7 @@ def test_a_grus_state_is_its_output_and_an_lstm_carries_its_cell_too(
 
 @pytest.mark.parametrize(("kind", "gates"), [(Gru, 3), (Lstm, 4)])
 def test_the_cell_stands_between_torso_and_streams(kind: type[Gru | Lstm], gates: int) -> None:
-    layout = net(kind, [7, 5], dueling=True).layout(SPACES, Scalar())
+    layout = net(kind, [7, 5], dueling=True).layout(SPACES, SCALAR)
     names = [name.removesuffix(".weight") for name in layout if name.endswith(".weight")]
     assert {name: sizes(layout, name) for name in names} == {
         "torso.0": (6, 7),
@@ -214,7 +215,7 @@ def test_the_cell_stands_between_torso_and_streams(kind: type[Gru | Lstm], gates
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cell_is_neither_noisy_nor_normalised_nor_a_last_layer(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [7, 5], True, True, False, True)
-    layout = network.layout(SPACES, Scalar())
+    layout = network.layout(SPACES, SCALAR)
     cell = {name for name in layout if name.startswith("cell")}
     assert cell == {
         f"cell.{part}.{what}" for part in ("input", "state") for what in ("weight", "bias")
@@ -241,11 +242,11 @@ def test_implicit_quantiles_have_levels_for_each_step(kind: type[Gru | Lstm]) ->
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_through_time_are_those_of_finite_differences(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [5, 4])
-    layout = network.layout(SPACES, Scalar())
+    layout = network.layout(SPACES, SCALAR)
     obs, starts = drawn(2, 4, 3, 2), STARTS[[0, 2], :4]
 
     def output(flat: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return network.unroll(views(flat, layout), obs, state, starts, SPACES, Scalar())
+        return network.unroll(views(flat, layout), obs, state, starts, SPACES, SCALAR)
 
     flat, state = drawn(size(layout), seed=1) * 0.5, drawn(2, network.state_size, seed=2)
     assert torch.autograd.gradcheck(output, (flat.requires_grad_(), state.requires_grad_()))

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from dqn_cli.agent.categorical import C51
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.parameters import initial
 from dqn_cli.agent.quantiles import Qr
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 
+SCALAR = Scalar(Loss.huber)
 ONE_HOT = Spaces((5,), (0,) * 5, (1,) * 5, True, (2,), (0,), False, 0)
 
 
@@ -28,16 +29,16 @@ def test_a_table_starts_at_zero_for_every_cell_and_action() -> None:
 
 def test_a_one_hot_observation_is_its_own_cell() -> None:
     table = Table(10, None, None)
-    assert table.layout(ONE_HOT, Scalar())["table"].shape == (5, 2)
+    assert table.layout(ONE_HOT, SCALAR)["table"].shape == (5, 2)
     p = {"table": torch.arange(10.0).view(5, 2)}
-    z = table(p, torch.eye(5)[[3, 0, 4]], ONE_HOT, Scalar())
+    z = table(p, torch.eye(5)[[3, 0, 4]], ONE_HOT, SCALAR)
     assert z.tolist() == [[[6], [7]], [[0], [1]], [[8], [9]]]
 
 
 def cell(table: Table, spaces: Spaces, *obs: float) -> float:
-    cells, columns = table.layout(spaces, Scalar())["table"].shape
+    cells, columns = table.layout(spaces, SCALAR)["table"].shape
     p = {"table": torch.arange(float(cells)).repeat_interleave(columns).view(cells, columns)}
-    return float(table(p, torch.tensor([obs]), spaces, Scalar())[0, 0, 0])
+    return float(table(p, torch.tensor([obs]), spaces, SCALAR)[0, 0, 0])
 
 
 def test_cells_count_through_the_elements_the_last_fastest() -> None:
@@ -80,7 +81,7 @@ def test_a_table_keeps_the_atoms_of_an_action_together(head: Head) -> None:
 
 def test_only_the_cell_that_was_read_gets_a_gradient() -> None:
     table = torch.zeros(5, 2, requires_grad=True)
-    Table(1, None, None)({"table": table}, torch.eye(5)[[1]], ONE_HOT, Scalar())[0, 1].backward()
+    Table(1, None, None)({"table": table}, torch.eye(5)[[1]], ONE_HOT, SCALAR)[0, 1].backward()
     assert table.grad is not None
     assert table.grad.tolist() == [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
 
@@ -98,20 +99,20 @@ def test_bounds_between_which_there_are_no_bins_are_refused(
     low: tuple[float, ...], high: tuple[float, ...], element: int
 ) -> None:
     with pytest.raises(ValueError, match=rf"element {element} .*set network.low and network.high"):
-        Table(10, None, None).layout(box(low, high), Scalar())
+        Table(10, None, None).layout(box(low, high), SCALAR)
 
 
 def test_as_many_bounds_as_elements_are_asked_for() -> None:
     with pytest.raises(ValueError, match=r"need 2 numbers each.*they have 3 and 2"):
-        Table(10, [0, 0, 0], [1, 1]).layout(box((0, 0), (1, 1)), Scalar())
+        Table(10, [0, 0, 0], [1, 1]).layout(box((0, 0), (1, 1)), SCALAR)
 
 
 @pytest.mark.parametrize(
     ("bins", "elements", "head", "shown"),
     [
-        (100, 4, Scalar(), "2e+08"),  # 100^4 cells * 2 actions = 2e8 values
+        (100, 4, SCALAR, "2e+08"),  # 100^4 cells * 2 actions = 2e8 values
         (100, 4, Qr(51), "1e+10"),  # ... * 51 atoms = 1.02e10
-        (10, 400, Scalar(), "1e+300"),  # more than a float can hold
+        (10, 400, SCALAR, "1e+300"),  # more than a float can hold
     ],
 )
 def test_a_huge_table_is_refused_with_its_size_and_a_way_out(
@@ -123,6 +124,6 @@ def test_a_huge_table_is_refused_with_its_size_and_a_way_out(
 
 
 def test_the_largest_table_is_just_possible() -> None:
-    layout = Table(50_000_000, None, None).layout(box((0,), (1,)), Scalar())
+    layout = Table(50_000_000, None, None).layout(box((0,), (1,)), SCALAR)
     rows, columns = layout["table"].shape
     assert rows * columns == 10**8

@@ -12,7 +12,7 @@ FINISHED = Clock(99, 49, 10)
 
 
 @pytest.mark.parametrize(
-    ("rule", "now", "share"),
+    ("rule", "now", "coefficient"),
     [
         (Hard(100, Unit.steps), STEPPED, 1.0),
         (Hard(100, Unit.steps), UPDATED, 0.0),
@@ -29,20 +29,24 @@ FINISHED = Clock(99, 49, 10)
         (NoTarget(), STEPPED, 0.0),
     ],
 )
-def test_share_of_the_online_network_blended_in(rule: Target, now: Clock, share: float) -> None:
-    assert rule.blend(BEFORE, now) == share
+def test_the_coefficient_is_due_when_the_rules_own_unit_has_passed(
+    rule: TargetNetwork, now: Clock, coefficient: float
+) -> None:
+    assert rule.polyak_coefficient(BEFORE, now) == coefficient
 
 
 @pytest.mark.parametrize("rule", [Hard(1, Unit.steps), Soft(0.5), NoTarget()])
-def test_nothing_is_blended_while_time_stands_still(rule: Target) -> None:
-    assert rule.blend(BEFORE, BEFORE) == 0.0
+def test_the_coefficient_is_zero_while_time_stands_still(rule: TargetNetwork) -> None:
+    assert rule.polyak_coefficient(BEFORE, BEFORE) == 0.0
 
 
 def test_hard_copies_once_even_where_several_multiples_were_crossed() -> None:
-    assert Hard(2, Unit.steps).blend(Clock(0), Clock(8)) == 1.0
+    assert Hard(2, Unit.steps).polyak_coefficient(Clock(0), Clock(8)) == 1.0
 
 
 def test_hard_copies_when_environments_step_over_the_multiple_together() -> None:
-    blends = [Hard(10, Unit.steps).blend(Clock(at), Clock(at + 4)) for at in range(0, 40, 4)]
+    coefficients = [
+        Hard(10, Unit.steps).polyak_coefficient(Clock(at), Clock(at + 4)) for at in range(0, 40, 4)
+    ]
     # the steps 4, 8, 12, ... pass 10 at 12, reach 20 at 20, pass 30 at 32 and reach 40 at 40
-    assert blends == [0, 0, 1, 0, 1, 0, 0, 1, 0, 1]
+    assert coefficients == [0, 0, 1, 0, 1, 0, 0, 1, 0, 1]

@@ -14,7 +14,7 @@ from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule, gree
 ALL = torch.tensor([[True, True, True]])
 TARGET_Q = torch.tensor([[1.0, 3.0, 2.0]])
 ONLINE_Q = torch.tensor([[5.0, 4.0, 6.0]])
-PAPERS = Munchausen(Loss.huber, None, 0.9, 0.03, -1.0)
+PAPERS = Munchausen(0.9, 0.03, -1.0)
 
 
 def never() -> NoReturn:
@@ -26,7 +26,7 @@ def tensor(values: Sequence[object]) -> Tensor:
 
 
 def soft(temperature: float, clip: float = -1.0, alpha: float = 0.9) -> Munchausen:
-    return Munchausen(Loss.huber, None, alpha, temperature, clip)
+    return Munchausen(alpha, temperature, clip)
 
 
 def test_greedy_puts_everything_on_the_best_action_of_each_sample() -> None:
@@ -59,7 +59,7 @@ def test_greedy_takes_one_of_equally_good_legal_actions(mask: list[bool]) -> Non
 
 
 def test_dqn_selects_on_the_target_network_and_never_computes_the_online_one() -> None:
-    policy, shift = Dqn(Loss.huber, None).bootstrap(TARGET_Q, never, ALL)
+    policy, shift = Dqn().bootstrap(TARGET_Q, never, ALL)
     assert policy.tolist() == [[0, 1, 0]]
     assert shift is None
 
@@ -71,7 +71,7 @@ def test_double_selects_on_the_online_network() -> None:
         asked.append(True)
         return ONLINE_Q
 
-    policy, shift = Double(Loss.huber, None).bootstrap(TARGET_Q, online, ALL)
+    policy, shift = Double().bootstrap(TARGET_Q, online, ALL)
     assert policy.tolist() == [[0, 0, 1]]
     assert shift is None
     assert len(asked) == 1
@@ -82,13 +82,13 @@ def test_both_rules_bootstrap_from_legal_actions_only(
     rule: type[Dqn | Double], policy: list[int]
 ) -> None:
     mask = torch.tensor([[True, True, False]])  # the online network's favourite is illegal
-    chosen = rule(Loss.huber, None).bootstrap(TARGET_Q, lambda: ONLINE_Q, mask)
+    chosen = rule().bootstrap(TARGET_Q, lambda: ONLINE_Q, mask)
     assert chosen.policy.tolist() == [policy]
 
 
 @pytest.mark.parametrize("rule", [Dqn, Double])
-def test_neither_rule_adds_to_the_reward_nor_computes_values_for_it(rule: type[Update]) -> None:
-    assert rule(Loss.huber, None).bonus(never, ALL, torch.tensor([1])) is None
+def test_neither_rule_adds_to_the_reward_nor_computes_values_for_it(rule: type[UpdateRule]) -> None:
+    assert rule().bonus(never, ALL, torch.tensor([1])) is None
 
 
 # Values 0.5 ln 1 and 0.5 ln 3 have chances 1 / 4 and 3 / 4 at a temperature of 0.5.
@@ -173,7 +173,7 @@ def test_illegal_actions_have_no_chance_and_no_shift(temperature: float) -> None
     torch.testing.assert_close(bonus, tensor([0.9 * temperature * math.log(3 / 4)]))
 
 
-def test_a_single_legal_action_is_certain_and_surprises_nobody() -> None:
+def test_a_single_legal_action_is_certain_and_has_no_shift_and_no_bonus() -> None:
     mask = torch.tensor([[False, True, False]])
     policy, shift = PAPERS.bootstrap(TARGET_Q, never, mask)
     assert shift is not None
@@ -204,7 +204,7 @@ def test_the_soft_value_is_the_scaled_logsumexp_over_legal_actions(temperature: 
     expected = temperature * (legal / temperature).logsumexp(1)
     torch.testing.assert_close((policy * (q + shift)).sum(1), expected)
     one = torch.ones(50, dtype=torch.float64)
-    target = Scalar().backup(0 * one, one, q.unsqueeze(2), policy, shift)
+    target = Scalar(Loss.huber).backup(0 * one, one, q.unsqueeze(2), policy, shift)
     torch.testing.assert_close(target.squeeze(1), expected)
 
 
@@ -213,15 +213,15 @@ def test_each_member_of_a_population_may_have_numbers_of_its_own() -> None:
     q = torch.randn(3, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     mask, action = torch.ones(5, 2, dtype=torch.bool), torch.tensor([0, 1, 0, 1, 1])
 
-    def answers(numbers: Tensor, q: Tensor) -> list[Tensor]:
-        rule = Munchausen(Loss.huber, None, *numbers.unbind())
+    def outputs(numbers: Tensor, q: Tensor) -> list[Tensor]:
+        rule = Munchausen(*numbers.unbind())
         policy, shift = rule.bootstrap(q, never, mask)
         bonus = rule.bonus(lambda: q, mask, action)
         assert shift is not None
         assert bonus is not None
         return [policy, shift, bonus]
 
-    together = torch.func.vmap(answers)(numbers, q)
+    together = torch.func.vmap(outputs)(numbers, q)
     for member in range(3):
-        for all_answers, alone in zip(together, answers(numbers[member], q[member]), strict=True):
-            torch.testing.assert_close(all_answers[member], alone)
+        for of_all, alone in zip(together, outputs(numbers[member], q[member]), strict=True):
+            torch.testing.assert_close(of_all[member], alone)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dqn_cli.commands.arguments import (
-    config_dir_arguments,
     config_folders,
+    flags_first,
+    split_config_dirs,
     split_imports,
     without_plus,
 )
+from dqn_cli.storage import load_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_a_folder_of_ones_own_is_found_however_its_flag_is_spelled(
     in_folder: Path, flags: list[str]
 ) -> None:
     assert config_folders(["seed=1", *flags, "-m"]) == [f"file://{in_folder}/mine"]
-    assert config_dir_arguments(["seed=1", *flags, "-m"]) == ["--config-dir", "mine"]
+    assert split_config_dirs(["seed=1", *flags, "-m"]) == (["mine"], ["seed=1", "-m"])
 
 
 def test_folders_of_the_search_path_come_after_that_of_the_flag(in_folder: Path) -> None:
@@ -52,3 +57,87 @@ def test_folders_of_the_search_path_come_after_that_of_the_flag(in_folder: Path)
 
 def test_a_flag_without_its_folder_names_none() -> None:
     assert config_folders(["--config-dir"]) == []
+
+
+def test_flags_may_stand_anywhere() -> None:
+    words = ["seed=1,2", "-m", "gamma=1", "-cd", "mine", "steps=9"]
+    assert flags_first(words) == ["-m", "--config-dir", "mine", "seed=1,2", "gamma=1", "steps=9"]
+    assert flags_first(["seed=1", "--cfg", "job"]) == ["seed=1", "--cfg", "job"]
+
+
+Typed = Callable[..., int]
+SMALL = ("steps=40", "learning_starts=20", "eval.episodes=1", "network.widths=[4]")
+
+
+@pytest.fixture
+def own_files(in_folder: Path) -> Path:
+    """A folder of YAML files for an environment, a network and an experiment."""
+    for name, text in (
+        ("env/Blackjack-v1", "# @package _global_\nenv:\n  id: Blackjack-v1\ngamma: 0.5\n"),
+        ("network/tiny", "defaults: [mlp]\nwidths: [3]\n"),
+        ("experiment/own", "# @package _global_\ngamma: 0.25\n"),
+        ("experiment/other", "# @package _global_\ngamma: 0.75\n"),
+    ):
+        file = in_folder / "mine" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return in_folder / "mine"
+
+
+def settings_in(run: Path) -> dict[str, object]:
+    settings: dict[str, object] = load_checkpoint(run / "checkpoints" / "last")["settings"]
+    return settings
+
+
+FOLDER = ["--config-dir mine", "--config-dir=mine", "hydra.searchpath=[file://mine]"]
+
+
+@pytest.mark.parametrize("folder", FOLDER)
+def test_files_of_ones_own_and_gymnasium_ids_are_found_together(
+    type_train: Typed, own_files: Path, in_folder: Path, folder: str
+) -> None:
+    words = [*SMALL[:-1], "network=tiny", *folder.split()]
+    assert type_train("env=Blackjack-v1", *words, "hydra.run.dir=own") == 0
+    assert type_train("env=Taxi-v4", *words, "hydra.run.dir=bare") == 0
+    assert settings_in(in_folder / "own")["gamma"] == 0.5
+    assert settings_in(in_folder / "bare")["gamma"] == 0.99
+
+
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=population"]], ids=["basic", "groups"])
+@pytest.mark.parametrize("folder", FOLDER)
+def test_jobs_of_a_sweep_find_them_too(
+    type_train: Typed, own_files: Path, in_folder: Path, folder: str, launcher: list[str]
+) -> None:
+    words = [*SMALL, "-m", "env=Blackjack-v1,Taxi-v4", *folder.split(), *launcher]
+    assert type_train(*words, "hydra.sweep.dir=sweep") == 0
+    own, bare = sorted((in_folder / "sweep").glob("*/"))
+    assert (settings_in(own)["gamma"], settings_in(bare)["gamma"]) == (0.5, 0.99)
+
+
+@pytest.mark.parametrize("key", ["experiment", "+experiment"])
+def test_an_experiment_is_named_with_or_without_a_plus(
+    type_train: Typed, own_files: Path, in_folder: Path, key: str
+) -> None:
+    words = (f"{key}=own", "--config-dir", "mine", *SMALL)
+    assert type_train(*words, "hydra.run.dir=run") == 0
+    result = json.loads((in_folder / "run" / "result.json").read_text())
+    assert "experiment=own" in result["overrides"]
+    assert settings_in(in_folder / "run")["gamma"] == 0.25
+    assert type_train("resume=run", "steps=60") == 0
+    assert settings_in(in_folder / "run")["gamma"] == 0.25
+
+
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=population"]], ids=["basic", "groups"])
+@pytest.mark.parametrize("key", ["experiment", "+experiment"])
+def test_experiments_are_swept_with_or_without_a_plus(
+    type_train: Typed, own_files: Path, in_folder: Path, key: str, launcher: list[str]
+) -> None:
+    words = ("-m", f"{key}=own,other", "--config-dir", "mine", *SMALL, *launcher)
+    assert type_train(*words, "hydra.sweep.dir=sweep") == 0
+    assert type_train("resume=sweep", "steps=60") == 0
+    with (in_folder / "sweep" / "sweep.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["job"])
+    assert [row["experiment"] for row in rows] == ["own", "other"]
+    runs = sorted((in_folder / "sweep").glob("*/"))
+    assert [settings_in(run)["gamma"] for run in runs] == [0.25, 0.75]
+    assert [run.name.startswith(f"{n}_experiment-") for n, run in enumerate(runs)] == [True, True]

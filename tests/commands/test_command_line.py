@@ -41,7 +41,7 @@ def test_every_error_is_one_last_line(
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_what_nobody_hears_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
 
@@ -67,7 +67,7 @@ def test_a_package_in_the_working_folder_is_found(in_folder: Path) -> None:
     assert "package_of_a_test" in sys.modules
 
 
-def test_help_and_version_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_help_or_version(["--version"], lambda: "help")
     assert print_help_or_version(["a=b", "-h"], lambda: "help")
     assert not print_help_or_version(["a=b"], lambda: "help")
@@ -90,13 +90,13 @@ def test_flags_are_found() -> None:
         (["mine"], ["mine:Env-v0", "mine:Env-v0"], "dqn-eval checkpoint=run import=mine"),
     ],
 )
-def test_what_to_type_next_names_the_users_modules(
+def test_a_shell_command_names_the_users_modules(
     monkeypatch: pytest.MonkeyPatch, modules: list[str], env_ids: list[str], expected: str
 ) -> None:
     monkeypatch.setattr("dqn_cli.commands.command_line.imported_modules", modules)
     assert shell_command("dqn-eval", "checkpoint=run", env_ids) == expected
 
 
-def test_what_to_type_next_is_fit_for_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_command_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dqn_cli.commands.command_line.imported_modules", [])
     assert shell_command("dqn-eval", "checkpoint=a run", []) == "dqn-eval 'checkpoint=a run'"

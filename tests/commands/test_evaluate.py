@@ -70,7 +70,7 @@ def test_a_list_and_a_pattern_name_several(run: Path, type_eval: Typed) -> None:
         assert found["episodes"] == episodes
 
 
-def test_what_a_pattern_meets_without_a_checkpoint_is_left_out(
+def test_matches_of_a_pattern_without_a_checkpoint_are_left_out(
     run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.with_name("run_that_failed").mkdir()
@@ -94,7 +94,7 @@ def test_a_sweep_is_evaluated_as_a_whole_and_each_choice_over_its_seeds(
         assert f"update={update}: iqm of 2 means" in said
 
 
-def test_figures_are_shown_though_they_can_not_be_written(
+def test_the_table_is_printed_if_its_file_can_not_be_written(
     run: Path,
     type_eval: Typed,
     monkeypatch: pytest.MonkeyPatch,
@@ -110,7 +110,7 @@ def test_figures_are_shown_though_they_can_not_be_written(
     assert "Read-only" in said.err.splitlines()[-1]
 
 
-def test_what_was_evaluated_before_an_error_is_shown_and_written(
+def test_reports_finished_before_an_error_are_printed_and_written(
     run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = run / "checkpoints" / "last"

@@ -187,7 +187,7 @@ def test_side_by_side_each_learns_what_it_learns_alone(
         torch.testing.assert_close(mine["parameters"], yours["parameters"])
 
 
-def test_looking_at_a_game_changes_nothing(type_train: Typed) -> None:
+def test_evaluating_more_often_changes_nothing(type_train: Typed) -> None:
     pytest.importorskip("ale_py")
     pytest.importorskip("cv2")
     words = (*RUN, "steps=240")
@@ -219,7 +219,7 @@ def test_a_game_is_evaluated_by_its_own_rules(
     assert found["human_normalised"] == human_normalised_score("ALE/Breakout-v5", found["mean"])
 
 
-def test_what_is_no_game_has_no_human_to_be_compared_with(
+def test_environments_other_than_games_have_no_human_score(
     type_train: Typed, type_eval: Typed
 ) -> None:
     words = ("network.widths=[4]", "steps=60", "eval.episodes=1", "hydra.run.dir=run")
@@ -250,7 +250,7 @@ def test_a_checkpoint_of_other_pictures_is_refused(
     assert "44" in last_line(capsys)
 
 
-def test_a_game_can_be_filmed(game: str, type_eval: Typed) -> None:
+def test_a_game_can_be_recorded(game: str, type_eval: Typed) -> None:
     moviepy = pytest.importorskip("moviepy")
     assert type_eval("checkpoint=run", "episodes=1", "video=true") == 0
     (film,) = Path("run").rglob("*.mp4")
@@ -339,7 +339,7 @@ def test_pictures_without_a_protocol_are_learned_from_too(
         ([PONG, "network.channels=[2,2,2,2]"], "nature has at most 3"),
     ],
 )
-def test_what_can_not_be_is_said_in_one_line(
+def test_impossible_settings_are_one_line(
     type_train: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
     pytest.importorskip("ale_py")

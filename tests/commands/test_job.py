@@ -5,12 +5,12 @@ from pathlib import Path
 from dqn_cli.commands.job import relative_to_cwd, result_text
 
 
-def test_a_folder_is_shown_as_it_would_be_typed(in_folder: Path) -> None:
+def test_a_folder_is_relative_to_the_working_folder(in_folder: Path) -> None:
     assert relative_to_cwd(in_folder / "outputs" / "run") == Path("outputs/run")
     assert relative_to_cwd(Path("/elsewhere/run")) == Path("/elsewhere/run")
 
 
-def test_the_last_words_name_the_result_and_the_next_command() -> None:
+def test_the_result_text_names_scores_and_next_commands() -> None:
     summary = {"mean": 12.34, "mean_ci95": [11.0, 13.0], "episodes": 20, "step": 500}
     result = {"steps": 500, "seconds": {"total": 3.0}, "best": summary, "final": None}
     result["env"] = "CartPole-v1"

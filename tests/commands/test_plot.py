@@ -38,7 +38,7 @@ def test_bad_input_is_one_line(
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_what_has_nothing_to_draw_is_left_out_unless_nothing_is_left(
+def test_runs_without_curves_are_left_out_but_one_must_have_a_curve(
     type_train: Typed, type_plot: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = ("steps=60", "network.widths=[4]", "eval.episodes=1")

@@ -50,7 +50,7 @@ def test_a_title_names_the_jobs() -> None:
     assert group_title([job(0), job(2), job(3)]) == "jobs 0, 2-3"
 
 
-def test_groups_are_announced_by_what_sets_them_apart(capsys: Lines) -> None:
+def test_groups_are_printed_with_the_overrides_that_differ(capsys: Lines) -> None:
     first = [job(n, "steps=9", "agent=dqn", f"seed={n}") for n in (0, 2)]
     second = [job(n, "steps=9", "agent=per", f"seed={n}") for n in (1, 3)]
     print_groups([first, second, [job(4, "steps=9", "agent=per", "seed=4")]], 2)
@@ -63,7 +63,7 @@ def test_groups_are_announced_by_what_sets_them_apart(capsys: Lines) -> None:
     assert not any("steps=9" in line for line in lines)
 
 
-def test_one_group_is_announced_without_what_all_have(capsys: Lines) -> None:
+def test_one_group_is_printed_without_common_overrides(capsys: Lines) -> None:
     print_groups([[job(0, "agent=dqn", "seed=0"), job(1, "agent=dqn", "seed=1")]], 8)
     head, line = capsys.readouterr().out.splitlines()
     assert "1 of 1" in head
@@ -158,7 +158,7 @@ def test_a_process_that_is_killed_leaves_the_others_to_finish(doing: Doing) -> N
     assert noted("ended").keys() == {1, 2}
 
 
-def test_ctrl_c_is_for_the_parent_alone(doing: Doing) -> None:
+def test_only_the_parent_hears_ctrl_c(doing: Doing) -> None:
     def work(group: Sequence[Job], modules: Sequence[str]) -> None:
         with GracefulShutdown() as shutdown:
             os.kill(os.getpid(), signal.SIGINT)
@@ -298,7 +298,7 @@ def test_one_group_is_trained_in_this_process(
     assert "jobs 0-1: 2 of 2 finished in " in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_a_group_that_can_not_be_built_is_told_of_and_is_no_signal(
+def test_a_group_that_can_not_be_built_is_reported_and_is_no_signal(
     settings_of: Compose, in_folder: Path, capsys: Lines
 ) -> None:
     jobs = trainable(settings_of(*SMALL, "+env.kwargs.gravityy=1"), in_folder)
@@ -327,9 +327,7 @@ def tells_what_it_is_deaf_to(group: Sequence[Any], modules: Sequence[str]) -> No
     Path(group[0]).write_text(" ".join(sorted(signal.Signals(each).name for each in deaf)))
 
 
-def test_each_process_is_deaf_to_ctrl_c_the_first_one_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_process_blocks_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(population_groups, "train_in_process", tells_what_it_is_deaf_to)
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # the first one starts it
     for number in range(2):

@@ -113,7 +113,7 @@ def test_a_job_that_diverges_fails_alone(type_sweep: Typed, capsys: Lines) -> No
     assert result_of(1)["status"] == "failed"
 
 
-def test_where_all_jobs_are_refused_nothing_is_trained(type_sweep: Typed, capsys: Lines) -> None:
+def test_if_all_jobs_are_refused_nothing_is_trained(type_sweep: Typed, capsys: Lines) -> None:
     assert type_sweep("head=c51", "head.v_min=200,300") == 1
     assert last_error(capsys).startswith("error: head=c51 needs v_min below v_max")
     assert statuses() == {"0": "failed", "1": "failed"}
@@ -157,9 +157,7 @@ def test_jobs_that_change_folders_write_to_their_own(type_sweep: Typed, in_folde
 
 
 @pytest.mark.parametrize("word", ["processes=0", "processes=many", "members=0", "members=-1"])
-def test_numbers_that_train_nothing_are_refused_by_name(
-    type_train: Typed, capsys: Lines, word: str
-) -> None:
+def test_counts_below_one_are_refused_by_name(type_train: Typed, capsys: Lines, word: str) -> None:
     assert type_train("-m", *SMALL, *WHERE, f"hydra.launcher.{word}") == 1
     line = last_error(capsys)
     assert line.startswith("error: ")
@@ -201,7 +199,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Job]],
     return trains
 
 
-def test_sweepers_are_told_the_best_mean_or_the_error(
+def test_sweepers_get_the_best_mean_or_the_error(
     type_sweep: Typed, training: Callable[..., Returned], capsys: Lines
 ) -> None:
     def instead(jobs: list[Job]) -> int:
@@ -222,7 +220,7 @@ def test_sweepers_are_told_the_best_mean_or_the_error(
     assert statuses()["3"] == "failed"
 
 
-def test_an_interrupted_sweep_keeps_what_began(
+def test_an_interrupted_sweep_keeps_its_started_jobs(
     type_sweep: Typed, training: Callable[..., Returned], capsys: Lines
 ) -> None:
     def instead(jobs: list[Job]) -> int:
@@ -237,7 +235,7 @@ def test_an_interrupted_sweep_keeps_what_began(
     assert "go on with: dqn-train resume=sweep" in capsys.readouterr().out
 
 
-def test_jobs_that_did_not_begin_are_told_of_and_kept(
+def test_jobs_that_did_not_start_are_reported_and_kept(
     type_sweep: Typed, training: Callable[..., Returned], type_train: Typed
 ) -> None:
     def instead(jobs: list[Job]) -> int:

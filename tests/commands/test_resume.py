@@ -46,7 +46,7 @@ def test_an_unchanged_run_keeps_its_settings(settings_of: Callable[..., Settings
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=1", "seed=3", "env=Acrobot-v1", "steps"])
-def test_what_may_not_change_is_refused_by_name(
+def test_keys_that_may_not_change_are_refused_by_name(
     type_train: Typed, capsys: pytest.CaptureFixture[str], word: str
 ) -> None:
     type_train("steps=150", "eval.episodes=1", "network.widths=[4]", "hydra.run.dir=run")
@@ -73,7 +73,7 @@ def test_a_run_that_is_being_trained_is_left_alone(
     assert type_train("resume=run", "steps=300") == 0
 
 
-def test_a_sweep_of_which_a_run_is_being_trained_is_left_alone(
+def test_a_sweep_with_a_run_in_training_is_left_alone(
     type_train: Typed, in_folder: Path, capsys: Lines
 ) -> None:
     type_train(
@@ -177,7 +177,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return seen
 
 
-def test_a_sweep_goes_on_to_the_bits_that_it_would_have_come_to(
+def test_a_resumed_sweep_ends_with_the_bits_of_an_uninterrupted_one(
     type_train: Typed, settings_of: Compose, capsys: Lines
 ) -> None:
     whole, halves = (sweep_of(settings_of, name) for name in ("whole", "halves"))
@@ -244,7 +244,7 @@ def test_a_sweep_of_failures_alone_says_so(
     assert [result(job)["steps"] for job in jobs] == [40, 40]
 
 
-def test_a_member_that_stands_at_another_step_goes_on_in_a_group_of_its_own(
+def test_a_member_at_another_step_is_resumed_in_its_own_group(
     type_train: Typed, settings_of: Compose, in_this_process: list[list[int]]
 ) -> None:
     whole, halves = (sweep_of(settings_of, name) for name in ("whole", "halves"))
@@ -271,7 +271,7 @@ def test_a_killed_run_without_a_result_goes_on_too(type_train: Typed, settings_o
     assert [result(job)["steps"] for job in jobs] == [150, 150]
 
 
-def test_jobs_that_never_began_do_so_when_their_sweep_goes_on(
+def test_jobs_that_never_started_start_when_their_sweep_is_resumed(
     type_train: Typed, settings_of: Compose, in_this_process: list[list[int]], capsys: Lines
 ) -> None:
     whole, jobs = (sweep_of(settings_of, name, rates=(1e-3,) * 4) for name in ("whole", "sweep"))
@@ -377,7 +377,7 @@ def test_a_resumed_sweep_in_which_a_job_fails_ends_with_an_error(
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=1", "seed=3", "steps"])
-def test_what_may_not_change_may_not_change_in_a_sweep(
+def test_fixed_keys_may_not_change_in_a_sweep(
     type_train: Typed, settings_of: Compose, capsys: Lines, word: str
 ) -> None:
     train_until(sweep_of(settings_of, "sweep", "steps=60", rates=(1e-3, 1e-2)), 20)

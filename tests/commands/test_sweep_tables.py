@@ -30,7 +30,7 @@ def job(
         (folder / "result.json").write_text(json.dumps(result))
 
 
-def test_what_was_typed_later_wins(tmp_path: Path) -> None:
+def test_the_last_override_wins(tmp_path: Path) -> None:
     job(tmp_path, 0, ["steps=5", "seed=0"], 10.0, later=("steps=9",))
     report_sweep(tmp_path)
     (row,) = csv.DictReader((tmp_path / "sweep.csv").open())

@@ -217,7 +217,7 @@ def test_a_closed_terminal_leaves_a_checkpoint(in_folder: Path) -> None:
     assert (in_folder / "run" / "checkpoints" / "last").is_file()
 
 
-def test_a_run_that_nobody_listens_to_goes_on(in_folder: Path) -> None:
+def test_a_run_goes_on_after_its_pipe_is_closed(in_folder: Path) -> None:
     words = [sys.executable, "-m", "dqn_cli.commands.train", *SMALL, run_at("run")]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None

@@ -14,33 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import PRESETS
-from side_by_side import changed, without_twice
 from torch import Tensor
 from torch.testing import assert_close
 
-from dqn_cli.agent import products
-from dqn_cli.compiling.compiler import (
-    DAYS_KEPT,
-    AheadOfTime,
-    Compiler,
-    cache_folder,
-    uncompiled,
-)
-from dqn_cli.training.build_run import build_run
-from dqn_cli.training.loop import train
-from dqn_cli.training.population import LearnerState
-from dqn_cli.training.settings import Settings
+from dqn_cli.compiling.compiler import DAYS_KEPT, AheadOfTime, cache_folder
 
-Compose = Callable[..., Settings]
-ONCE = "compiling, once for runs like this one; it takes 10 to 45 s, more for images"
+ANNOUNCEMENT = "compiling, once for runs like this one; it takes 10 to 45 s, more for images"
 Function = Callable[..., Any]
 DOUBLE = torch.float64
 close = partial(assert_close, rtol=1e-12, atol=1e-12)
 
 
 def no_warning(line: str) -> None:
-    assert line == ONCE
+    assert line == ANNOUNCEMENT
 
 
 class Pair(NamedTuple):
@@ -104,8 +90,17 @@ def pretended(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(package_path).write_bytes(b"")
 
     monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
-    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", lambda package: lambda inputs: [])
+    load_with(monkeypatch, lambda package: lambda inputs: [])
     return empty_cache
+
+
+def load_with(monkeypatch: pytest.MonkeyPatch, load: Callable[[Path], Function]) -> None:
+    """Let `load` take the place of PyTorch's loader of packages."""
+
+    def loader(package: str, *options: Any) -> SimpleNamespace:
+        return SimpleNamespace(run=load(Path(package)))
+
+    monkeypatch.setattr("torch._C._aoti.AOTIModelPackageLoader", loader)
 
 
 def cant_compile(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -134,7 +129,7 @@ def nothing_compiles(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_results_are_those_of_the_plain_function(compiled: Callable[..., Function]) -> None:
-    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed()), partial(mixed, *fixed())
     for seed in range(5):
         result, expected = run(*changing(seed)), plain(*changing(seed))
         assert len(result) == len(expected)
@@ -142,28 +137,9 @@ def test_results_are_those_of_the_plain_function(compiled: Callable[..., Functio
             close(mine, yours)
 
 
-def test_products_of_changing_weights_are_compiled_too(
-    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(products, "LARGE", 0)
-
-    def slopes(weights: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        weights = weights.detach().requires_grad_()
-        result = torch.vmap(products.product, (None, 0))(x, weights)
-        alone = products.product(x, weights[0])
-        return result.detach(), *torch.autograd.grad(result.sin().sum() + alone.sum(), weights)
-
-    weights, x = torch.randn(2, 5, 3), torch.randn(4, 5)
-    run = AheadOfTime(say=no_warning)(slopes, (weights,))
-    for _ in range(2):
-        for mine, yours in zip(run(x), uncompiled(slopes, (weights,))(x), strict=True):
-            assert_close(mine, yours)
-        weights += 1
-
-
 def test_fixed_tensors_are_changed_in_place(compiled: Callable[..., Function]) -> None:
     mine, yours = fixed(), fixed()
-    run, plain = compiled(mine), uncompiled(mixed, yours)
+    run, plain = compiled(mine), partial(mixed, *yours)
     for seed in range(5):
         run(*changing(seed)), plain(*changing(seed))
         close(mine.total, yours.total)
@@ -171,9 +147,9 @@ def test_fixed_tensors_are_changed_in_place(compiled: Callable[..., Function]) -
     assert torch.equal(mine.weights[0][0], yours.weights[0][0])
 
 
-def test_what_others_write_into_fixed_tensors_is_seen(compiled: Callable[..., Function]) -> None:
+def test_changes_of_fixed_tensors_by_others_count(compiled: Callable[..., Function]) -> None:
     mine, yours = fixed(), fixed()
-    run, plain = compiled(mine), uncompiled(mixed, yours)
+    run, plain = compiled(mine), partial(mixed, *yours)
     run(*changing(0)), plain(*changing(0))
     for own in (mine, yours):
         own.total.fill_(7)
@@ -200,7 +176,7 @@ def test_inputs_are_not_changed(compiled: Callable[..., Function]) -> None:
 def test_arrays_go_in_as_tensors_on_their_memory(compiled: Callable[..., Function]) -> None:
     own = fixed()
     total = np.zeros(3)
-    run, plain = compiled(own._replace(total=total)), uncompiled(mixed, own)
+    run, plain = compiled(own._replace(total=total)), partial(mixed, *own)
     pair, scale = changing(1)
     arrays = Pair(pair.left.numpy(), pair.right.numpy().T.copy().T)
     for mine, yours in zip(run(arrays, scale.numpy()), plain(pair, scale), strict=True):
@@ -210,14 +186,14 @@ def test_arrays_go_in_as_tensors_on_their_memory(compiled: Callable[..., Functio
 
 @pytest.mark.parametrize("small", [0, 2**16])
 @pytest.mark.parametrize("scattered", [False, True])
-def test_what_changes_in_place_between_calls_is_seen(
+def test_changes_in_place_between_calls_count(
     compiled: Callable[..., Function],
     monkeypatch: pytest.MonkeyPatch,
     small: int,
     scattered: bool,
 ) -> None:
     monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
-    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed()), partial(mixed, *fixed())
     pair, scale = changing(1)
     array = (turned(pair.left) if scattered else pair.left).numpy()
     for factor in (1, 2, 3):
@@ -234,7 +210,7 @@ def test_arrays_and_tensors_can_take_turns(
     compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
     monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
-    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed()), partial(mixed, *fixed())
     for seed, as_array in enumerate((True, False, True, True, False)):
         pair, scale = changing(seed)
         given = Pair(pair.left.numpy() if as_array else pair.left, pair.right)
@@ -250,7 +226,7 @@ def test_arrays_of_other_types_than_the_first_are_right(
         return mixed(total, weights, pair, torch.as_tensor(scale))
 
     monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
-    run, plain = compiled(fixed(), on_arrays), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed(), on_arrays), partial(mixed, *fixed())
     for seed, (dtype, rows) in enumerate((("f8", 4), ("f4", 4), ("f8", 2), ("f8", 4))):
         pair, scale = changing(seed, rows)
         array = scale.numpy().astype(dtype)
@@ -272,7 +248,7 @@ def turned(tensor: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("first", [False, True])
 def test_inputs_need_not_be_contiguous(compiled: Callable[..., Function], first: bool) -> None:
-    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed()), partial(mixed, *fixed())
     if not first:
         run(*changing(0)), plain(*changing(0))
     pair, scale = changing(1)
@@ -284,7 +260,7 @@ def test_inputs_need_not_be_contiguous(compiled: Callable[..., Function], first:
 
 def test_fixed_tensors_that_are_scattered_are_refused() -> None:
     scattered = fixed()._replace(total=strided(torch.ones(3, dtype=DOUBLE)))
-    with pytest.raises(AssertionError, match="plain memory"):
+    with pytest.raises(AssertionError, match="fixed tensors are contiguous"):
         AheadOfTime()(mixed, scattered)
 
 
@@ -309,7 +285,7 @@ def test_python_runs_once_to_be_traced_and_again_for_other_shapes(
         ran.append(len(inputs))
         return mixed(*inputs)
 
-    run, plain = compiled(fixed(), counted), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed(), counted), partial(mixed, *fixed())
     # 7, 1 and 0 rows are not what it was compiled for.
     for rows, python in ((4, 1), (4, 1), (7, 2), (4, 2), (1, 3), (0, 4), (4, 4)):
         result, expected = run(*changing(rows, rows)), plain(*changing(rows, rows))
@@ -319,7 +295,7 @@ def test_python_runs_once_to_be_traced_and_again_for_other_shapes(
 
 
 def test_other_types_than_the_first_are_right(compiled: Callable[..., Function]) -> None:
-    run, plain = compiled(fixed()), uncompiled(mixed, fixed())
+    run, plain = compiled(fixed()), partial(mixed, *fixed())
     run(*changing(0)), plain(*changing(0))
     pair, scale = changing(1)
     for mine, yours in zip(run(pair, scale.float()), plain(pair, scale.float()), strict=True):
@@ -387,20 +363,20 @@ def test_other_values_have_the_same_package(pretended: Path) -> None:
     assert [package.suffix for package in pretended.iterdir()] == [".pt2"]
 
 
-def test_where_nothing_compiles_the_plain_functions_run_and_each_says_so_once(
+def test_where_nothing_compiles_the_plain_functions_run_and_each_is_reported_once(
     nothing_compiles: Path,
 ) -> None:
     said: list[str] = []
     compiler = AheadOfTime(said.append)
     assert compiler.works
     runs = [compiler(mixed, fixed()), compiler(mixed, fixed())]
-    plain = uncompiled(mixed, fixed())
+    plain = partial(mixed, *fixed())
     for seed in range(3):
         expected = plain(*changing(seed))
         for run in runs:
             assert all(map(torch.equal, run(*changing(seed)), expected))
             assert not compiler.works
-    assert said == [ONCE] + ["warning: not compiled, so the run is slower: no compiler"] * 2
+    assert said == [ANNOUNCEMENT] + ["warning: not compiled, so the run is slower: no compiler"] * 2
     assert not list(nothing_compiles.iterdir())
 
 
@@ -410,12 +386,12 @@ def test_an_error_without_words_is_named(
     said: list[str] = []
     cant_compile(monkeypatch, NotImplementedError())
     AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))
-    assert said[0] == ONCE
+    assert said[0] == ANNOUNCEMENT
     assert len(said) == 2
     assert said[1].endswith(": NotImplementedError")
 
 
-def test_what_depends_on_values_goes_uncompiled(pretended: Path) -> None:
+def test_a_function_that_depends_on_values_is_not_compiled(pretended: Path) -> None:
     said: list[str] = []
     compiler = AheadOfTime(said.append)
     run = compiler(lambda x: (x * 2 if x.sum() > 0 else x,), ())
@@ -437,9 +413,7 @@ def test_a_damaged_package_is_made_again(
 
     monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
     run = AheadOfTime(no_warning)(mixed, fixed())
-    for mine, yours in zip(
-        run(*changing(0)), uncompiled(mixed, fixed())(*changing(0)), strict=True
-    ):
+    for mine, yours in zip(run(*changing(0)), partial(mixed, *fixed())(*changing(0)), strict=True):
         close(mine, yours)
     assert damaged.read_bytes() == mixed_package.read_bytes()
 
@@ -450,10 +424,10 @@ def test_packages_that_can_only_be_damaged_are_not_run(
     def load(package: Path) -> Any:
         raise RuntimeError("damaged")
 
-    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", load)
+    load_with(monkeypatch, load)
     said: list[str] = []
     assert AheadOfTime(said.append)(times(2.0), ())(torch.ones(2))[0].tolist() == [2, 2]
-    assert said == [ONCE, "warning: not compiled, so the run is slower: damaged"]
+    assert said == [ANNOUNCEMENT, "warning: not compiled, so the run is slower: damaged"]
 
 
 def test_the_public_loader_serves_where_the_inner_one_is_gone(
@@ -466,7 +440,7 @@ def test_the_public_loader_serves_where_the_inner_one_is_gone(
     assert compiled(mine)(*changing(0))[0] is mine.total
 
 
-def test_what_has_only_fixed_tensors_is_packaged_once(nothing_compiles: Path) -> None:
+def test_a_function_of_fixed_tensors_alone_is_packaged_once(nothing_compiles: Path) -> None:
     said: list[str] = []
     run = AheadOfTime(said.append)(times(2.0), (torch.ones(2),))
     assert run()[0].tolist() == run()[0].tolist() == [2, 2]
@@ -497,7 +471,7 @@ def test_the_run_waits_exactly_while_a_function_is_compiled(
         events.append("python")
         return (x * 2,)
 
-    monkeypatch.setattr("dqn_cli.compiling.compiler._loaded", load)
+    load_with(monkeypatch, load)
     run = AheadOfTime(lambda line: None, waiting)(function, ())
     assert not events
     run(torch.ones(2))
@@ -507,22 +481,22 @@ def test_the_run_waits_exactly_while_a_function_is_compiled(
     assert events == ["python" if fails else "run", "python"]
 
 
-def test_packages_that_nobody_loads_are_removed_in_time(pretended: Path) -> None:
+def test_packages_that_no_run_loads_are_removed_in_time(pretended: Path) -> None:
     day, now = 24 * 60 * 60, time.time()
     ages = {"old": DAYS_KEPT + 1, "fresh": DAYS_KEPT - 1}
     for name, days in ages.items():
         (pretended / f"{name}.pt2").touch()
         os.utime(pretended / f"{name}.pt2", times=(now, now - days * day))
-    (pretended / "notes.txt").touch()
-    os.utime(pretended / "notes.txt", times=(0, 0))
+    (pretended / "other.txt").touch()
+    os.utime(pretended / "other.txt", times=(0, 0))
     AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
     kept = {path.name for path in pretended.iterdir()}
-    assert {"fresh.pt2", "notes.txt"} < kept
+    assert {"fresh.pt2", "other.txt"} < kept
     assert "old.pt2" not in kept
     assert len(kept) == 3
 
 
-def test_loading_says_that_a_package_is_used_and_leaves_nothing_unpacked(
+def test_loading_touches_a_package_and_leaves_no_unpacked_files(
     compiled: Callable[..., Function],
     mixed_package: Path,
     tmp_path: Path,
@@ -550,131 +524,3 @@ def test_the_cache_is_in_the_home_folder_by_default(
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "dqn-train" / "compiled"
-
-
-def test_without_a_compiler_a_function_is_as_it_is() -> None:
-    state = torch.zeros(2)
-    assert uncompiled(lambda a, b: (a.add_(b),), (state,))(torch.ones(2))[0] is state
-
-
-def learned(settings: Settings, compiler: Compiler, updates: int) -> LearnerState:
-    """What a run of so many updates has learned."""
-    _, run = build_run([settings], None, compiler)
-    for _ in train([settings], run):
-        pass
-    run.envs.close()
-    assert run.clocks[0].updates == updates
-    return run.learner.state
-
-
-def difference(one: LearnerState, other: LearnerState) -> float:
-    pairs = zip(one, other, strict=True)
-    return torch.cat([(a - b).abs().ravel() for a, b in pairs]).max().item()
-
-
-def test_a_compiled_run_learns_the_same_and_again_bit_by_bit(
-    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = settings_of(
-        "steps=60", "learning_starts=30", "train_every=1", "updates_per_train=1",
-        "network.widths=[8]", "replay.batch_size=4",
-    )  # fmt: skip
-    plain = learned(settings, uncompiled, 30)
-    first = learned(settings, AheadOfTime(no_warning), 30)
-    assert difference(plain, first) < 1e-6
-    cant_compile(monkeypatch, AssertionError("compiled again"))
-    again = learned(settings, AheadOfTime(pytest.fail), 30)
-    assert all(map(torch.equal, first, again))
-
-
-UPDATES = 100
-SMALL = (
-    "dtype=float64", "network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400",
-)  # fmt: skip
-EACH_STEP = (
-    "steps=180", "learning_starts=80", "train_every=1", "updates_per_train=1",
-    "target=soft", "target.tau=0.05",
-)  # fmt: skip
-OWN = {
-    "drqn": (*EACH_STEP, "network.units=6", "network.length=4", "network.burn_in=2"),
-    "pqn": ("steps=640", "env.num_envs=4", "train_every=64", "updates_per_train=10"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("preset", PRESETS)
-def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, preset: str) -> None:
-    settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, EACH_STEP))
-    plain = learned(settings, uncompiled, UPDATES)
-    assert difference(plain, learned(settings, AheadOfTime(no_warning), UPDATES)) < 1e-9
-
-
-ALL = [pytest.param(preset, marks=pytest.mark.slow) for preset in PRESETS if preset != "rainbow"]
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize("preset", ["rainbow", *ALL])
-def test_an_update_of_the_shipped_size_can_be_compiled(
-    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str, members: int
-) -> None:
-    # Small products are computed in line and large ones are not, so that graphs differ.
-    exported, said = list[Any](), list[str]()
-
-    def stop(program: Any, **options: Any) -> None:
-        exported.append(program)
-        raise RuntimeError("far enough")
-
-    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", stop)
-    settings = settings_of(f"agent={preset}", *without_twice(*OWN.get(preset, EACH_STEP)))
-    several = [changed(settings, f"seed={seed}") for seed in range(members)]
-    _, run = build_run(several, None, AheadOfTime(said.append))
-    for report in train(several, run):
-        if report.updates:
-            break
-    run.envs.close()
-    assert exported
-    assert all("far enough" in line for line in said if "warning" in line)
-
-
-PICTURES = (
-    "env=pictures:Pictures-v0", "env.preprocess.stack=2", "seed=2", "network.widths=[8]",
-    "replay.batch_size=4", "replay.capacity=60", *EACH_STEP, "steps=50", "learning_starts=30",
-)  # fmt: skip
-OF_PIXELS = {
-    "nature": ("network=nature", "network.channels=[4,4,4]", "dtype=float64"),
-    "nature in bfloat16": ("network=nature", "network.channels=[4,4,4]", "network.bfloat16=true"),
-    "impala": (
-        "agent=btr", "network=impala", "network.channels=[2]", "network.pool=5", "head.atoms=3",
-        "network.spectral_norm=true", "dtype=float64",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("case", OF_PIXELS)
-def test_compiled_updates_on_pictures_learn_the_same(settings_of: Compose, case: str) -> None:
-    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS[case]))
-    plain = learned(settings, uncompiled, 20)
-    assert (plain.moments[0, 0] != 0).double().mean() > 0.7  # most parameters have learned
-    exact = plain.parameters.dtype == DOUBLE
-    compiled = learned(settings, AheadOfTime(no_warning), 20)
-    assert difference(plain, compiled) < (1e-12 if exact else 1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_members_in_turn_are_compiled_as_one_computation(settings_of: Compose) -> None:
-    settings = settings_of(*without_twice(*PICTURES, *OF_PIXELS["nature"]))
-    members = [settings, changed(settings, "seed=3", "optimizer.lr=1e-2")]
-    states = []
-    for compiler in (uncompiled, AheadOfTime(no_warning)):
-        _, run = build_run(members, None, compiler)
-        for _ in train(members, run):
-            pass
-        run.envs.close()
-        states.append(run.learner.state)
-    assert states[0].parameters.shape[0] == 2
-    assert difference(*states) < 1e-12

@@ -146,7 +146,7 @@ def key(word: str) -> str:
 
 
 @pytest.mark.parametrize(("words", "named", "remedies"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_a_refusal_names_what_clashes_and_what_would_be_right_which_is_then_accepted(
+def test_a_conflict_names_its_settings_and_remedies_that_are_accepted(
     settings_of: Compose, words: str, named: list[str], remedies: list[str]
 ) -> None:
     typed = words.split()
@@ -182,7 +182,9 @@ def test_a_refusal_names_what_clashes_and_what_would_be_right_which_is_then_acce
         "replay=uniform target=none network=gru replay.n_step=3",
     ],
 )
-def test_what_only_looks_like_a_clash_is_accepted(settings_of: Compose, words: str) -> None:
+def test_settings_that_only_look_like_a_conflict_are_accepted(
+    settings_of: Compose, words: str
+) -> None:
     assert settings_of(*words.split())
 
 

@@ -140,7 +140,7 @@ GRAMMAR = [
 
 
 @pytest.mark.parametrize(("overrides", "words"), UNKNOWN + VALUES + TOGETHER + GRAMMAR)
-def test_what_is_wrong_and_what_would_be_right_is_said_in_one_line(
+def test_an_error_is_one_line_with_cause_and_remedy(
     settings_of: Compose, overrides: str, words: list[str]
 ) -> None:
     split = [overrides] if "{" in overrides else overrides.split()

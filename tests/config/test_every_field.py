@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -52,11 +53,13 @@ def parts_of(settings: Any) -> Iterator[type[Any]]:
             yield from parts_of(getattr(settings, field.name))
 
 
-def is_use(code: Any, module: str) -> bool:
-    """Tells reads that a run depends on from copies, comparisons and checks."""
-    is_check = module.startswith("dqn_cli.config") or code.co_name == "__post_init__"
-    copies = code.co_name in ("plain", "__eq__", "__repr__", "__hash__", "__reduce_ex__")
-    return module.startswith(("dqn_cli.", __name__)) and not is_check and not copies
+CHECKS = ("__post_init__", "__eq__", "__repr__", "__hash__")
+
+
+def is_use(name: str, code: CodeType, module: str) -> bool:
+    """Tells code that asks for this very field from checks, and from copies of all fields."""
+    is_ours = module.startswith(("dqn_cli.", __name__)) and not module.startswith("dqn_cli.config")
+    return is_ours and name in code.co_names and code.co_name not in CHECKS
 
 
 class Reads:
@@ -72,7 +75,7 @@ class Reads:
         def read(instance: Any, name: str) -> Any:
             if name in names and type(instance) is part:
                 frame = sys._getframe(1)
-                if is_use(frame.f_code, frame.f_globals.get("__name__", "")):
+                if is_use(name, frame.f_code, frame.f_globals.get("__name__", "")):
                     self.seen.add((part.__name__, name))
             return object.__getattribute__(instance, name)
 

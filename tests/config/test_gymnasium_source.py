@@ -11,7 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
 
 from dqn_cli.config.errors import explain
-from dqn_cli.config.gymnasium_source import ATARI, GymnasiumSource
+from dqn_cli.config.gymnasium_source import ATARI, GymnasiumSource, register_source
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -72,14 +72,14 @@ def test_every_registered_id_is_known_and_loads(source: GymnasiumSource) -> None
         ("NotInstalledNoFrameskip-v4", "ALE/NotInstalled-v5"),
     ],
 )
-def test_old_ids_of_atari_lead_to_todays(settings_of: Compose, old: str, today: str) -> None:
+def test_legacy_atari_ids_name_the_current_id(settings_of: Compose, old: str, today: str) -> None:
     with pytest.raises(Exception, match=today) as caught:
         settings_of(f"env={old}")
     reason = "is a legacy id without preprocessing"
     assert explain(caught.value) == f"env={old} {reason}; use env={today}"
 
 
-def test_an_id_of_ones_own_may_look_like_an_old_one(settings_of: Compose) -> None:
+def test_a_users_id_may_look_like_a_legacy_id(settings_of: Compose) -> None:
     name = "LakeDeterministic-v0"
     gymnasium.register(name, "gymnasium.envs.classic_control:CartPoleEnv")
     try:
@@ -129,3 +129,26 @@ def test_only_environments_are_known_here(source: GymnasiumSource) -> None:
     assert source.list("", None) == source.list("", ObjectType.GROUP) == ["env"]
     assert source.list("", ObjectType.CONFIG) == []
     assert source.list("env", ObjectType.GROUP) == []
+
+
+@pytest.fixture
+def own_blackjack(tmp_path: Path) -> Iterator[str]:
+    """The URL of a folder with a file for an id that Gymnasium knows."""
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "Blackjack-v1.yaml").write_text(
+        "# @package _global_\nenv:\n  id: Blackjack-v1\nsteps: 77\n"
+    )
+    yield f"file://{tmp_path}"
+    register_source()
+
+
+def test_ids_are_found_whatever_the_search_path_is(
+    settings_of: Compose, own_blackjack: str
+) -> None:
+    words = (f"hydra.searchpath=[{own_blackjack}]", "env=Taxi-v4")
+    assert settings_of(*words).env.id == "Taxi-v4"
+
+
+def test_a_file_of_ones_own_wins_over_the_bare_id(settings_of: Compose, own_blackjack: str) -> None:
+    register_source([own_blackjack])
+    assert settings_of("env=Blackjack-v1", f"hydra.searchpath=[{own_blackjack}]").steps == 77

@@ -5,18 +5,19 @@ from collections.abc import Callable
 import pytest
 
 from dqn_cli.agent.networks import Mlp
+from dqn_cli.config import registry
 from dqn_cli.config.hints import SYNONYMS, did_you_mean, unknown_key
 from dqn_cli.training.settings import Settings, plain
 
 
-def test_what_is_like_a_word_is_asked_for() -> None:
+def test_similar_words_are_suggested() -> None:
     assert did_you_mean("widht", ["width", "depth"]) == "; did you mean width?"
     assert did_you_mean("widht", ["width", "widths", "width"]) == "; did you mean width or widths?"
     assert did_you_mean("pong", ["ALE/Pong-v5", "CartPole-v1"]) == "; did you mean ALE/Pong-v5?"
     assert did_you_mean("zzz", ["width"]) == ""
 
 
-def test_an_unknown_key_is_told_what_keys_there_are() -> None:
+def test_an_unknown_key_lists_the_known_keys() -> None:
     assert unknown_key("network.dualing", Mlp) == (
         "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
         " dueling, noisy, sigma; did you mean dueling?"
@@ -33,20 +34,21 @@ def test_an_unknown_key_is_told_what_keys_there_are() -> None:
         ("num_envs", "env.num_envs"),
         ("learning_rate", "optimizer.lr"),
         ("step", "steps or seed"),
+        ("experiments", "experiment"),
+        ("agents", "agent or target"),
     ],
 )
-def test_a_key_of_the_run_is_looked_for_in_its_parts(key: str, meant: str) -> None:
+def test_an_unknown_key_of_the_run_is_suggested_from_its_parts(key: str, meant: str) -> None:
+    registry.register_schemas()  # choices are known once their modules are imported
     assert unknown_key(key, Settings).endswith(f"; did you mean {meant}?")
 
 
-def test_within_a_part_only_its_own_keys_are_meant() -> None:
+def test_within_a_part_only_its_own_keys_are_suggested() -> None:
     assert "did you mean" not in unknown_key("network.lr", Mlp)
 
 
 @pytest.mark.parametrize("meant", sorted(set(SYNONYMS.values())))
-def test_synonyms_mean_keys_that_there_are(
-    settings_of: Callable[..., Settings], meant: str
-) -> None:
+def test_synonyms_name_existing_keys(settings_of: Callable[..., Settings], meant: str) -> None:
     found = plain(settings_of())
     for name in meant.split("."):
         found = found[name]

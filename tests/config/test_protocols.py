@@ -69,7 +69,7 @@ def test_the_command_line_wins_over_what_games_share(settings_of: Compose) -> No
     assert settings.env.vectorization is Vectorization["sync"]
 
 
-def test_where_nothing_is_said_observations_stay_as_they_are(settings_of: Compose) -> None:
+def test_observations_stay_as_they_are_by_default(settings_of: Compose) -> None:
     assert settings_of("env=Acrobot-v1").env.preprocess == PLAIN
     assert settings_of("env=Acrobot-v1", "env.preprocess.stack=3").env.preprocess.frames == 3
 
@@ -134,9 +134,7 @@ def test_without_the_extra_a_game_says_what_to_install(
         ("env.preprocess.clip_rewards=maybe", ["env.preprocess.clip_rewards", "maybe", "bool"]),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
-    settings_of: Compose, words: str, told: list[str]
-) -> None:
+def test_an_error_is_one_line(settings_of: Compose, words: str, told: list[str]) -> None:
     if "ALE" in words:
         pytest.importorskip("ale_py")
     line = line_of(settings_of, *words.split())

@@ -97,7 +97,9 @@ def test_a_typed_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("typed", [True, False])
-def test_where_nothing_can_be_made_the_reason_is_said(tmp_path: Path, typed: bool) -> None:
+def test_a_folder_that_can_not_be_created_is_an_error_with_its_reason(
+    tmp_path: Path, typed: bool
+) -> None:
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(ConfigError, match=r"can't write to .*file/run: \w+"):
@@ -105,7 +107,7 @@ def test_where_nothing_can_be_made_the_reason_is_said(tmp_path: Path, typed: boo
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigError, match="Permission denied"):
         claim(tmp_path / "run", typed=False)

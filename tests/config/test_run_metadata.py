@@ -6,7 +6,7 @@ from pathlib import Path
 from dqn_cli.config import run_metadata
 
 
-def test_what_a_run_was_started_with_is_read_again(type_train: Callable[..., int]) -> None:
+def test_overrides_environment_and_job_number_are_loaded(type_train: Callable[..., int]) -> None:
     words = ["steps=20", "+env.kwargs.sutton_barto_reward=true", "network.widths=[4,3]"]
     assert type_train("hydra.run.dir=run", "eval.episodes=1", *words) == 0
     run = Path("run")
@@ -22,7 +22,7 @@ def test_what_a_run_was_started_with_is_read_again(type_train: Callable[..., int
     assert run_metadata.load_job_number(run) == 0
 
 
-def test_a_job_has_its_number_and_words_that_are_no_strings_become_some(tmp_path: Path) -> None:
+def test_a_job_has_its_number_and_overrides_become_strings(tmp_path: Path) -> None:
     assert not run_metadata.is_run(tmp_path)
     folder = tmp_path / run_metadata.HYDRA_FOLDER
     folder.mkdir()

@@ -46,7 +46,7 @@ def test_every_value_comes_back_as_it_was(settings_of: Compose, overrides: list[
         ("checkpoint.replay=false", "checkpoint.replay", False),
     ],
 )
-def test_what_may_change_changes_and_nothing_else(
+def test_only_the_overridden_keys_change(
     settings_of: Compose, override: str, key: str, value: Any
 ) -> None:
     data = plain(settings_of())
@@ -86,7 +86,7 @@ def test_a_limit_on_episodes_can_be_lifted(settings_of: Compose) -> None:
         "steps",
     ],
 )
-def test_what_may_not_change_is_refused(settings_of: Compose, override: str) -> None:
+def test_other_keys_may_not_change(settings_of: Compose, override: str) -> None:
     with pytest.raises(ConfigError, match=r"only steps, episodes, .* can") as caught:
         stored_settings(plain(settings_of()), [override])
     assert str(caught.value).startswith(override.partition("=")[0])
@@ -99,7 +99,7 @@ def test_a_compiled_run_stays_on_the_cpu(settings_of: Compose) -> None:
         stored_settings(data, ["device=cuda"])
 
 
-def test_only_what_leaves_the_past_as_it_was_may_change() -> None:
+def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
     assert set(CHANGEABLE) == {
         "steps",
         "episodes",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.exploration import best_action, legal_values
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.parameters import size, views
@@ -28,7 +28,7 @@ BIASES = [0.0, 0.5, 0.0]
 
 
 def policy(dtype: torch.dtype = torch.float32) -> GreedyPolicy:
-    model = Model(SPACES, Mlp([], False, False, False, False, 0.5), Scalar())
+    model = Model(SPACES, Mlp([], False, False, False, False, 0.5), Scalar(Loss.huber))
     parameters = torch.tensor([*WEIGHTS[0], *WEIGHTS[1], *BIASES], dtype=dtype)
     assert parameters.shape == (size(model.layout),)
     return GreedyPolicy(model, parameters)
@@ -93,7 +93,7 @@ def random_model(network: Network, head: Head) -> tuple[Model, Tensor]:
     return model, parameters
 
 
-@pytest.mark.parametrize("head", [Scalar(), C51(5, -1.0, 1.0), Qr(4), Iqn(4, 6)])
+@pytest.mark.parametrize("head", [Scalar(Loss.huber), C51(5, -1.0, 1.0), Qr(4), Iqn(4, 6)])
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_action_is_the_models_best_one_without_noise(head: Head, noisy: bool) -> None:
     model, parameters = random_model(Mlp([16, 8], False, False, True, noisy, 0.5), head)
@@ -125,7 +125,7 @@ def episodes() -> tuple[Array, Array, Array]:
 
 
 @pytest.mark.parametrize("network", RECURRENT)
-@pytest.mark.parametrize("head", [Scalar(), Iqn(4, 6)])
+@pytest.mark.parametrize("head", [Scalar(Loss.huber), Iqn(4, 6)])
 def test_a_recurrent_policy_keeps_the_state_of_each_rows_episode(
     network: Recurrent, head: Head, episodes: tuple[Array, Array, Array]
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_recurrent_policy_keeps_the_state_of_each_rows_episode(
 def test_rows_of_a_batch_act_as_each_does_alone(
     network: Recurrent, episodes: tuple[Array, Array, Array]
 ) -> None:
-    model, parameters = random_model(network, Scalar())
+    model, parameters = random_model(network, Scalar(Loss.huber))
     greedy = GreedyPolicy(model, parameters)
     together = [greedy(*now).tolist() for now in zip(*episodes, strict=True)]
     for row in range(ROWS):
@@ -165,7 +165,7 @@ def test_a_new_recurrent_policy_starts_with_a_zero_state(
     episodes: tuple[Array, Array, Array],
 ) -> None:
     obs, mask, begins = episodes
-    model, parameters = random_model(RECURRENT[0], Scalar())
+    model, parameters = random_model(RECURRENT[0], Scalar(Loss.huber))
     untold = begins.copy()
     untold[0] = False
     told_policy, untold_policy = (GreedyPolicy(model, parameters) for _ in range(2))

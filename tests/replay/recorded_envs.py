@@ -1,4 +1,4 @@
-"""Environments that keep the record which streams, views and samplers are held to."""
+"""Environments that record what they emit, and helpers that compare replay with the record."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array, Values, tensor
-from dqn_cli.replay.batches import BatchSpec, View, observations, sequences, transitions
-from dqn_cli.replay.samplers import Drawn, Samples, Replay, Sampler, ReplayStorage
+from dqn_cli.replay.batches import BatchSpec, observations, sequences, transitions
+from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler, Samples
 from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage, nth_oldest
 
 ACTIONS, STATE, FRAME = 3, 2, 2
@@ -26,7 +26,7 @@ Kind = TypeVar("Kind", Batch, Sequences, Batch | Sequences)
 
 
 class Fate(NamedTuple):
-    """What an action ends."""
+    """Ends that an action causes."""
 
     terminated: bool = False
     truncated: bool = False
@@ -34,7 +34,7 @@ class Fate(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What was done in a slot, and what came of it."""
+    """The action of a slot, and its result."""
 
     action: int
     reward: float
@@ -48,7 +48,7 @@ class Taken(NamedTuple):
 
     @property
     def ends_life(self) -> bool:
-        """Whether nothing that comes later is worth anything."""
+        """True if the learner takes later rewards for 0."""
         return self.terminated or self.lost
 
 
@@ -65,7 +65,7 @@ class Slot:
 
 @dataclass
 class RecordedEnv:
-    """Emits frames that never repeat, or stacks of so many of them, as long as fate has it."""
+    """Emits frames that never repeat, or stacks of them; `fates` says what each action ends."""
 
     ring: int
     random: np.random.Generator
@@ -78,7 +78,7 @@ class RecordedEnv:
         self._emit(starts=True, state=np.zeros(STATE, np.float32))
 
     def step(self, action: int) -> Slot:
-        """Fills the newest slot, and gives the one with what the action led to."""
+        """Fills the newest slot, and returns the one with the observation that the action led to."""
         fate = next(self.fates)
         taken = Taken(action, float(self.random.normal()), *fate)
         self.slots[-1].taken = taken
@@ -215,7 +215,7 @@ def append(
 ) -> None:
     """One step of every environment to `obs`; after an end the new episode begins with -obs.
 
-    Of a stack only the newest frame is a number, for no other may be looked at.
+    Only the newest frame of a stack is a number, because no other may be read.
     """
     shape = (stream.members, stream.envs)
     number = np.full(shape, float(reward))
@@ -230,7 +230,7 @@ def append(
 
 
 def every_transition(stream: Stream) -> tuple[Array, Array]:
-    """Ring and oldness of all that can be asked for, [members, envs * capacity] each."""
+    """Ring and nth oldest of all transitions in full rings, [members, envs * capacity] each."""
     ring = np.arange(stream.members * stream.envs).repeat(stream.capacity)
     ring = ring.reshape(stream.members, -1)
     return ring, np.arange(ring.size).reshape(ring.shape) % stream.capacity
@@ -246,7 +246,9 @@ def as_they_are(values: Input) -> Input:
 
 
 def as_tensors(values: Input) -> Input:
-    """An array as a tensor on the same memory, or a tuple of such."""
+    """An array as a tensor on the same memory, or a tuple of such; None stays None."""
+    if values is None:
+        return values
     if not isinstance(values, tuple):
         return tensor(values)  # type: ignore[return-value]
     each = map(as_tensors, values)
@@ -254,7 +256,7 @@ def as_tensors(values: Input) -> Input:
 
 
 def in_both_kinds(make: Callable[..., Kind], *inputs: Any) -> Kind:
-    """What is made of arrays, which is the same as what is made of tensors."""
+    """The batch made of arrays, which is the same as the one made of tensors."""
     batch, other = make(*inputs), make(*as_tensors(inputs))
     # Powers of weights are rounded in two ways.
     np.testing.assert_allclose(batch.weight, other.weight, rtol=1e-12)
@@ -263,11 +265,11 @@ def in_both_kinds(make: Callable[..., Kind], *inputs: Any) -> Kind:
 
 
 def located(stream: Stream, ring: Array, nth: Array) -> Indices:
-    """What arrays locate, which is the same as what tensors do."""
-    place = nth_oldest(stream.storage, ring, nth)
+    """Slots of each ring's nth oldest transitions, located in arrays as in tensors."""
+    position = nth_oldest(stream.storage, ring, nth)
     other = nth_oldest(*as_tensors((stream.storage, ring, nth)))
-    np.testing.assert_array_equal(place, other.numpy(), strict=True)
-    return Indices(ring, stream.queue[ring, place])
+    np.testing.assert_array_equal(position, other.numpy(), strict=True)
+    return Indices(ring, stream.queue[ring, position])
 
 
 def newest_of(stream: Stream, count: int) -> Array:
@@ -279,21 +281,12 @@ def newest_of(stream: Stream, count: int) -> Array:
     return np.asarray(seen)
 
 
-def transitions_view(n_step: int = 1, frames: int = 0) -> View:
-    return partial(transitions, look=BatchSpec(n_step, ACTIONS, frames, False))
+def transitions_spec(n_step: int = 1, frames: int = 0) -> BatchSpec:
+    return BatchSpec(n_step, ACTIONS, frames, clip_rewards=False)
 
 
-def sequences_view(burn_in: int, length: int, n_step: int = 1, frames: int = 0) -> View:
-    look = BatchSpec(n_step, ACTIONS, frames, False)
-    return partial(sequences, look=look, burn_in=burn_in, length=length)
-
-
-def frames_of(view: View) -> int:
-    """How many frames a view stacks."""
-    assert isinstance(view, partial)
-    look = view.keywords["look"]
-    assert isinstance(look, BatchSpec)
-    return look.frames
+def sequences_spec(burn_in: int, length: int, n_step: int = 1, frames: int = 0) -> BatchSpec:
+    return BatchSpec(n_step, ACTIONS, frames, False, burn_in, length)
 
 
 def transitions_of(
@@ -304,8 +297,9 @@ def transitions_of(
     n_step: int = 1,
     clip_rewards: bool = False,
 ) -> Batch:
-    view = partial(transitions, look=BatchSpec(n_step, stream.actions, stream.frames, clip_rewards))
-    return in_both_kinds(view, stream.storage, indices, weight, gamma)
+    spec = BatchSpec(n_step, stream.actions, stream.frames, clip_rewards)
+    build = partial(transitions, spec=spec)
+    return in_both_kinds(build, stream.storage, indices, weight, gamma)
 
 
 def sequences_of(
@@ -318,42 +312,44 @@ def sequences_of(
     n_step: int = 1,
     clip_rewards: bool = False,
 ) -> Sequences:
-    look = BatchSpec(n_step, stream.actions, stream.frames, clip_rewards)
-    view = partial(sequences, look=look, burn_in=burn_in, length=length)
-    return in_both_kinds(view, stream.storage, indices, weight, gamma)
+    spec = BatchSpec(n_step, stream.actions, stream.frames, clip_rewards, burn_in, length)
+    build = partial(sequences, spec=spec)
+    return in_both_kinds(build, stream.storage, indices, weight, gamma)
 
 
-def batch_of(sampler: Sampler[Replay], drawn: Drawn) -> Batch | Sequences:
-    return in_both_kinds(partial(made, sampler), sampler.sources, drawn)
+def batch_of(sampler: Sampler[Replay], draw: Draw) -> Batch | Sequences:
+    """The batch of a draw; where sampling can be compiled, tensors make the same one."""
+    if not sampler.storage_is_fixed:
+        return sample_batch(sampler, sampler.storage, draw)
+    return in_both_kinds(partial(sample_batch, sampler), sampler.storage, draw)
 
 
-def made(sampler: Sampler[Replay], sources: ReplayStorage, drawn: Drawn) -> Batch | Sequences:
-    return sampler.batch(sources, sampler.pick(sources, drawn))
+def sample_batch(sampler: Sampler[Replay], storage: ReplayStorage, draw: Draw) -> Batch | Sequences:
+    return sampler.batch(storage, sampler.sample(storage, draw))
 
 
-_drawn = WeakKeyDictionary[Sampler[Replay], Drawn]()
+_latest_draw = WeakKeyDictionary[Sampler[Replay], Draw]()
 
 
-def learn(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
-    """Tells a sampler what an update found of the batch that was drawn last.
-
-    What it remembers of tensors is what it remembers of arrays.
-    """
-    surprise, picked = SampleErrors(loss, td_error), latest(sampler)  # type: ignore[arg-type]
-    copied = as_tensors(deepcopy(sampler.sources))
-    sampler.learned(sampler.sources, picked, surprise)
-    sampler.learned(copied, as_tensors(picked), as_tensors(surprise))
-    for one, other in zip(*map(leaves_of, (sampler.sources.memory, copied.memory)), strict=True):
+def update_priorities(sampler: Sampler[Replay], loss: Array, td_error: Array) -> None:
+    """Gives a sampler the errors of its latest batch; tensors get the same priorities as arrays."""
+    errors = SampleErrors(loss, td_error)  # type: ignore[arg-type]
+    samples, copied = latest_samples(sampler), as_tensors(deepcopy(sampler.storage))
+    sampler.update_priorities(sampler.storage, samples, errors)
+    sampler.update_priorities(copied, as_tensors(samples), as_tensors(errors))
+    pairs = zip(leaves_of(sampler.storage.priorities), leaves_of(copied.priorities), strict=True)
+    for one, other in pairs:
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def latest(sampler: Sampler[Replay]) -> Samples:
-    """What was drawn last."""
-    return sampler.pick(sampler.sources, _drawn[sampler])
+def latest_samples(sampler: Sampler[Replay]) -> Samples:
+    return sampler.sample(sampler.storage, _latest_draw[sampler])
 
 
 def leaves_of(values: Any) -> list[Values]:
     """All arrays of nested tuples."""
+    if values is None:
+        return []
     if not isinstance(values, tuple):
         return [values]
     return [leaf for value in values for leaf in leaves_of(value)]
@@ -363,7 +359,7 @@ Kept = list[tuple[dict[str, Values], dict[str, Array]]]
 
 
 def kept_of(stream: Stream, sampler: Sampler[Replay] | None = None) -> Kept:
-    """A copy of what a checkpoint keeps of each member, of its stream and of its sampler."""
+    """A copy of what checkpoints hold of each member: contents of its stream and its sampler."""
     members = range(stream.members)
     return [deepcopy((stream.contents(m), sampler.contents(m) if sampler else {})) for m in members]
 
@@ -389,24 +385,23 @@ def identical(one: Values, other: Values) -> bool:
     return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
 
 
-def drawn_by(
+def next_batch(
     sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
 ) -> Batch | Sequences:
-    """What an update makes of the sampler's next draw."""
-    drawn = _drawn[sampler] = sampler.draw(uniforms, [progress] * sampler.stream.members)
-    return batch_of(sampler, drawn)
+    draw = _latest_draw[sampler] = sampler.draw(uniforms, [progress] * sampler.stream.members)
+    return batch_of(sampler, draw)
 
 
-def sampled(
+def next_transitions(
     sampler: Sampler[Replay], uniforms: Callable[..., Array], progress: float = 0.0
 ) -> Batch:
-    batch = drawn_by(sampler, uniforms, progress)
+    batch = next_batch(sampler, uniforms, progress)
     assert isinstance(batch, Batch)
     return batch
 
 
 def arrays_of(stream: Stream) -> list[Array]:
-    """The stream's own arrays, in the order of what is `stored`."""
+    """The stream's own arrays, in the order of its storage."""
     return [getattr(stream, {"size": "count"}.get(name, name)) for name in StreamStorage._fields]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from math import isclose
 from typing import Any, NamedTuple
@@ -18,23 +19,96 @@ from recorded_envs import (
     append,
     empty_stream,
     every_transition,
+    in_both_kinds,
     located,
     newest_of,
     recorded_envs,
     same,
     sequences_of,
+    sequences_spec,
     starting_at,
     step_all,
     stream_of,
     transitions_of,
+    transitions_spec,
 )
 from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
+from dqn_cli.replay.batches import BatchSpec, build_batch, sequences, transitions
 from dqn_cli.replay.stream import EnvStep, Indices, Stream
 
 ONE = np.ones((1, 1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "window", "evaluations"),
+    [
+        # The next observation is n slots on, and the network evaluates the first one only.
+        (transitions_spec(1), 1, 1),
+        (transitions_spec(5, frames=4), 5, 1),
+        # The last step is burn_in + length - 1 slots on, and its next observation n more. The
+        # network evaluates all observations after the burn-in.
+        (sequences_spec(0, 1, n_step=1), 1, 2),
+        (sequences_spec(0, 4, n_step=1), 4, 5),
+        (sequences_spec(2, 3, n_step=1), 5, 4),
+        (sequences_spec(2, 3, n_step=5, frames=4), 9, 8),
+    ],
+)
+def test_window_and_evaluations_by_hand(spec: BatchSpec, window: int, evaluations: int) -> None:
+    assert spec.window == window
+    assert spec.evaluations == evaluations
+
+
+SPECS = [
+    transitions_spec(1),
+    transitions_spec(3, frames=2),
+    sequences_spec(0, 1, 1),
+    sequences_spec(2, 3, 1, frames=2),
+    sequences_spec(1, 2, n_step=4),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_window_reaches_just_to_the_newest_observation_of_a_batch(spec: BatchSpec) -> None:
+    stream = empty_stream(1, 1, 4, spec.window, 1, spec.frames)
+    for to in range(1, spec.window + 1):
+        assert stream.sizes.item() == 0
+        append(stream, to)
+    assert stream.sizes.item() == 1
+    batch = build_batch(stream.storage, starting_at(0), ONE, np.array([0.5]), spec)
+    newest = batch.next_obs if isinstance(batch, Batch) else batch.obs[:, :, -1]
+    assert newest.flatten()[-1] == spec.window  # the last frame of a stack is its newest
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_evaluations_are_the_observations_that_are_not_burn_in(spec: BatchSpec) -> None:
+    stream = empty_stream(1, 1, 4, spec.window, 1, spec.frames)
+    for to in range(spec.window):
+        append(stream, to)
+    batch = build_batch(stream.storage, starting_at(0), ONE, np.array([0.5]), spec)
+    observations = 1 if isinstance(batch, Batch) else batch.obs.shape[2]
+    assert spec.evaluations == observations - spec.burn_in
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_spec_with_a_length_builds_sequences_and_one_without_builds_transitions(
+    spec: BatchSpec,
+) -> None:
+    envs = recorded_envs(1, 2, 2, True, 0.2, 0.1, spec.frames)
+    stream = stream_of(envs, 20, spec.window, True)
+    step_all(envs, stream, np.random.default_rng(0), 30)
+    ring, nth = np.array([[0, 1, 1], [3, 2, 3]]), np.array([[0, 1, 2], [2, 1, 0]])
+    weight, gamma = np.random.default_rng(1).random(ring.shape), np.array([0.9, 0.5])
+    inputs = stream.storage, located(stream, ring, nth), weight, gamma
+    batch = in_both_kinds(partial(build_batch, spec=spec), *inputs)
+    if spec.length:
+        assert isinstance(batch, Sequences)
+        assert same(batch, sequences(*inputs, spec))
+    else:
+        assert isinstance(batch, Batch)
+        assert same(batch, transitions(*inputs, spec))
 
 
 class Sum(NamedTuple):

@@ -12,28 +12,28 @@ from recorded_envs import (
     IN_TENSORS,
     Envs,
     append,
-    drawn_by,
     empty_stream,
     go_on_from,
     kept_of,
-    latest,
-    learn,
+    latest_samples,
     leaves_of,
+    next_batch,
+    next_transitions,
     numbers,
     recorded_envs,
     same,
     same_contents,
-    sampled,
-    sequences_view,
+    sequences_spec,
     step_all,
     stream_of,
-    transitions_view,
+    transitions_spec,
+    update_priorities,
 )
 
 from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
-from dqn_cli.replay.batches import View
+from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.samplers import ReplayDevice
 from dqn_cli.replay.stream import Stream
@@ -43,13 +43,13 @@ KEY = dict[tuple[int, int], float]
 
 
 def sampler_of(
-    stream: Stream, batch_size: int, view: View | None = None, **changes: Any
+    stream: Stream, batch_size: int, spec: BatchSpec | None = None, **changes: Any
 ) -> PrioritisedSampler:
     settings = {"alpha": 1.0, "beta": 1.0, "beta_end": 1.0, "eps": 1.0}
     settings |= {"priority": Priority.td_error, **changes}
     replay = Prioritised(10**6, batch_size, 1, ReplayDevice.cpu, **settings)
-    view = view or transitions_view(stream.window, stream.frames)
-    sampler = replay.sampler(stream, view, GAMMA[: stream.members])
+    spec = spec or transitions_spec(stream.window, stream.frames)
+    sampler = replay.sampler(stream, spec, GAMMA[: stream.members])
     assert isinstance(sampler, PrioritisedSampler)
     return sampler
 
@@ -80,7 +80,7 @@ class ReferenceScores:
         """The priorities of sampled transitions [members, batch]; KeyError if one is not stored."""
         return np.array([[self.priorities[m][key] for key in row] for m, row in keys(batch)])
 
-    def learned(self, batch: Batch, error: Array) -> None:
+    def update(self, batch: Batch, error: Array) -> None:
         for member, row in keys(batch):
             for key, each in zip(row, error[member].tolist(), strict=True):
                 priority = (each + self.eps) ** self.alpha
@@ -112,9 +112,12 @@ def both(
 
 
 def live(
-    sampler: PrioritisedSampler, reference: ReferenceScores, random: np.random.Generator, rounds: int
+    sampler: PrioritisedSampler,
+    reference: ReferenceScores,
+    random: np.random.Generator,
+    rounds: int,
 ) -> None:
-    """Stores, samples and learns at random, and compares with the reference."""
+    """Stores, samples and updates at random, and compares with the reference."""
     stream, beta = sampler.stream, 0.7
     members = stream.members
     for _ in range(rounds):
@@ -122,13 +125,13 @@ def live(
         step_all(reference.envs, stream, random, max(count, stream.window))
         reference.catch_up()
         for _ in range(3):
-            batch = sampled(sampler, numbers(random, members))
+            batch = next_transitions(sampler, numbers(random, members))
             priority = reference.of(batch)
             weight = (priority.min(1, keepdims=True) / priority) ** beta
             np.testing.assert_allclose(batch.weight.numpy(), weight, rtol=1e-9)
             loss, td_error = (random.exponential(size=(members, 8)) for _ in range(2))
-            learn(sampler, loss, td_error)
-            reference.learned(batch, td_error)
+            update_priorities(sampler, loss, td_error)
+            reference.update(batch, td_error)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -143,12 +146,12 @@ def test_priorities_follow_transitions_through_their_lives(seed: int) -> None:
 def with_priority(sampler: PrioritisedSampler) -> set[tuple[int, int]]:
     """Ring and slot of what each leaf with a priority stands for."""
     stream = sampler.stream
-    leaf = sampler.memory.tree.leaves[:, : stream.envs * stream.capacity].reshape(
+    leaf = sampler.priorities.tree.leaves[:, : stream.envs * stream.capacity].reshape(
         -1, stream.capacity
     )
     rings, places = leaf.nonzero()
     slots = stream.queue[rings, places]
-    assert sampler.memory.tree.leaves.astype(bool).sum() == rings.size
+    assert sampler.priorities.tree.leaves.astype(bool).sum() == rings.size
     return set(zip(rings.tolist(), slots.tolist(), strict=True))
 
 
@@ -181,7 +184,7 @@ def check_frequencies(
     members, draws = sampler.stream.members, 500
     counts = [dict.fromkeys(mine, 0) for mine in reference.priorities]
     for _ in range(draws):
-        for member, row in keys(sampled(sampler, numbers(random, members))):
+        for member, row in keys(next_transitions(sampler, numbers(random, members))):
             for key in row:
                 counts[member][key] += 1
     for member in range(members):
@@ -212,18 +215,18 @@ def stream_of_three() -> Stream:
     return stream
 
 
-def learned_of_three(**changes: Any) -> PrioritisedSampler:
+def sampler_with_errors(**changes: Any) -> PrioritisedSampler:
     """TD errors of 0, 1 and 3 for the three, and losses of 7, 3 and 0."""
     sampler = sampler_of(stream_of_three(), 3, **changes)
-    assert sampled(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
-    learn(sampler, np.array([[7.0, 3.0, 0.0]]), np.array([[0.0, 1.0, 3.0]]))
+    assert next_transitions(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
+    update_priorities(sampler, np.array([[7.0, 3.0, 0.0]]), np.array([[0.0, 1.0, 3.0]]))
     return sampler
 
 
 def weights_of_three(sampler: PrioritisedSampler, progress: float = 0.0) -> list[float]:
     """Weights of a batch that has each of them once."""
     # Priorities 1, 2 and 4 are cut at 7/3 and 14/3: a tenth of each share meets each of them.
-    batch = sampled(sampler, lambda size: np.full((1, size), 0.1), progress)
+    batch = next_transitions(sampler, lambda size: np.full((1, size), 0.1), progress)
     assert batch.obs.tolist() == [[[0], [1], [2]]]
     weights: list[float] = batch.weight[0].tolist()
     return weights
@@ -236,13 +239,13 @@ def test_weights_by_hand_with_a_beta_that_grows(progress: float, beta: float) ->
     # Priorities 1, 2, 4: P is 1/7, 2/7, 4/7 and N is 3.
     by_hand = [(3 * share / 7) ** -beta for share in (1, 2, 4)]
     expected = [weight / max(by_hand) for weight in by_hand]
-    sampler = learned_of_three(beta=0.0, beta_end=1.0)
+    sampler = sampler_with_errors(beta=0.0, beta_end=1.0)
     assert weights_of_three(sampler, progress) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.25**0.4), (0.5, 0.25**0.7), (1, 0.25)])
 def test_beta_goes_from_its_first_to_its_last_value(progress: float, expected: float) -> None:
-    sampler = learned_of_three(beta=0.4, beta_end=1.0)
+    sampler = sampler_with_errors(beta=0.4, beta_end=1.0)
     assert weights_of_three(sampler, progress)[2] == pytest.approx(expected)
 
 
@@ -258,58 +261,58 @@ def test_beta_goes_from_its_first_to_its_last_value(progress: float, expected: f
     ],
 )
 def test_priorities_by_hand(changes: dict[str, Any], priorities: list[float]) -> None:
-    sampler = learned_of_three(**changes)
+    sampler = sampler_with_errors(**changes)
     total = sum(priorities)
-    found = sampler.memory.tree.leaves[0, :6]
+    found = sampler.priorities.tree.leaves[0, :6]
     assert found.tolist() == pytest.approx([*priorities, 0, 0, 0])
     # The share of the line at which each of them ends.
     ends = np.cumsum(priorities) / total
     shares = np.array([each + side for each in ends[:2] for side in (-1e-6, 1e-6)])
-    assert sampler.memory.tree.find(shares[None]).tolist() == [[0, 1, 1, 2]]
+    assert sampler.priorities.tree.find(shares[None]).tolist() == [[0, 1, 1, 2]]
 
 
 def test_a_transition_without_error_is_drawn_because_of_eps() -> None:
     sampler = sampler_of(stream_of_three(), 3, eps=0.01, alpha=1.0)
-    sampled(sampler, middles())
-    learn(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
-    assert sampled(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
+    next_transitions(sampler, middles())
+    update_priorities(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
+    assert next_transitions(sampler, middles()).obs.tolist() == [[[0], [1], [2]]]
 
 
 def test_new_transitions_get_the_largest_priority_that_was_ever_seen() -> None:
-    sampler = learned_of_three()
-    assert sampler.memory.tree.leaves[0, :3].tolist() == [1, 2, 4]
+    sampler = sampler_with_errors()
+    assert sampler.priorities.tree.leaves[0, :3].tolist() == [1, 2, 4]
     append(sampler.stream, 4)
-    sampled(sampler, middles())
-    assert sampler.memory.tree.leaves[0, :4].tolist() == [1, 2, 4, 4]
+    next_transitions(sampler, middles())
+    assert sampler.priorities.tree.leaves[0, :4].tolist() == [1, 2, 4, 4]
     for _ in range(5):  # even once there is none left that large
-        sampled(sampler, middles())
-        learn(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
-    assert sampler.memory.tree.leaves.max() < 4
+        next_transitions(sampler, middles())
+        update_priorities(sampler, np.zeros((1, 3)), np.zeros((1, 3)))
+    assert sampler.priorities.tree.leaves.max() < 4
     append(sampler.stream, 5)
-    sampled(sampler, middles())
-    assert sampler.memory.tree.leaves[0, 4] == 4
+    next_transitions(sampler, middles())
+    assert sampler.priorities.tree.leaves[0, 4] == 4
 
 
 def test_before_anything_is_learned_all_have_priority_one() -> None:
     sampler = sampler_of(stream_of_three(), 3, eps=1e-6, alpha=0.6)
-    assert sampled(sampler, middles()).weight.tolist() == [[1, 1, 1]]
-    assert sampler.memory.tree.leaves[0, :3].tolist() == [1, 1, 1]
+    assert next_transitions(sampler, middles()).weight.tolist() == [[1, 1, 1]]
+    assert sampler.priorities.tree.leaves[0, :3].tolist() == [1, 1, 1]
     # A smaller error than that does not make new ones smaller.
-    learn(sampler, np.zeros((1, 3)), np.full((1, 3), 0.1))
+    update_priorities(sampler, np.zeros((1, 3)), np.full((1, 3), 0.1))
     append(sampler.stream, 4)
     sampler.catch_up()
-    assert sampler.memory.tree.leaves[0, 3] == 1
+    assert sampler.priorities.tree.leaves[0, 3] == 1
 
 
 def test_each_member_has_a_largest_priority_of_its_own() -> None:
     stream = empty_stream(2, 1, 4)
     append(stream, 1)
     sampler = sampler_of(stream, 1)
-    sampled(sampler, middles(2))
-    learn(sampler, np.zeros((2, 1)), np.array([[8.0], [2.0]]))
+    next_transitions(sampler, middles(2))
+    update_priorities(sampler, np.zeros((2, 1)), np.array([[8.0], [2.0]]))
     append(stream, 2)
     sampler.catch_up()
-    assert sampler.memory.tree.leaves[:, :2].tolist() == [[9, 9], [3, 3]]
+    assert sampler.priorities.tree.leaves[:, :2].tolist() == [[9, 9], [3, 3]]
 
 
 @pytest.mark.parametrize("count", [4, 5, 9, 10, 11, 123])
@@ -319,92 +322,98 @@ def test_many_appends_at_once_leave_only_what_is_still_there(count: int) -> None
     for _ in range(2):
         for to in range(1, count + 1):
             append(stream, to)
-        batch = sampled(sampler, middles())
+        batch = next_transitions(sampler, middles())
         stored = min(int(stream.count[0]), 5)
-        assert sampler.memory.tree.total.tolist() == [2 * stored]
+        assert sampler.priorities.tree.total.tolist() == [2 * stored]
         assert set(batch.obs.ravel().tolist()) <= set(range(count + 1))
-    assert sorted(sampled(sampler, middles()).obs[0, :5, 0].tolist()) == sorted(
+    assert sorted(next_transitions(sampler, middles()).obs[0, :5, 0].tolist()) == sorted(
         stream.obs[0, stream.queue[0] % stream.slots, 0].tolist()
     )
 
 
-def test_what_left_the_buffer_is_never_drawn_however_surprising_it_was() -> None:
+def test_what_left_the_buffer_is_never_drawn_however_large_its_error_was() -> None:
     stream = empty_stream(1, 1, 3)
     for to in range(1, 4):
         append(stream, to)
     sampler = sampler_of(stream, 3)
-    sampled(sampler, middles())
-    learn(sampler, np.zeros((1, 3)), np.array([[1e12, 0.0, 0.0]]))
-    sampler.memory.largest[:] = 1  # or what comes would be as likely as what left
+    next_transitions(sampler, middles())
+    update_priorities(sampler, np.zeros((1, 3)), np.array([[1e12, 0.0, 0.0]]))
+    sampler.priorities.largest[:] = 1  # or what comes would be as likely as what left
     append(stream, 4)
     random = np.random.default_rng(0)
-    drawn = [sampled(sampler, numbers(random, 1)).obs.ravel().tolist() for _ in range(200)]
+    drawn = [next_transitions(sampler, numbers(random, 1)).obs.ravel().tolist() for _ in range(200)]
     assert {obs for row in drawn for obs in row} == {1, 2, 3}
 
 
-def test_the_ends_of_episodes_leave_room_for_fewer_and_none_of_those_gone_is_drawn() -> None:
+def test_ends_of_episodes_leave_space_for_fewer_and_what_left_is_never_drawn() -> None:
     stream = empty_stream(1, 1, 4)  # six slots, of which two hold ends
     sampler = sampler_of(stream, 4)
     for to in range(1, 40):
         append(stream, to, terminated=to % 2 == 0)
         sampler.catch_up()
-        assert sampler.memory.tree.total.tolist() == stream.sizes.sum(1).tolist()
-        assert (sampler.memory.tree.leaves > 0).sum() == stream.count[0]
+        assert sampler.priorities.tree.total.tolist() == stream.sizes.sum(1).tolist()
+        assert (sampler.priorities.tree.leaves > 0).sum() == stream.count[0]
 
 
 def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None:
     stream = empty_stream(1, 1, 4)
     append(stream, 1)
     sampler = sampler_of(stream, 3)
-    assert sampled(sampler, middles()).obs.tolist() == [[[0], [0], [0]]]
-    learn(sampler, np.zeros((1, 3)), np.array([[5.0, 9.0, 2.0]]))
-    assert sampler.memory.tree.total.tolist() == [3]  # 2 + eps
+    assert next_transitions(sampler, middles()).obs.tolist() == [[[0], [0], [0]]]
+    update_priorities(sampler, np.zeros((1, 3)), np.array([[5.0, 9.0, 2.0]]))
+    assert sampler.priorities.tree.total.tolist() == [3]  # 2 + eps
     append(stream, 2)
     sampler.catch_up()
-    assert sampler.memory.tree.leaves[0, 1] == 10  # the largest is that of them all
+    assert sampler.priorities.tree.leaves[0, 1] == 10  # the largest is that of them all
 
 
 @pytest.mark.parametrize("count", [1, 6, 40])
-def test_what_an_update_finds_elsewhere_is_read_when_the_next_batch_is_drawn(count: int) -> None:
-    # As if it had been written at once, though steps were stored since, some in the same places.
+def test_errors_on_another_device_are_written_before_the_next_batch_is_drawn(count: int) -> None:
+    # As if they had been written at once, though steps were stored since, some in the same slots.
     envs, changes = recorded_envs(0, 2, 2, end_chance=0.2), {"alpha": 0.6}
     at_once, late = (sampler_of(stream_of(envs, 20, 2), 8, **changes) for _ in range(2))
     random = np.random.default_rng(0)
     for nth in range(20):
         step_all(envs, at_once.stream, random, 6 if nth == 0 else count, late.stream)
         batches = [
-            sampled(each, numbers(np.random.default_rng(nth), 2)) for each in (at_once, late)
+            next_transitions(each, numbers(np.random.default_rng(nth), 2))
+            for each in (at_once, late)
         ]
         assert same(*batches)
-        errors = SampleErrors(*(torch.from_numpy(random.exponential(size=(2, 8))) for _ in range(2)))
-        before = [leaf.copy() for leaf in leaves_of(late.memory)]
-        at_once.learned(at_once.sources, latest(at_once), SampleErrors(*(x.numpy() for x in errors)))
-        late.learned(late.sources, latest(late), errors)
-        assert all(map(np.array_equal, before, leaves_of(late.memory)))
+        errors = SampleErrors(
+            *(torch.from_numpy(random.exponential(size=(2, 8))) for _ in range(2))
+        )
+        before = [leaf.copy() for leaf in leaves_of(late.priorities)]
+        in_arrays = SampleErrors(*(error.numpy() for error in errors))
+        at_once.update_priorities(at_once.storage, latest_samples(at_once), in_arrays)
+        late.update_priorities(late.storage, latest_samples(late), errors)
+        assert all(map(np.array_equal, before, leaves_of(late.priorities)))
         if nth % 3 == 0:  # a checkpoint has it all the same
             assert same_contents(*(kept_of(each.stream, each) for each in (at_once, late)))
 
 
 def test_a_loss_below_0_is_rounding_and_counts_as_0() -> None:
     sampler = sampler_of(stream_of_three(), 3, alpha=0.5, eps=1e-6, priority=Priority.loss)
-    sampled(sampler, middles())
-    learn(sampler, np.array([[-4e-6, 0.0, 1e-3]]), np.zeros((1, 3)))
-    leaves = sampler.memory.tree.leaves[0, :3]
+    next_transitions(sampler, middles())
+    update_priorities(sampler, np.array([[-4e-6, 0.0, 1e-3]]), np.zeros((1, 3)))
+    leaves = sampler.priorities.tree.leaves[0, :3]
     assert leaves == pytest.approx([1e-3, 1e-3, (1e-3 + 1e-6) ** 0.5])
 
 
 @pytest.mark.parametrize("error", [np.nan, np.inf])
 def test_an_error_that_is_no_number_counts_as_the_largest_seen(error: float) -> None:
-    # The run fails with words of its own when its parameters are looked at.
+    # The session ends a run that diverges; the tree must stay valid until then.
     sampler = sampler_of(stream_of_three(), 3)
-    sampled(sampler, middles())
-    learn(sampler, np.zeros((1, 3)), np.array([[0.0, 3.0, 1.0]]))
-    sampled(sampler, lambda size: np.full((1, size), 0.1))
-    learn(sampler, np.zeros((1, 3)), np.array([[0.0, error, 1.0]]))
-    assert np.isfinite(sampler.memory.tree.leaves).all()
+    next_transitions(sampler, middles())
+    update_priorities(sampler, np.zeros((1, 3)), np.array([[0.0, 3.0, 1.0]]))
+    next_transitions(sampler, lambda size: np.full((1, size), 0.1))
+    update_priorities(sampler, np.zeros((1, 3)), np.array([[0.0, error, 1.0]]))
+    assert np.isfinite(sampler.priorities.tree.leaves).all()
     append(sampler.stream, 4)
     sampler.catch_up()
-    assert sampler.memory.tree.leaves.max() == sampler.memory.tree.leaves[0, 3] == 4  # 3 + eps
+    assert (
+        sampler.priorities.tree.leaves.max() == sampler.priorities.tree.leaves[0, 3] == 4
+    )  # 3 + eps
 
 
 @pytest.mark.parametrize(("frames", "device"), [(0, "cpu"), (4, "cpu"), (4, IN_TENSORS)])
@@ -425,13 +434,13 @@ def test_a_sampler_goes_on_from_its_contents_with_the_same_draws(
     one, two = np.random.default_rng(5), np.random.default_rng(5)
     for count in range(10):
         first, second = (
-            sampled(sampler, numbers(one, members)),
-            sampled(other, numbers(two, members)),
+            next_transitions(sampler, numbers(one, members)),
+            next_transitions(other, numbers(two, members)),
         )
         assert same(first, second)
         error = np.random.default_rng(count).exponential(size=(members, 8))
-        learn(sampler, error, error)
-        learn(other, error, error)
+        update_priorities(sampler, error, error)
+        update_priorities(other, error, error)
 
 
 def test_members_and_environments_draw_from_their_own_rings() -> None:
@@ -439,7 +448,7 @@ def test_members_and_environments_draw_from_their_own_rings() -> None:
     stream = stream_of(envs, 12)
     step_all(envs, stream, np.random.default_rng(0), 6)
     sampler = sampler_of(stream, 12)
-    rings = sampled(sampler, middles(2)).obs[..., 0].tolist()
+    rings = next_transitions(sampler, middles(2)).obs[..., 0].tolist()
     assert rings == [[0.0] * 4 + [1.0] * 4 + [2.0] * 4, [3.0] * 4 + [4.0] * 4 + [5.0] * 4]
 
 
@@ -447,27 +456,27 @@ def test_members_and_environments_draw_from_their_own_rings() -> None:
 def test_sequences_are_drawn_where_their_window_is_complete(end_chance: float) -> None:
     envs = recorded_envs(2, 2, 2, end_chance=end_chance)
     stream = stream_of(envs, 20, window=2 + 1 + 3 - 1)
-    sampler = sampler_of(stream, 6, sequences_view(1, 3, n_step=2), beta=1.0, beta_end=1.0)
+    sampler = sampler_of(stream, 6, sequences_spec(1, 3, n_step=2), beta=1.0, beta_end=1.0)
     random = np.random.default_rng(0)
     for _ in range(30):
         step_all(envs, stream, random, 6)
-        batch = drawn_by(sampler, numbers(random, 2))
+        batch = next_batch(sampler, numbers(random, 2))
         assert isinstance(batch, Sequences)
         assert batch.obs.shape == (2, 6, 1 + 3 + 2, 2)
         places = [{(env.ring, p) for env in row for p in env.reachable(stream)} for row in envs]
         for member, row in enumerate(batch.obs[:, :, 0].tolist()):
             assert {(int(ring), int(count) - 1) for ring, count in row} <= places[member]
-        weight = latest(sampler).weight  # of each sequence
+        weight = latest_samples(sampler).weight  # of each sequence
         counts = (batch.weight > 0).numpy()
         scale = counts[0].size / counts.sum((1, 2))
         expected = weight[..., None] * counts * scale[:, None, None]
         np.testing.assert_allclose(batch.weight.numpy(), expected, rtol=1e-9)
-        learn(sampler, *random.exponential(size=(2, 2, 6)))
+        update_priorities(sampler, *random.exponential(size=(2, 2, 6)))
 
 
 def test_memory_is_that_of_the_tree() -> None:
     sampler = sampler_of(empty_stream(2, 3, 300), 8)
-    assert sampler.nbytes == sampler.memory.tree.nbytes == 2 * 300 * 8
+    assert sampler.nbytes == sampler.priorities.tree.nbytes == 2 * 300 * 8
 
 
 def column(*values: float) -> Array:
@@ -482,14 +491,14 @@ def test_numbers_may_differ_between_members() -> None:
     numbers = {"alpha": (1.0, 0.5), "beta": (0.0, 0.4), "beta_end": (1.0, 0.8), "eps": (1.0, 4.0)}
     together = sampler_of(stream, 3, **{name: column(*pair) for name, pair in numbers.items()})
     errors, tenths = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 12.0]]), np.full((2, 3), 0.1)
-    drawn = together.draw(lambda size: tenths, [0.25, 0.75])
-    before = together.pick(together.sources, drawn)
+    draw = together.draw(lambda size: tenths, [0.25, 0.75])
+    before = together.sample(together.storage, draw)
     errors_of = SampleErrors(torch.from_numpy(0 * errors), torch.from_numpy(errors))
-    together.learned(together.sources, before, errors_of)
+    together.update_priorities(together.storage, before, errors_of)
     together.catch_up()
-    after = together.pick(together.sources, drawn)
+    after = together.sample(together.storage, draw)
     # (0 + 1)^1, (1 + 1)^1, (3 + 1)^1; (0 + 4)^0.5, (5 + 4)^0.5, (12 + 4)^0.5
-    assert together.memory.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]
+    assert together.priorities.tree.leaves[:, :3].tolist() == [[1, 2, 4], [2, 3, 4]]
     assert before.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
     # beta is 0 + 1 / 4 for one and 0.4 + 0.4 * 3 / 4 for the other
     expected = [np.array([1, 1 / 2, 1 / 4]) ** 0.25, np.array([1, 2 / 3, 1 / 2]) ** 0.7]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from recorded_envs import (
     ACTIONS,
     FRAME,
@@ -13,18 +14,18 @@ from recorded_envs import (
     empty_stream,
     go_on_from,
     kept_of,
+    next_transitions,
     numbers,
     recorded_envs,
-    sampled,
     step_all,
     stream_of,
-    transitions_view,
+    transitions_spec,
 )
 
 from dqn_cli.agent.batch import Batch
 from dqn_cli.arrays import Array
 from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
-from dqn_cli.replay.samplers import ReplayDevice
+from dqn_cli.replay.samplers import Draw
 from dqn_cli.replay.stream import Stream
 
 GAMMA = np.array([0.9, 0.5])
@@ -110,15 +111,15 @@ def slow_return(env: RecordedEnv, place: int, last: int, gamma: float, trace_dec
 def sampler_of(
     stream: Stream, batch_size: int, trace_decay: float = 0.65, gamma: Array = GAMMA
 ) -> RolloutSampler:
-    replay = Rollout(10**6, batch_size, 1, ReplayDevice.cpu, trace_decay)
-    view = transitions_view(frames=stream.frames)
-    sampler = replay.sampler(stream, view, gamma[: stream.members])
+    replay = Rollout(10**6, batch_size, 1, trace_decay)
+    spec = transitions_spec(frames=stream.frames)
+    sampler = replay.sampler(stream, spec, gamma[: stream.members])
     assert isinstance(sampler, RolloutSampler)
     return sampler
 
 
 def epoch(sampler: RolloutSampler, uniforms: Callable[..., Array], batches: int) -> list[Batch]:
-    return [sampled(sampler, uniforms, 0.5) for _ in range(batches)]
+    return [next_transitions(sampler, uniforms, 0.5) for _ in range(batches)]
 
 
 @pytest.mark.parametrize(("frames", "device"), [(0, "cpu"), (3, "cpu"), (3, IN_TENSORS)])
@@ -134,7 +135,7 @@ def test_an_epoch_has_each_new_transition_once_with_its_lambda_return(
     began = [[0] * envs for _ in range(members)]
     for _ in range(8):
         step_all(recorded, stream, random, 12)
-        sampler.begin(values_of)
+        sampler.on_rollout(values_of)
         batches = epoch(sampler, numbers(random, members), 2 * 12 * envs // (envs * 3))
         for half in (batches[: len(batches) // 2], batches[len(batches) // 2 :]):
             check_epoch(half, recorded, began, trace_decay)
@@ -196,7 +197,7 @@ def in_order(size: int) -> Array:
 
 def test_nothing_is_left_to_look_ahead_to() -> None:
     sampler = sampler_of(stream_of_four(), 4)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     (batch,) = epoch(sampler, in_order, 1)
     assert batch.discount.tolist() == [[0] * 4]
     assert batch.next_obs.shape == (1, 4, 0)
@@ -206,11 +207,11 @@ def test_nothing_is_left_to_look_ahead_to() -> None:
 def test_the_first_rollout_is_everything_and_the_next_what_came_since() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 3, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3]
     for to in (5, 6, 7):
         append(stream, to, truncated=to == 6, reward=to)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     for batch in epoch(sampler, in_order, 5):
         assert rewards(batch) == [5, 6, 7]
 
@@ -218,14 +219,14 @@ def test_the_first_rollout_is_everything_and_the_next_what_came_since() -> None:
 def test_an_old_rollout_stays_what_it_was_until_the_next_begins() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 4, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     append(stream, 5, reward=5)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [1, 2, 3, 4]
 
 
 def test_what_is_too_little_for_a_batch_is_left_out_of_its_epoch() -> None:
     sampler = sampler_of(stream_of_four(), 3, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     random = np.random.default_rng(0)
     seen: set[float] = set()
     for batch in epoch(sampler, numbers(random, 1), 40):
@@ -236,7 +237,7 @@ def test_what_is_too_little_for_a_batch_is_left_out_of_its_epoch() -> None:
 
 def test_an_epochs_order_is_that_of_its_numbers() -> None:
     sampler = sampler_of(stream_of_four(), 2, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     orders = iter([np.array([[0.4, 0.1, 0.3, 0.2]]), np.array([[0.1, 0.2, 0.9, 0.8]])])
     drawn = [rewards(batch) for batch in epoch(sampler, lambda size: next(orders), 4)]
     assert drawn == [[2, 4], [3, 1], [1, 2], [4, 3]]
@@ -245,17 +246,17 @@ def test_an_epochs_order_is_that_of_its_numbers() -> None:
 def test_a_new_rollout_begins_a_new_epoch() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 2, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     epoch(sampler, in_order, 1)
     for to in (5, 6):
         append(stream, to, reward=to)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [5, 6]
 
 
 def test_a_batch_larger_than_the_rollout_is_the_whole_rollout() -> None:
     sampler = sampler_of(stream_of_four(), 100, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     for batch in epoch(sampler, in_order, 2):
         assert rewards(batch) == [1, 2, 3, 4]
 
@@ -272,7 +273,7 @@ def test_values_are_asked_once_and_of_what_followed_each_transition() -> None:
         return zeros(obs)
 
     sampler = sampler_of(stream, 6)
-    sampler.begin(values)
+    sampler.on_rollout(values)
     epoch(sampler, in_order, 3)
     assert asked == [[[[1], [2], [3], [1], [2], [3]]]]
 
@@ -283,13 +284,71 @@ def test_illegal_actions_are_worth_nothing_in_a_return() -> None:
     step_all(recorded, stream, np.random.default_rng(0))
     stream.mask[0, 1] = [True, False, True]
     sampler = sampler_of(stream, 1, gamma=np.array([0.5]))
-    sampler.begin(lambda obs: np.array([[[1.0, 100.0, 2.0]]]))
+    sampler.on_rollout(lambda obs: np.array([[[1.0, 100.0, 2.0]]]))
     reward = recorded[0][0].begins(0).reward
     assert rewards(epoch(sampler, in_order, 1)[0]) == pytest.approx([reward + 0.5 * 2])
 
 
+def rollout_of(sampler: RolloutSampler) -> Batch:
+    rollout = sampler.storage.rollout
+    assert rollout is not None
+    return rollout
+
+
+def check_gathered(sampler: RolloutSampler, rollout: Batch, draw: Draw) -> None:
+    """A draw's samples are its indices, and their batch has exactly these rows of the rollout."""
+    storage = sampler.storage._replace(rollout=rollout)
+    samples = sampler.sample(storage, draw)
+    assert samples.position.tolist() == draw.numbers.tolist()
+    assert samples.weight.tolist() == np.ones(draw.numbers.shape).tolist()
+    batch = sampler.batch(storage, samples)
+    assert isinstance(batch, Batch)
+    for values, gathered in zip(rollout, batch, strict=True):
+        rows = zip(values, draw.numbers.tolist(), strict=True)
+        expected = torch.stack([mine[indices] for mine, indices in rows])  # [members, batch, ...]
+        assert gathered.dtype == expected.dtype
+        assert torch.equal(gathered, expected)
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+def test_a_batch_has_exactly_the_drawn_rows_of_the_rollout(frames: int) -> None:
+    random, recorded = np.random.default_rng(3), recorded_envs(2, 2, 2, True, 0.2, 0.1, frames)
+    stream = stream_of(recorded, 40, 1, True)
+    sampler, rollouts = sampler_of(stream, 5), list[Batch]()
+    for _ in range(2):
+        step_all(recorded, stream, random, 9)
+        sampler.on_rollout(values_of)
+        rollouts.append(rollout_of(sampler))
+        for _ in range(5):
+            draw = sampler.draw(numbers(random, 2), [0.0, 0.5])
+            assert draw.progress is None
+            check_gathered(sampler, rollouts[-1], draw)
+    repeated = Draw(np.array([[7, 7, 0, 17], [1, 16, 16, 1]]))
+    for rollout in rollouts:  # samples come from the given storage, also after the next rollout
+        check_gathered(sampler, rollout, repeated)
+
+
+def test_the_storage_holds_the_newest_rollout() -> None:
+    stream = stream_of_four()
+    sampler = sampler_of(stream, 3, trace_decay=0)
+    assert sampler.storage.rollout is None
+    sampler.on_rollout(zeros)
+    first = rollout_of(sampler)
+    assert rewards(first) == [1, 2, 3, 4]
+    assert first.obs.tolist() == [[[0], [1], [2], [3]]]
+    for to in (5, 6):
+        append(stream, to, reward=to)
+    assert rollout_of(sampler) is first
+    sampler.draw(in_order, [0.0])
+    assert rollout_of(sampler) is first
+    sampler.on_rollout(zeros)
+    assert rewards(rollout_of(sampler)) == [5, 6]
+    assert rollout_of(sampler).obs.tolist() == [[[4], [5]]]
+    assert rewards(first) == [1, 2, 3, 4]  # and is not changed by what follows
+
+
 def test_a_batch_without_a_rollout_is_a_mistake() -> None:
-    with pytest.raises(AssertionError, match="begin comes first"):
+    with pytest.raises(AssertionError, match="on_rollout comes first"):
         sampler_of(stream_of_four(), 2).draw(in_order, [0.0])
 
 
@@ -298,14 +357,14 @@ def test_a_rollout_longer_than_half_the_buffer_is_the_newest_half() -> None:
     sampler = sampler_of(stream, 4, trace_decay=0)
     for to in range(1, 9):
         append(stream, to, reward=to)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     assert rewards(epoch(sampler, in_order, 1)[0]) == [7, 8] * 2
 
 
 def test_a_sampler_goes_on_from_its_contents() -> None:
     stream = stream_of_four()
     sampler = sampler_of(stream, 2, trace_decay=0)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     append(stream, 5, reward=5)
     append(stream, 6, reward=6)
     kept = kept_of(stream, sampler)
@@ -313,7 +372,7 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
     other = sampler_of(fresh, 2, trace_decay=0)
     go_on_from(kept, fresh, other)
     append(fresh, 7, reward=7)
-    other.begin(zeros)
+    other.on_rollout(zeros)
     drawn = [rewards(batch) for batch in epoch(other, numbers(np.random.default_rng(0), 1), 20)]
     assert {reward for row in drawn for reward in row} == {5, 6, 7}
     assert kept[0][1]["trained"].tolist() == 4  # and is not changed by what follows
@@ -321,7 +380,7 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
 
 def test_rewards_have_the_streams_precision() -> None:
     sampler = sampler_of(stream_of_four(), 4)
-    sampler.begin(zeros)
+    sampler.on_rollout(zeros)
     (batch,) = epoch(sampler, in_order, 1)
     assert batch.reward.numpy().dtype == sampler.stream.reward.dtype == np.float64
 

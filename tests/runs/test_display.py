@@ -30,7 +30,7 @@ class Watch:
 
 
 class Terminal(io.StringIO):
-    """What thinks that somebody is looking at it."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -72,7 +72,7 @@ def test_a_full_disk_costs_a_checkpoint_but_not_the_run(
 
 
 def rows(folder: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard shows, by tag and step."""
+    """TensorBoard values by tag and step."""
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     tags = events.Tags()["scalars"]

@@ -281,7 +281,7 @@ CHANGES = (
 def jobs_of(
     settings_of: Compose, folder: Path, *common: str, changes: tuple[tuple[str, ...], ...] = CHANGES
 ) -> list[Job]:
-    """Jobs with a seed and a folder of their own, which is empty."""
+    """Jobs with different seeds, changes and empty folders."""
     settings, jobs = settings_of(*without_twice("dtype=float64", *SMALL, *common)), []
     for number, own in enumerate(changes):
         (folder / f"job{number}").mkdir(parents=True)
@@ -296,14 +296,14 @@ def written(folder: Path) -> dict[str, Any]:
 
 
 def result_in(folder: Path) -> dict[str, Any]:
-    """What a result.json says but how long it took."""
+    """The contents of result.json without the times."""
     result = written(folder)
     assert result.pop("seconds")["total"] > 0
     return result
 
 
 def check_as_alone(job: Job, folder: Path) -> None:
-    """A member's result, events and weights are those of the same job on its own."""
+    """Check that result, events and weights equal those of the same job trained alone."""
     folder.mkdir()
     train_alone(job._replace(folder=folder))
     mine, alone = result_in(job.folder), result_in(folder)
@@ -425,7 +425,7 @@ def check_same_ends(one: Path, other: Path, left_out: Sequence[str]) -> None:
 
 
 def before_step(session: Session, count: int, act: Callable[[], None]) -> None:
-    """Does something when the environments are about to take so many steps in all."""
+    """Call `act` right before the step of this number."""
     envs, done = session.run.envs, [0]
     step = envs.step
 

@@ -16,7 +16,8 @@ from dqn_cli.runs.startup import (
     settings_warnings,
     should_compile,
 )
-from dqn_cli.training.settings import Settings
+from dqn_cli.training import devices
+from dqn_cli.training.settings import Device, Settings
 
 Compose = Callable[..., Settings]
 IMAGES = (4, 84, 84)
@@ -86,12 +87,13 @@ def test_the_summary_describes_a_run_or_a_group(
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_resumed_run_is_compiled_if_it_was_before_and_the_device_allows(
-    settings_of: Compose, compiled: bool
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
-    new, resumed = settings_of("compile=true"), [{"compiled": compiled}]
-    assert should_compile(new, 1, [])
-    assert should_compile(new, 1, resumed) is compiled
-    assert not should_compile(settings_of("compile=true", "device=cuda"), 1, resumed)
+    monkeypatch.setitem(devices.AVAILABLE, Device.cuda, lambda: True)
+    resumed = [{"compiled": compiled}]
+    assert should_compile(settings_of("compile=true"), 1, [])
+    assert should_compile(settings_of("compile=true"), 1, resumed) is compiled
+    assert not should_compile(settings_of("device=cuda"), 1, resumed)
 
 
 def test_a_resumed_run_keeps_its_threads_unless_they_are_set(settings_of: Compose) -> None:

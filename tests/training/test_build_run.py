@@ -10,20 +10,18 @@ import pytest
 import torch
 
 from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.clock import Unit
+from dqn_cli.agent.exploration import Boltzmann, Exploration, Linear, Noisy, Piecewise
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.replay.prioritised import PrioritisedSampler
+from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.compiling.when import worth_compiling
+from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.rollouts import RolloutSampler
-from dqn_cli.replay.samplers import Sampler, UniformSampler
-from dqn_cli.training import build_run as build_module
-from dqn_cli.training.build_run import (
-    agent_for,
-    build_run,
-    thread_count,
-    torch_device,
-    worth_compiling,
-)
-from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, act, remember, train
+from dqn_cli.replay.samplers import ReplayDevice, ReplayStorage, Sampler, UniformSampler
+from dqn_cli.training import devices
+from dqn_cli.training.build_run import agent_for, build_run, merge_parts
+from dqn_cli.training.learner import Learner, UpdateInputs
+from dqn_cli.training.loop import Run, act, store, train
 from dqn_cli.training.settings import Device, Settings
 
 Compose = Callable[..., Settings]
@@ -86,14 +84,14 @@ def test_the_stream_keeps_the_window_and_the_state_that_the_network_needs(
 
 
 def batch_of(settings: Settings) -> Batch | Sequences:
-    """A batch after 60 random steps."""
+    """Return a batch after 60 random steps."""
     _, run = build_run([settings])
     for _ in range(60):
         run.action = act(settings, run, np.ones((1, 1)))
-        remember(run, run.envs.step(run.action))
+        store(run, run.envs.step(run.action))
     run.envs.close()
-    drawn = run.sampler.draw(run.random.replay.uniform, [0.0])
-    return run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
+    draw, storage = run.sampler.draw(run.random.replay.uniform, [0.0]), run.sampler.storage
+    return run.sampler.batch(storage, run.sampler.sample(storage, draw))
 
 
 def test_batches_are_of_transitions(settings_of: Compose) -> None:
@@ -104,7 +102,6 @@ def test_batches_are_of_transitions(settings_of: Compose) -> None:
 
 
 PICTURES = ("env=pictures:Pictures-v0", "network.widths=[8]", "replay.batch_size=20")
-COLOURS = (*PICTURES, "network=nature", "+env.kwargs.colours=true")
 
 
 @pytest.mark.parametrize(
@@ -136,40 +133,42 @@ def test_pictures_are_kept_once_as_bytes_and_batches_stack_them(
         assert obs.max() >= 200
 
 
-@pytest.mark.parametrize(("network", "ready_made"), [("nature", True), ("mlp", False)])
+@pytest.mark.parametrize(("network", "samples_in_graph"), [("nature", False), ("mlp", True)])
 @pytest.mark.parametrize("replay", ["uniform", "prioritised"])
-def test_a_network_of_images_gets_its_batches_ready_made(
-    settings_of: Compose, network: str, ready_made: bool, replay: str
+def test_compiled_updates_of_image_networks_take_batches_and_those_of_others_take_samples(
+    settings_of: Compose, network: str, samples_in_graph: bool, replay: str
 ) -> None:
-    given: list[tuple[Any, Any]] = []
+    calls: list[tuple[Any, Any]] = []
 
     def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
-        def noted(*changing: Any) -> Any:
-            if function.__name__ == "update":
-                given.append((fixed[-1], changing[0]))
+        def recorded(*changing: Any) -> Any:
+            if function.__name__ != "act":
+                calls.append((fixed[-1], changing[0]))
             return function(*fixed, *changing)
 
-        return noted
+        return recorded
 
     words = (*PICTURES, "+env.kwargs.colours=true", f"network={network}", f"replay={replay}")
     settings = settings_of(*words, "learning_starts=50", "steps=70")
-    agents, run = build_run([settings], compiler=compiler)
+    agents, run = build_run([settings], make_learner=partial(CompiledLearner, compiler=compiler))
     for _ in train([settings], run):
         pass
     run.envs.close()
-    sources, drawn = given[-1]
-    assert isinstance(drawn, Batch) is (not sources) is ready_made
-    # What was drawn means the same batch either way.
-    drawn = run.sampler.draw(run.random.replay.uniform, [0.5])
-    weights = [[np.random.default_rng(0)] for _ in range(2)]
-    learners = [
-        Learner(agents, each, torch.float32, torch.device("cpu"), sampler)
-        for each, sampler in zip(weights, (run.sampler, None), strict=True)
-    ]
-    batch = run.sampler.batch(run.sampler.sources, run.sampler.pick(run.sampler.sources, drawn))
-    for learner, taken in zip(learners, (drawn, batch), strict=True):
-        learner.update(taken, run.random.noise, [1.0])
-    assert torch.equal(*(learner.state.moments for learner in learners))
+    last_fixed, inputs = calls[-1]
+    assert isinstance(last_fixed, ReplayStorage) is samples_in_graph
+    assert isinstance(inputs, UpdateInputs) is samples_in_graph
+    assert isinstance(inputs, Batch) is (not samples_in_graph)
+    # Learning from replay and learning from the sampled batch are the same.
+    sampler, device = run.sampler, torch.device("cpu")
+    from_replay, from_batch = (
+        Learner(agents, [np.random.default_rng(0)], torch.float32, device, sampler_or_none)
+        for sampler_or_none in (sampler, None)
+    )
+    draw, storage = sampler.draw(run.random.replay.uniform, [0.5]), sampler.storage
+    batch = sampler.batch(storage, sampler.sample(storage, draw))
+    from_replay.update(draw, run.random.noise, [1.0])
+    from_batch.update_on_batch(batch, run.random.noise, [1.0])
+    assert torch.equal(from_replay.state.moments, from_batch.state.moments)
 
 
 @pytest.mark.parametrize("envs", [1, 3])
@@ -232,23 +231,6 @@ def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
     assert agent.layout["advantage.out.weight"].shape == (3 * 51, 256)
 
 
-def test_auto_takes_a_gpu_for_large_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for is_there in (False, True):
-        monkeypatch.setitem(build_module._AVAILABLE, Device.cuda, lambda there=is_there: there)
-        assert torch_device(Device.auto) == torch.device("cpu")
-        assert torch_device(Device.auto, large=True).type == ("cuda" if is_there else "cpu")
-        assert torch_device(Device.cpu, large=True) == torch.device("cpu")
-
-
-def test_a_missing_device_is_refused_by_its_key(
-    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(build_module._AVAILABLE, Device.cuda, lambda: False)
-    for key in ("device", "replay.device"):
-        with pytest.raises(ValueError, match=f"^{key}=cuda: .* use {key}=cpu$"):
-            build_run([settings_of(f"{key}=cuda", "network.widths=[4]")])
-
-
 SLOW_START = ("learning_starts=1000", "train_every=4", "updates_per_train=2")
 
 
@@ -279,55 +261,72 @@ def test_a_run_is_compiled_where_it_is_asked_for_or_has_twenty_thousand_updates(
 def test_only_the_cpu_is_compiled_for(
     settings_of: Compose, monkeypatch: pytest.MonkeyPatch, device: str, word: str
 ) -> None:
-    monkeypatch.setitem(build_module._AVAILABLE, Device[device], lambda: True)
+    monkeypatch.setitem(devices.AVAILABLE, Device[device], lambda: True)
     settings = settings_of("steps=50000", *SLOW_START, f"device={device}", f"compile={word}")
     assert not worth_compiling(settings)
 
 
-def test_what_a_compiler_makes_of_the_learners_functions_is_what_runs(
-    settings_of: Compose,
-) -> None:
+def test_the_run_calls_what_the_compiler_returns(settings_of: Compose) -> None:
     calls: list[str] = []
 
     def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
-        def noted(*changing: Any) -> Any:
+        def recorded(*changing: Any) -> Any:
             calls.append(function.__name__)
-            return partial(function, *fixed)(*changing)
+            return function(*fixed, *changing)
 
-        return noted
+        return recorded
 
     settings = settings_of(
         "steps=30", "learning_starts=10", "train_every=5", "updates_per_train=2",
         "network.widths=[4]", "replay.batch_size=4", "exploration=constant", "exploration.start=0",
     )  # fmt: skip
-    _, run = build_run([settings], compiler=compiler)
+    _, run = build_run([settings], make_learner=partial(CompiledLearner, compiler=compiler))
     for _ in train([settings], run):
         pass
     run.envs.close()
-    assert calls == ["act", *(["act"] * 5 + ["update"] * 2) * 4]  # each a step ahead
+    # Each action is chosen one step ahead.
+    assert calls == ["act", *(["act"] * 5 + ["replay_update"] * 2) * 4]
+
+
+def test_parts_that_agree_are_merged_into_one_of_them() -> None:
+    parts = [Boltzmann(0.5), Boltzmann(0.5)]
+    assert merge_parts(parts) is parts[0]
+    assert merge_parts(parts[:1]) is parts[0]
+    assert merge_parts([Noisy()] * 3) == Noisy()
+
+
+def test_numbers_that_differ_become_a_column_and_the_others_stay() -> None:
+    first = Prioritised(100, 32, 3, ReplayDevice.cpu, 0.6, 0.4, 1.0, Priority.loss, 1e-6)
+    second = Prioritised(100, 32, 3, ReplayDevice.cpu, 0.5, 0.4, 0.9, Priority.loss, 1e-6)
+    merged = merge_parts([first, second, first])
+    assert (merged.alpha.tolist(), merged.beta_end.tolist()) == (  # type: ignore[attr-defined]
+        [[0.6], [0.5], [0.6]],
+        [[1.0], [0.9], [1.0]],
+    )
+    kept = ("capacity", "batch_size", "n_step", "beta", "priority", "eps")
+    assert all(getattr(merged, name) is getattr(first, name) for name in kept)
+    assert (first.alpha, second.alpha) == (0.6, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("words", "members", "threads"),
+    "parts",
     [
-        (COLOURS, 1, 2),
-        (COLOURS, 2, 1),
-        ((*COLOURS, "threads=1"), 1, 1),
-        (("network.widths=[1024,1024]",), 1, 1),
-        (("threads=3",), 4, 3),
+        [Linear(Unit.steps, 1.0, 0.1, 0.5), Linear(Unit.episodes, 1.0, 0.2, 30.0)],
+        [Piecewise(Unit.steps, [[0, 1.0], [9, 0.1]]), Piecewise(Unit.steps, [[0, 1.0], [9, 0.2]])],
+        [Piecewise(Unit.steps, [[0, 1.0], [9, 0.1]]), Piecewise(Unit.updates, [[0, 0.5]])],
     ],
+    ids=["linear", "piecewise", "piecewise of other lengths"],
 )
-def test_a_lone_run_on_images_takes_two_threads(
-    settings_of: Compose,
-    monkeypatch: pytest.MonkeyPatch,
-    words: tuple[str, ...],
-    members: int,
-    threads: int,
+def test_schedules_that_differ_in_anything_are_merged_into_one_that_prefers_the_same(
+    parts: list[Exploration],
 ) -> None:
-    monkeypatch.setattr(build_module, "available_cores", lambda: 8)
-    assert thread_count(settings_of(*words), members) == threads
+    q = np.array([[[1.0, -np.inf, 2.0]], [[1.0, 3.0, 2.0]]])
+    assert merge_parts(parts).preferred(q, np.zeros((2, 1))).tolist() == [[2], [1]]
 
 
-def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "available_cores", lambda: 1)
-    assert thread_count(settings_of(*COLOURS), 1) == 1
+def test_temperatures_that_differ_are_each_members_own() -> None:
+    # exp(1 / 0.5) / (1 + exp(1 / 0.5)) = 0.881 and exp(1 / 2) / (1 + exp(1 / 2)) = 0.622
+    q = np.array([[[0.0, 1.0]] * 4] * 2)
+    uniform = np.array([[0.11, 0.13, 0.37, 0.39]] * 2)
+    preferred = merge_parts([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, uniform)
+    assert preferred.tolist() == [[0, 1, 1, 1], [0, 0, 0, 1]]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, SampleErrors
+from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
@@ -21,8 +21,8 @@ from dqn_cli.agent.recurrent import Gru, Lstm
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
-from dqn_cli.training.learner import Learner
-from dqn_cli.training.population import LearnerState, 
+from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.training.learner import Learner, LearnerState
 from dqn_cli.training.randomness import Purpose, Randomness
 
 Array = NDArray[Any]
@@ -30,13 +30,13 @@ CPU = torch.device("cpu")
 CONSTANT = Schedule.constant
 PLANE = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
 ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
-ADAM = Adam(1e-3, CONSTANT, 0.9, 0.999, 1e-8)
-HUBER, CLIPPED = Dqn(Loss.huber, None), Dqn(Loss.huber, 1.0)
+ADAM = Adam(1e-3, CONSTANT, None, 0.9, 0.999, 1e-8)
+DQN, HUBER, SQUARED = Dqn(), Scalar(Loss.huber), Scalar(Loss.squared)
 SEEDS, RATES, NORMS = [4, 11, 5], [1e-2, 3e-3, 1e-3], [0.1, 1.0, 100.0]
 
 
 def mlp(*widths: int, **changes: Any) -> Mlp:
-    """A plain one but for the changes."""
+    """Return a plain network with these changes."""
     return replace(Mlp(list(widths), False, False, False, False, 0.5), **changes)
 
 
@@ -49,7 +49,7 @@ NOISY = mlp(8, 6, noisy=True, dueling=True)
 IQN = Iqn(4, 5)
 
 
-def noise_layout(seeds: list[int]) -> Randomness:
+def noise_of(seeds: list[int]) -> Randomness:
     return Randomness(seeds, Purpose.noise)
 
 
@@ -61,27 +61,35 @@ def learner(agents: list[Agent], seeds: list[int], dtype: torch.dtype = torch.fl
     return Learner(agents, [np.random.default_rng(seed) for seed in seeds], dtype, CPU)
 
 
+def agent_of(
+    network: Network,
+    head: Head = HUBER,
+    update: UpdateRule = DQN,
+    optimizer: Optimizer = ADAM,
+    spaces: Spaces = PLANE,
+) -> Agent:
+    return Agent(spaces, network, head, update, optimizer)
+
+
 def one(
     seed: int = 0,
     network: Network = MLP,
-    update: Update | None = None,
+    head: Head = HUBER,
     optimizer: Optimizer = ADAM,
     spaces: Spaces = PLANE,
-    head: Head | None = None,
 ) -> Learner:
-    agent = Agent(spaces, network, head or Scalar(), update or HUBER, optimizer)
-    return learner([agent], [seed])
+    return learner([agent_of(network, head, DQN, optimizer, spaces)], [seed])
 
 
 def copied(state: LearnerState) -> LearnerState:
-    """What an update in place does not reach."""
+    """Return a copy that updates in place do not change."""
     return LearnerState(*(tensor.clone() for tensor in state))
 
 
 def updated(learning: Learner, count: int, seed: int = 0) -> None:
-    noise = noise_layout([seed])
+    noise = noise_of([seed])
     for batch in range(count):
-        learning.update(random_batch(batch, 1), noise, [1.0])
+        learning.update_on_batch(random_batch(batch, 1), noise, [1.0])
 
 
 def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) -> Batch:
@@ -106,65 +114,49 @@ def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) ->
 @pytest.mark.parametrize(
     ("network", "update", "optimizer", "head"),
     [
-        (MLP, CLIPPED, ADAM, Scalar()),
-        (
-            mlp(8, 6, layer_norm=True, dueling=True),
-            Double(Loss.squared, 1.0),
-            ADAM,
-            Scalar(),
-        ),
+        (MLP, DQN, ADAM, HUBER),
+        (mlp(8, 6, layer_norm=True, dueling=True), Double(), ADAM, SQUARED),
         (
             mlp(8, layer_norm=True),
-            Double(Loss.huber, 1.0),
-            AdamW(1.0, CONSTANT, 0.9, 0.99, 1e-5, 0.1),
-            Scalar(),
+            Double(),
+            AdamW(1.0, CONSTANT, 1.0, 0.9, 0.99, 1e-5, 0.1),
+            HUBER,
         ),
-        (
-            mlp(8, dueling=True),
-            CLIPPED,
-            RmsProp(1.0, CONSTANT, 0.9, 0.01, 0.5, True),
-            Scalar(),
-        ),
-        (Table(4, None, None), Double(Loss.squared, 1.0), Sgd(1.0, CONSTANT, 0.9), Scalar()),
-        (NOISY, Double(Loss.huber, 1.0), ADAM, C51(11, -5.0, 5.0)),
-        (mlp(8, 6, spectral_norm=True), CLIPPED, ADAM, Qr(5)),
-        (NOISY, Munchausen(Loss.huber, 1.0, 0.9, 0.03, -1.0), ADAM, IQN),
+        (mlp(8, dueling=True), DQN, RmsProp(1.0, CONSTANT, 1.0, 0.9, 0.01, 0.5, True), HUBER),
+        (Table(4, None, None), Double(), Sgd(1.0, CONSTANT, 1.0, 0.9), SQUARED),
+        (NOISY, Double(), ADAM, C51(11, -5.0, 5.0)),
+        (mlp(8, 6, spectral_norm=True), DQN, ADAM, Qr(5)),
+        (NOISY, Munchausen(0.9, 0.03, -1.0), ADAM, IQN),
     ],
     ids=["mlp", "dueling-norm", "adamw", "rmsprop", "table", "rainbow", "spectral", "iqn"],
 )
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 def test_members_learn_side_by_side_what_each_learns_alone(
     network: Network,
-    update: Update,
+    update: UpdateRule,
     optimizer: Optimizer,
     head: Head,
     dtype: torch.dtype,
     close: float,
 ) -> None:
     agents = [
-        Agent(
-            PLANE,
-            network,
-            head,
-            replace(update, max_grad_norm=norm),
-            replace(optimizer, lr=rate),
-        )
+        agent_of(network, head, update, replace(optimizer, lr=rate, max_grad_norm=norm))
         for norm, rate in zip(NORMS, RATES, strict=True)
     ]
     together = learner(agents, SEEDS, dtype)
-    noise = noise_layout(SEEDS)
+    noise = noise_of(SEEDS)
     alone = [learner([agent], [seed], dtype) for agent, seed in zip(agents, SEEDS, strict=True)]
-    noises = [noise_layout([seed]) for seed in SEEDS]
+    noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(10):
         batch = random_batch(count, 3, dtype)
-        surprise = together.update(batch, noise, [1 - count / 20] * 3)
+        errors = together.update_on_batch(batch, noise, [1 - count / 20] * 3)
         together.polyak_update([0.25] * 3)
         for member, single in enumerate(alone):
-            own = Batch(*(tensor[member : member + 1] for tensor in batch))
-            surprised = single.update(own, noises[member], [1 - count / 20])
+            part = Batch(*(tensor[member : member + 1] for tensor in batch))
+            single_errors = single.update_on_batch(part, noises[member], [1 - count / 20])
             single.polyak_update([0.25])
-            seen, expected = (together.metrics, *surprise), (single.metrics, *surprised)
-            for mine, theirs in zip(seen, expected, strict=True):
+            results, expected = (together.metrics, *errors), (single.metrics, *single_errors)
+            for mine, theirs in zip(results, expected, strict=True):
                 torch.testing.assert_close(
                     torch.as_tensor(mine[member : member + 1]),
                     torch.as_tensor(theirs),
@@ -181,17 +173,17 @@ def test_members_learn_side_by_side_what_each_learns_alone(
 def two_by_hand(
     max_grad_norm: float | None, factor: float = 1.0, weight: tuple[float, float] = (1, 1)
 ) -> tuple[Learner, Metrics, SampleErrors]:
-    """A zero table after one step on the rewards 3 and 4 of two terminal transitions."""
-    update, optimizer = Dqn(Loss.squared, max_grad_norm), Sgd(0.1, CONSTANT, 0.0)
-    learning = one(0, Table(2, None, None), update, optimizer, ONE_HOT)
+    """Return a table of zeros after one step on the rewards 3 and 4 of terminal transitions."""
+    optimizer = Sgd(0.1, CONSTANT, max_grad_norm, 0.0)
+    learning = one(0, Table(2, None, None), SQUARED, optimizer, ONE_HOT)
     state, legal = torch.eye(2, dtype=torch.float64)[None], torch.ones(1, 2, 2, dtype=torch.bool)
     reward = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
     batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
-    surprise = learning.update(batch, noise_layout([0]), [factor])
+    errors = learning.update_on_batch(batch, noise_of([0]), [factor])
     (metrics,) = learning.metrics
-    return learning, Metrics(*metrics), surprise
+    return learning, Metrics(*metrics), errors
 
 
 @pytest.mark.parametrize(
@@ -217,13 +209,13 @@ def test_a_gradient_is_clipped_to_its_largest_norm_and_then_stepped_along(
 def test_metrics_of_an_update_are_those_from_before_it() -> None:
     _, metrics, _ = two_by_hand(None)
     assert metrics.loss.item() == 12.5  # (9 + 16) / 2
-    assert metrics.q.item() == 0.0
+    assert metrics.q_mean.item() == 0.0
     assert metrics.td_error.item() == 3.5
     assert metrics.edge_mass.item() == 0.0
     assert not any(metric.requires_grad for metric in metrics)
 
 
-def test_an_update_tells_each_samples_loss_and_error_without_its_weight() -> None:
+def test_an_update_returns_each_samples_loss_and_error_without_its_weight() -> None:
     learning, metrics, (losses, td_errors) = two_by_hand(None, weight=(1.0, 0.5))
     assert losses.tolist() == [[9, 16]]
     assert td_errors.tolist() == [[3, 4]]
@@ -239,18 +231,20 @@ def test_an_update_leaves_the_target_network_alone() -> None:
     assert not torch.equal(learning.state.parameters, before)
 
 
-def test_a_hard_blend_copies_exactly_and_without_sharing() -> None:
+def test_a_coefficient_of_one_copies_exactly_and_without_sharing() -> None:
     learning = one()
     updated(learning, 3)
     learning.polyak_update([1.0])
     assert torch.equal(learning.state.target, learning.state.parameters)
-    copied = learning.state.target.clone()
+    target = learning.state.target.clone()
     updated(learning, 1)
-    assert torch.equal(learning.state.target, copied)
+    assert torch.equal(learning.state.target, target)
 
 
 @pytest.mark.parametrize(("tau", "target"), [(0.0, [0.0, 0.0]), (0.25, [0.075, 0.1])])
-def test_a_soft_blend_goes_its_share_of_the_way(tau: float, target: list[float]) -> None:
+def test_a_polyak_update_moves_the_target_its_share_of_the_way(
+    tau: float, target: list[float]
+) -> None:
     learning, _, _ = two_by_hand(None)
     learning.polyak_update([tau])
     assert learning.state.target[0, 1:3].tolist() == pytest.approx(target)
@@ -269,7 +263,7 @@ def test_the_target_starts_as_a_copy_and_moments_and_count_at_zero() -> None:
 
 
 def test_each_member_starts_from_its_own_seed() -> None:
-    agent = Agent(PLANE, MLP, Scalar(), HUBER, ADAM)
+    agent = agent_of(MLP)
     parameters = learner([agent] * 3, SEEDS).state.parameters
     for member, seed in enumerate(SEEDS):
         expected = initial(agent.layout, np.random.default_rng(seed))
@@ -277,12 +271,12 @@ def test_each_member_starts_from_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "head"), [(MLP, Scalar()), (NOISY, C51(11, -5.0, 5.0)), (MLP, IQN)]
+    ("network", "head"), [(MLP, HUBER), (NOISY, C51(11, -5.0, 5.0)), (MLP, IQN)]
 )
 def test_the_same_seeds_learn_bit_for_bit_the_same_and_others_differ(
     network: Network, head: Head
 ) -> None:
-    first, again, other = (one(seed, network, head=head) for seed in (1, 1, 2))
+    first, again, other = (one(seed, network, head) for seed in (1, 1, 2))
     assert torch.equal(first.state.parameters, again.state.parameters)
     assert not torch.equal(first.state.parameters, other.state.parameters)
     updated(first, 5)
@@ -290,16 +284,12 @@ def test_the_same_seeds_learn_bit_for_bit_the_same_and_others_differ(
     assert all(map(torch.equal, first.state, again.state))
 
 
-@pytest.mark.parametrize(("network", "head"), [(NOISY, Scalar()), (MLP, IQN)])
+@pytest.mark.parametrize(("network", "head"), [(NOISY, HUBER), (MLP, IQN)])
 def test_other_noise_learns_something_else(network: Network, head: Head) -> None:
-    first, other = (one(1, network, head=head) for _ in range(2))
+    first, other = (one(1, network, head) for _ in range(2))
     updated(first, 5, seed=0)
     updated(other, 5, seed=1)
     assert not torch.equal(first.state.parameters, other.state.parameters)
-
-
-def agent_of(network: Network, head: Head | None = None) -> Agent:
-    return Agent(PLANE, network, head or Scalar(), HUBER, ADAM)
 
 
 def observations(members: int, count: int = 5) -> Array:
@@ -307,11 +297,11 @@ def observations(members: int, count: int = 5) -> Array:
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
-@pytest.mark.parametrize("head", [Scalar(), IQN])
+@pytest.mark.parametrize("head", [HUBER, IQN])
 def test_values_are_those_of_each_members_own_network(seeds: list[int], head: Head) -> None:
     agent = agent_of(MLP, head)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    values = learning.values(obs, noise_layout(seeds))
+    values = learning.values(obs, noise_of(seeds))
     assert values.shape == (len(seeds), 5, 3)
     for member in range(len(seeds)):
         mine = learning.state.parameters[member]
@@ -319,14 +309,14 @@ def test_values_are_those_of_each_members_own_network(seeds: list[int], head: He
         np.testing.assert_allclose(values[member], expected.numpy(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 5, 6])  # numbers; an observation has two
-def test_many_observations_are_valued_in_parts_with_one_noise(
-    monkeypatch: pytest.MonkeyPatch, at_once: int
+@pytest.mark.parametrize("max_numbers", [1, 4, 5, 6])  # an observation has two
+def test_many_observations_are_evaluated_in_parts_with_one_noise(
+    monkeypatch: pytest.MonkeyPatch, max_numbers: int
 ) -> None:
     learning, obs = learner([agent_of(NOISY)] * 3, SEEDS), observations(3)
-    expected = learning.values(obs, noise_layout(SEEDS))
-    monkeypatch.setattr("dqn_cli.training.learner.AT_ONCE", at_once)
-    noise, drawn = noise_layout(SEEDS), noise_layout(SEEDS)
+    expected = learning.values(obs, noise_of(SEEDS))
+    monkeypatch.setattr("dqn_cli.training.learner.MAX_NUMBERS", max_numbers)
+    noise, drawn = noise_of(SEEDS), noise_of(SEEDS)
     np.testing.assert_allclose(learning.values(obs, noise), expected, rtol=1e-12, atol=1e-14)
     drawn.normal(agent_of(NOISY).model.noise_size)
     assert states(noise) == states(drawn)
@@ -336,7 +326,7 @@ def test_many_observations_are_valued_in_parts_with_one_noise(
 def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
     agent = agent_of(NOISY)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    noise, drawn, empty = noise_layout(seeds), noise_layout(seeds), np.zeros((len(seeds), 5, 0))
+    noise, drawn, empty = noise_of(seeds), noise_of(seeds), np.zeros((len(seeds), 5, 0))
     for _ in range(2):
         values, state = learning.act(obs, empty, noise)
         assert state.shape == empty.shape
@@ -350,17 +340,17 @@ def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
 @pytest.mark.parametrize("network", [NOISY, gru(noisy=True), MLP, gru()])
-@pytest.mark.parametrize("head", [Scalar(), IQN])
+@pytest.mark.parametrize("head", [HUBER, IQN])
 def test_acting_draws_one_number_for_each_noise_and_none_where_no_layer_is_noisy(
     seeds: list[int], network: Network, head: Head
 ) -> None:
     agent = agent_of(network, head)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    noise, expected = noise_layout(seeds), noise_layout(seeds)
+    noise, expected = noise_of(seeds), noise_of(seeds)
     if network.is_noisy:
         expected.normal(agent.model.noise_size)
     learning.act(obs, np.zeros((len(seeds), 5, agent.model.state_size)), noise)
-    assert (states(expected) != states(noise_layout(seeds))) is network.is_noisy
+    assert (states(expected) != states(noise_of(seeds))) is network.is_noisy
     assert states(noise) == states(expected)
 
 
@@ -369,23 +359,24 @@ def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
     together, obs = learner([agent] * len(SEEDS), SEEDS), observations(len(SEEDS))
     obs[:] = obs[0]
     empty = np.zeros((len(SEEDS), 5, 0))
-    values, _ = together.act(obs, empty, noise_layout(SEEDS))
+    values, _ = together.act(obs, empty, noise_of(SEEDS))
     for member, seed in enumerate(SEEDS):
         alone = learner([agent], [seed])
-        own, _ = alone.act(obs[:1], empty[:1], noise_layout([seed]))
+        own, _ = alone.act(obs[:1], empty[:1], noise_of([seed]))
         np.testing.assert_allclose(values[member], own[0], rtol=1e-12, atol=1e-14)
-        other, _ = alone.act(obs[:1], empty[:1], noise_layout([seed + 1]))
+        other, _ = alone.act(obs[:1], empty[:1], noise_of([seed + 1]))
         assert not np.allclose(values[member], other[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("network", [NOISY, gru(noisy=True)])
 def test_acting_is_in_the_learners_precision(dtype: torch.dtype, network: Network) -> None:
-    learning = learner([agent_of(network)], [0], dtype)
-    state = np.zeros((1, 5, learning._model.state_size), np.float32)
-    values, after = learning.act(observations(1), state, noise_layout([0]))
+    agent = agent_of(network)
+    learning = learner([agent], [0], dtype)
+    state = np.zeros((1, 5, agent.model.state_size), np.float32)
+    values, after = learning.act(observations(1), state, noise_of([0]))
     assert torch.from_numpy(values).dtype == dtype
-    # Without a memory the very same state comes back.
+    # A network without a recurrent state returns the same array.
     assert torch.from_numpy(after).dtype == dtype if state.size else after is state
 
 
@@ -395,8 +386,8 @@ def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) 
     agent = agent_of(kind(*vars(gru()).values()))
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
     state = np.zeros((len(seeds), 5, agent.model.state_size), np.float32)
-    first, after = learning.act(obs, state, noise_layout(seeds))
-    second, later = learning.act(obs, after, noise_layout(seeds))
+    first, after = learning.act(obs, state, noise_of(seeds))
+    second, later = learning.act(obs, after, noise_of(seeds))
     assert after.shape == later.shape == state.shape
     assert not np.allclose(first, second)
     for member in range(len(seeds)):
@@ -406,7 +397,7 @@ def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) 
         np.testing.assert_allclose(second[member], q.numpy(), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(later[member], now.numpy(), rtol=1e-12, atol=1e-14)
     # Values are those at an episode's beginning.
-    np.testing.assert_array_equal(learning.values(obs, noise_layout(seeds)), first)
+    np.testing.assert_array_equal(learning.values(obs, noise_of(seeds)), first)
 
 
 @pytest.mark.parametrize("network", [MLP, Table(4, None, None)])
@@ -417,13 +408,13 @@ def test_observations_kept_as_bytes_are_learned_from_as_numbers(network: Network
         obs=counts.obs.to(torch.uint8), next_obs=counts.next_obs.to(torch.uint8)
     )
     expected, actual = one(0, network), one(0, network)
-    expected.update(counts, noise_layout([0]), [1.0])
-    actual.update(as_bytes, noise_layout([0]), [1.0])
+    expected.update_on_batch(counts, noise_of([0]), [1.0])
+    actual.update_on_batch(as_bytes, noise_of([0]), [1.0])
     assert torch.equal(actual.state.parameters, expected.state.parameters)
 
 
 def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
-    """Two steps of burn-in, three to learn from and one more."""
+    """Return sequences of two steps of burn-in, three to learn from and one more."""
     random, shape = np.random.default_rng(seed), (members, batch, 3)
     floats = {
         "obs": random.normal(size=(members, batch, 6, 2)),
@@ -442,57 +433,52 @@ def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
     )
 
 
-@pytest.mark.parametrize("head", [Scalar(), IQN])
+@pytest.mark.parametrize("head", [HUBER, IQN])
 def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
-    agents = [Agent(PLANE, gru(), head, HUBER, replace(ADAM, lr=rate)) for rate in RATES]
-    together, noise = learner(agents, SEEDS), noise_layout(SEEDS)
+    agents = [agent_of(gru(), head, optimizer=replace(ADAM, lr=rate)) for rate in RATES]
+    together, noise = learner(agents, SEEDS), noise_of(SEEDS)
     alone = [learner([agent], [seed]) for agent, seed in zip(agents, SEEDS, strict=True)]
-    noises = [noise_layout([seed]) for seed in SEEDS]
+    noises = [noise_of([seed]) for seed in SEEDS]
     for count in range(5):
         batch = random_sequences(count, 3)
-        surprise = together.update(batch, noise, [1.0] * 3)
-        assert [each.shape for each in surprise] == [(3, 4), (3, 4)]  # one for each sequence
+        errors = together.update_on_batch(batch, noise, [1.0] * 3)
+        assert [error.shape for error in errors] == [(3, 4), (3, 4)]  # one for each sequence
         for member, single in enumerate(alone):
-            own = Sequences(*(tensor[member : member + 1] for tensor in batch))
-            expected = single.update(own, noises[member], [1.0])
-            for mine, theirs in zip(surprise, expected, strict=True):
+            part = Sequences(*(tensor[member : member + 1] for tensor in batch))
+            expected = single.update_on_batch(part, noises[member], [1.0])
+            for mine, theirs in zip(errors, expected, strict=True):
                 np.testing.assert_allclose(mine[member], theirs[0], rtol=1e-9)
     for member, single in enumerate(alone):
         torch.testing.assert_close(together.state.parameters[member], single.state.parameters[0])
 
 
-def named(learning: Learner, vector: Tensor) -> dict[str, Tensor]:
-    return views(vector, learning._model.layout)
-
-
 @pytest.mark.parametrize(
     ("network", "head", "last"),
     [
-        (MLP, Scalar(), "advantage"),
+        (MLP, HUBER, "advantage"),
         (NOISY, C51(11, -5.0, 5.0), ("advantage", "value")),
         (mlp(8, 6, spectral_norm=True, layer_norm=True), IQN, "advantage"),
-        (gru(dueling=True), Scalar(), ("advantage", "value")),
+        (gru(dueling=True), HUBER, ("advantage", "value")),
     ],
     ids=["mlp", "rainbow", "iqn", "gru"],
 )
-def test_a_reset_changes_the_streams_alone_and_the_optimiser_starts_anew(
+def test_a_reset_changes_only_the_streams_and_restarts_the_optimizer(
     network: Network, head: Head, last: str | tuple[str, ...]
 ) -> None:
-    learning = one(3, network, head=head)
+    learning, layout = one(3, network, head), agent_of(network, head).layout
     if isinstance(network, Gru):
         for count in range(3):
-            learning.update(random_sequences(count, 1), noise_layout([0]), [1.0])
+            learning.update_on_batch(random_sequences(count, 1), noise_of([0]), [1.0])
     else:
         updated(learning, 3)
     before = copied(learning.state)
     learning.reset(Randomness([3], Purpose.resets), [False])
     after = learning.state
-    fresh = initial(learning._model.layout, next(iter(Randomness([3], Purpose.resets))))
-    expected = named(learning, fresh)
+    fresh = views(initial(layout, next(iter(Randomness([3], Purpose.resets)))), layout)
     for which in ("parameters", "target"):
-        old, new = (named(learning, getattr(state, which)[0]) for state in (before, after))
+        old, new = (views(getattr(state, which)[0], layout) for state in (before, after))
         for name, tensor in new.items():
-            assert torch.equal(tensor, (expected if name.startswith(last) else old)[name]), name
+            assert torch.equal(tensor, (fresh if name.startswith(last) else old)[name]), name
     # Zero moments with the correction of old ones would make the first steps many times too long.
     for old, new in ((before.moments, after.moments), (before.corrections, after.corrections)):
         assert old.abs().sum() > 0
@@ -527,7 +513,7 @@ def test_dormant_units_are_counted_for_each_member(seeds: list[int]) -> None:
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds), 50)
     parameters = learning.state.parameters.clone()
     for member in range(len(seeds)):
-        p = named(learning, parameters[member])
+        p = views(parameters[member], agent.layout)
         p["torso.0.weight"][:] = 1
         p["torso.0.bias"][:] = 9
         p["advantage.hidden.weight"][:] = 1
@@ -540,41 +526,44 @@ def test_dormant_units_are_counted_for_each_member(seeds: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("network", "head"),
-    [(Table(4, None, None), Scalar()), (mlp(), Scalar()), (NOISY, IQN), (gru(), Scalar())],
+    [(Table(4, None, None), HUBER), (mlp(), HUBER), (NOISY, IQN), (gru(), HUBER)],
 )
 def test_dormant_units_are_a_share_and_none_where_nothing_is_hidden(
     network: Network, head: Head
 ) -> None:
-    (share,) = one(0, network, head=head).dormant(observations(1))
+    (share,) = one(0, network, head).dormant(observations(1))
     assert 0 <= share < 1
     if not isinstance(network, Mlp) or not network.widths:
         assert share == 0
 
 
 def matrix(p: dict[str, Tensor], name: str) -> Tensor:
-    """A layer's weight as [inputs, outputs]; where it narrows it is stored as [outputs, inputs]."""
+    """Return a layer's weight as [inputs, outputs]; a layer that narrows stores its transpose."""
     weight = p[f"{name}.weight"]
     return weight if weight.shape[1] == len(p[f"{name}.bias"]) else weight.T
 
 
-def test_an_update_renews_the_spectral_directions() -> None:
-    learning = one(0, mlp(8, 6, spectral_norm=True))
-    before = named(learning, learning.state.parameters[0].clone())
+SPECTRAL = mlp(8, 6, spectral_norm=True)
+
+
+def test_an_update_takes_one_step_of_power_iteration() -> None:
+    learning, layout = one(0, SPECTRAL), agent_of(SPECTRAL).layout
+    before = views(learning.state.parameters[0].clone(), layout)
     updated(learning, 1)
-    after = named(learning, learning.state.parameters[0])
-    directions = [name for name in before if name.endswith(".singular_vector")]
-    assert directions == ["torso.0.singular_vector", "advantage.hidden.singular_vector"]
-    for name in directions:
+    after = views(learning.state.parameters[0], layout)
+    vectors = [name for name in before if name.endswith(".singular_vector")]
+    assert vectors == ["torso.0.singular_vector", "advantage.hidden.singular_vector"]
+    for name in vectors:
         weight = matrix(after, name.removesuffix(".singular_vector"))  # after the step
         left = weight @ before[name]
         right = left @ weight  # in proportion to W' W v, one power iteration
         torch.testing.assert_close(after[name], right / right.norm())
 
 
-def test_spectral_directions_become_singular_vectors_while_learning() -> None:
-    learning = one(0, mlp(8, 6, spectral_norm=True), optimizer=replace(ADAM, lr=1e-9))
+def test_singular_vectors_converge_while_learning() -> None:
+    learning = one(0, SPECTRAL, optimizer=replace(ADAM, lr=1e-9))
     updated(learning, 300)
-    p = named(learning, learning.state.parameters[0])
+    p = views(learning.state.parameters[0], agent_of(SPECTRAL).layout)
     for name in ("torso.0", "advantage.hidden"):
         _, values, right = torch.linalg.svd(matrix(p, name))
         assert (right[0] @ p[f"{name}.singular_vector"]).abs().item() == pytest.approx(1, abs=1e-6)
@@ -582,7 +571,7 @@ def test_spectral_directions_become_singular_vectors_while_learning() -> None:
         assert longest == pytest.approx(values[0].item())
 
 
-def test_all_that_changes_the_state_changes_it_in_place() -> None:
+def test_the_state_is_changed_in_place() -> None:
     learning, other = one(), one(7)
     updated(other, 3)
     kept, state = tuple(learning.state), learning.state
@@ -604,7 +593,7 @@ def test_all_that_changes_the_state_changes_it_in_place() -> None:
         assert [tensor.data_ptr() for tensor in learning.state] == places
 
 
-def test_a_learner_goes_on_from_another_ones_state_bit_for_bit_and_without_sharing() -> None:
+def test_a_learner_continues_from_the_state_of_another_bit_for_bit_and_without_sharing() -> None:
     first, second = one(1, NOISY), one(2, NOISY)
     updated(first, 4)
     second.load(first.state)
@@ -617,16 +606,17 @@ def test_a_learner_goes_on_from_another_ones_state_bit_for_bit_and_without_shari
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
-def test_an_update_adds_to_each_members_metrics_and_gives_back_a_number_for_each_sample(
+def test_an_update_adds_to_each_members_metrics_and_returns_the_errors_of_each_sample(
     seeds: list[int],
 ) -> None:
     learning = learner([agent_of(NOISY)] * len(seeds), seeds)
-    seen = learning.update(random_batch(0, len(seeds)), noise_layout(seeds), [1.0] * len(seeds))
+    batches, factors = [random_batch(seed, len(seeds)) for seed in (0, 1)], [1.0] * len(seeds)
+    errors = learning.update_on_batch(batches[0], noise_of(seeds), factors)
     assert learning.metrics.shape == (len(seeds), len(Metrics._fields))
-    assert seen.loss.shape == seen.td_error.shape == (len(seeds), 16)
-    kept = [tensor.clone() for tensor in seen]
-    learning.update(random_batch(1, len(seeds)), noise_layout(seeds), [1.0] * len(seeds))
-    assert all(map(torch.equal, seen, kept))  # the next update leaves it as it was
+    assert errors.loss.shape == errors.td_error.shape == (len(seeds), 16)
+    kept = [tensor.clone() for tensor in errors]
+    learning.update_on_batch(batches[1], noise_of(seeds), factors)
+    assert all(map(torch.equal, errors, kept))  # the next update leaves them unchanged
 
 
 def test_metrics_are_summed_until_they_are_set_to_zero() -> None:
@@ -642,60 +632,59 @@ def test_metrics_are_summed_until_they_are_set_to_zero() -> None:
 
 
 def test_a_factor_holds_for_its_update_alone() -> None:
-    sgd, batch = Sgd(0.1, CONSTANT, 0.0), random_batch(0, 1)
+    sgd, batch = Sgd(0.1, CONSTANT, None, 0.0), random_batch(0, 1)
     moved = []
     for factor in (1.0, 0.5, 0.5, 1.0, 0.25):
         learning = one(optimizer=sgd)
-        for before in (0.75, 1.0):  # whatever the factors were that came before
+        for before in (0.75, 1.0):  # factors of earlier updates have no effect
             learning.load(one(optimizer=sgd).state)
-            learning.update(batch, noise_layout([0]), [before])
+            learning.update_on_batch(batch, noise_of([0]), [before])
         learning.load(one(optimizer=sgd).state)
         start = learning.state.parameters.clone()
-        learning.update(batch, noise_layout([0]), [factor])
+        learning.update_on_batch(batch, noise_of([0]), [factor])
         moved.append((learning.state.parameters - start) / factor)
     for each in moved[1:]:
         torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)
 
 
-def test_values_of_many_observations_leave_what_acts_on_a_few_alone() -> None:
-    asked: list[tuple[int, ...]] = []
+def test_values_of_many_observations_do_not_use_the_compiled_function_for_acting() -> None:
+    shapes: list[tuple[int, ...]] = []
 
     def compiler(function: Any, fixed: Any) -> Any:
-        def noted(*changing: Any) -> Any:
-            asked.append(changing[0].shape)
+        def recorded(*changing: Any) -> Any:
+            shapes.append(changing[0].shape)
             return function(*fixed, *changing)
 
-        return noted
+        return recorded
 
-    agent = Agent(PLANE, MLP, Scalar(), HUBER, ADAM)
     random = [np.random.default_rng(0)]
-    learning = Learner([agent], random, torch.float64, CPU, compiler=compiler)
+    learning = CompiledLearner([agent_of(MLP)], random, torch.float64, CPU, None, compiler)
     obs = np.random.default_rng(1).normal(size=(1, 7, 2))
-    values = learning.values(obs, noise_layout([0]))
-    assert not asked
-    acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_layout([0]))
-    assert asked == [(1, 7, 2)]
+    values = learning.values(obs, noise_of([0]))
+    assert not shapes
+    acted, _ = learning.act(obs, np.zeros((1, 7, 0)), noise_of([0]))
+    assert shapes == [(1, 7, 2)]
     np.testing.assert_array_equal(values, acted)
 
 
 def three() -> Learner:
-    """Three members that have learned a little, each from its own seed."""
-    learning, noise = learner([agent_of(MLP)] * 3, SEEDS), noise_layout(SEEDS)
+    """Return three members that have learned a little, each from its own seed."""
+    learning, noise = learner([agent_of(MLP)] * 3, SEEDS), noise_of(SEEDS)
     for batch in range(3):
-        learning.update(random_batch(batch, 3), noise, [1.0] * 3)
+        learning.update_on_batch(random_batch(batch, 3), noise, [1.0] * 3)
     return learning
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_each_members_learning_rate_has_its_own_factor(repeats: int) -> None:
-    sgd, factors = Sgd(0.1, CONSTANT, 0.0), [1.0, 0.0, 0.25]
-    agents = [Agent(PLANE, MLP, Scalar(), HUBER, sgd)] * 3
+    sgd, factors = Sgd(0.1, CONSTANT, None, 0.0), [1.0, 0.0, 0.25]
+    agents = [agent_of(MLP, optimizer=sgd)] * 3
     learning, plain = learner(agents, SEEDS), learner(agents, SEEDS)
     for _ in range(repeats):
         learning.load(plain.state)
-        learning.update(random_batch(0, 3), noise_layout(SEEDS), factors)
+        learning.update_on_batch(random_batch(0, 3), noise_of(SEEDS), factors)
     start = plain.state.parameters.clone()
-    plain.update(random_batch(0, 3), noise_layout(SEEDS), [1.0] * 3)
+    plain.update_on_batch(random_batch(0, 3), noise_of(SEEDS), [1.0] * 3)
     moved, whole = learning.state.parameters - start, plain.state.parameters - start
     assert whole.abs().amax(1).min() > 0
     expected = whole * torch.tensor(factors, dtype=torch.float64)[:, None]
@@ -703,7 +692,7 @@ def test_each_members_learning_rate_has_its_own_factor(repeats: int) -> None:
 
 
 @pytest.mark.parametrize("taus", [[0.25, 0.0, 1.0], [0.0, 0.0, 0.5], [0.5] * 3, [0.0] * 3])
-def test_each_target_goes_its_own_share_of_the_way(taus: list[float]) -> None:
+def test_each_target_moves_its_own_share_of_the_way(taus: list[float]) -> None:
     learning = three()
     before, parameters = learning.state.target.clone(), learning.state.parameters
     assert not (before == parameters).all(1).any()
@@ -728,7 +717,7 @@ def test_a_reset_spares_members_and_draws_the_same_for_the_others(spared: list[b
 
 
 @pytest.mark.parametrize("member", [0, 1, 2])
-def test_one_member_goes_on_from_a_state_of_its_own_and_the_others_as_they_were(
+def test_loading_the_state_of_one_member_leaves_the_others_unchanged(
     member: int,
 ) -> None:
     learning, alone = three(), one(9)

@@ -14,25 +14,25 @@ import torch
 from numpy.typing import NDArray
 from side_by_side import CASES, check_alike, gone_on, members_of, trained
 
+from dqn_cli.agent.agent import Agent, Metrics
 from dqn_cli.agent.clock import Clock
-from dqn_cli.agent.parameters import views
+from dqn_cli.agent.parameters import initial, views
 from dqn_cli.replay.batches import observations
 from dqn_cli.replay.prioritised import PrioritisedSampler
-from dqn_cli.replay.samplers import Sampler
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import (
     Run,
     StepReport,
     advance,
     current_epsilon,
-    finished,
+    is_finished,
     is_lockstep,
     progress,
     reset_due,
     train,
     updates_due,
 )
-from dqn_cli.training.population import 
+from dqn_cli.training.randomness import Randomness
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -43,8 +43,8 @@ TABULAR = (
     "target=none",
     "optimizer=sgd",
     "optimizer.lr=0.25",
-    "update.loss=squared",
-    "update.max_grad_norm=null",
+    "head.loss=squared",
+    "optimizer.max_grad_norm=null",
     "exploration=constant",
     "exploration.start=1",
     "learning_starts=0",
@@ -104,7 +104,7 @@ def environments() -> Iterator[None]:
 
 
 def optimal_q() -> NDArray[np.float64]:
-    """Value iteration to the fixed point; the time limit truncates and so changes nothing."""
+    """Return the fixed point of value iteration; a time limit truncates, so it changes nothing."""
     q = np.zeros((STATES, ACTIONS))
     legal = np.ones((STATES, ACTIONS), bool)
     legal[0, 2] = False
@@ -219,8 +219,8 @@ def test_a_run_is_as_far_as_its_steps_or_its_episodes_are(settings_of: Compose) 
     settings = settings_of("steps=100", "episodes=10")
     assert progress(settings, Clock(steps=25)) == pytest.approx(0.25)
     assert progress(settings, Clock(steps=25, episodes=5)) == pytest.approx(0.5)
-    assert not finished(settings, Clock(steps=99, episodes=9))
-    assert finished(settings, Clock(steps=99, episodes=10))
+    assert not is_finished(settings, Clock(steps=99, episodes=9))
+    assert is_finished(settings, Clock(steps=99, episodes=10))
 
 
 @pytest.mark.parametrize("falls", [True, False])
@@ -235,11 +235,11 @@ def test_the_learning_rate_follows_its_schedule_over_the_run(
     _, run = build_run([settings])
     seen, update = list[float](), run.learner.update
 
-    def watched(drawn: Any, noise: Any, factors: list[float]) -> Any:
-        seen.extend(factors)
-        return update(drawn, noise, factors)
+    def recorded(draw: Any, noise: Any, lr_factors: list[float]) -> Any:
+        seen.extend(lr_factors)
+        return update(draw, noise, lr_factors)
 
-    monkeypatch.setattr(run.learner, "update", watched)
+    monkeypatch.setattr(run.learner, "update", recorded)
     list(train([settings], run))
     assert seen == pytest.approx([(1 - step / 24) if falls else 1 for step in (21, 22, 23, 24)])
 
@@ -286,6 +286,12 @@ def initial_parameters(settings: Settings) -> torch.Tensor:
     return run.learner.state.parameters[0]
 
 
+def drawn_parameters(agents: Sequence[Agent], weights: Randomness) -> torch.Tensor:
+    """Draw the parameters of new networks, [members, size], float64."""
+    pairs = zip(agents, weights, strict=True)
+    return torch.stack([initial(agent.layout, random) for agent, random in pairs])
+
+
 @pytest.mark.parametrize(
     ("every", "before", "now", "due"),
     [
@@ -326,7 +332,7 @@ def test_no_reset_is_due_where_the_last_episode_ends(settings_of: Compose) -> No
 def test_a_run_with_resets_draws_its_last_layers_anew(
     settings_of: Compose, every: int, resets: int, envs: int
 ) -> None:
-    # A learning rate that changes nothing leaves what resets change.
+    # The learning rate is too small to change parameters, so only resets do.
     settings = settings_of(
         "steps=60", f"reset.every={every}", "learning_starts=10", "train_every=2",
         "updates_per_train=1", "network.widths=[6,5]", "optimizer=sgd", "optimizer.lr=1e-30",
@@ -334,14 +340,14 @@ def test_a_run_with_resets_draws_its_last_layers_anew(
         f"env.num_envs={envs}",
     )  # fmt: skip
     before, run = initial_parameters(settings), run_to_the_end(settings)
-    fresh, layout = run.learner._drawn, run.learner._model.layout
-    _, other = build_run([settings])
+    agents, other = build_run([settings])
     other.envs.close()
-    expected = before
+    expected, layout = before, agents[0].layout
     for _ in range(resets):
-        expected = fresh(other.random.resets)[0]
+        expected = drawn_parameters(agents, other.random.resets)[0]
     if 60 % every == 0:
-        fresh(other.random.resets)  # drawn where the run ends, too, which spares its layers
+        # The reset at the end of the run draws too, but the finished member is spared.
+        drawn_parameters(agents, other.random.resets)
     for parameters in (run.learner.state.parameters[0], run.learner.state.target[0]):
         torso, streams = views(before, layout), views(expected, layout)
         for name, tensor in views(parameters, layout).items():
@@ -364,7 +370,7 @@ RECURRENT = (
 
 @pytest.mark.parametrize("network", ["gru", "lstm"])
 @pytest.mark.parametrize("envs", [1, 3])
-def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observation(
+def test_the_recurrent_state_is_zero_when_an_episode_begins_and_stored_with_each_observation(
     settings_of: Compose, network: str, envs: int
 ) -> None:
     words = ("env=RandomMdp-v0", f"network={network}", f"env.num_envs={envs}", "steps=90")
@@ -379,21 +385,24 @@ def test_the_memory_is_empty_when_an_episode_begins_and_stored_with_each_observa
         newest = run.stream.state[np.arange(envs), run.stream.head % run.stream.slots][None]
         assert not newest[ended].any()
         np.testing.assert_array_equal(newest[~ended], before[~ended])
-        # The next action is chosen already, with what is remembered then.
+        # The next action is chosen already, and it changes the state.
         before = run.state.astype(np.float32)
         assert before.any(-1).all()
     run.envs.close()
     assert report.now[0].episodes > 5
 
 
-def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
+def test_the_recurrent_state_is_that_of_the_episode_so_far_also_when_actions_are_random(
     settings_of: Compose,
 ) -> None:
-    # Before learning starts all actions are random, and the network watches all the same.
+    # Before learning starts all actions are random, but the network is unrolled all the same.
     words = ("env=RandomMdp-v0", "network=gru", "steps=40", "dtype=float64")
     settings = settings_of(*words, *RECURRENT, "learning_starts=40")
-    run = run_to_the_end(settings)
-    stream, model = run.stream, run.learner._model
+    (agent,), run = build_run([settings])
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    stream = run.stream
     starts, state = 0, torch.zeros(1, 4, dtype=torch.float64)
     for slot in range(int(stream.head[0])):
         obs = torch.from_numpy(stream.obs[0, slot])[None]
@@ -403,7 +412,7 @@ def test_the_memory_is_that_of_the_episode_so_far_whoever_chose_the_actions(
         if stream.begins[0, slot]:
             torch.testing.assert_close(stored, state, rtol=1e-6, atol=1e-7)
             inputs = (run.learner.state.parameters[0], obs, state, torch.empty(0))
-            state = model.act(*inputs)[1]
+            state = agent.model.act(*inputs)[1]
     assert starts > 5
 
 
@@ -418,7 +427,7 @@ def test_sequences_are_learned_from_once_their_window_is_there(settings_of: Comp
 def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
     settings_of: Compose,
 ) -> None:
-    # With one slot to learn from, a small batch may have none but the ends of episodes.
+    # With one slot to learn from, a small batch may hold only the ends of episodes.
     words = ("env=RandomMdp-v0", "network=gru", "steps=60", *RECURRENT, "replay.batch_size=1")
     settings = settings_of(*words, "network.burn_in=1", "network.length=1")
     _, run = build_run([settings])
@@ -428,47 +437,44 @@ def test_a_batch_without_any_transition_spoils_neither_parameters_nor_metrics(
     assert torch.isfinite(run.learner.metrics).all()
 
 
-class Watched(Sampler[Any]):
-    """Notes in which order it is used."""
-
-    def __init__(self, sampler: Sampler[Any]) -> None:
-        super().__init__(sampler.replay, sampler.stream, sampler.view, np.asarray(sampler.gamma))
-        self.sampler, self.notes = sampler, list[tuple[str, Any]]()
-        sampler.learned = self.learned  # type: ignore[method-assign]  # the learner asks it itself
-
-    def begin(self, values: Any) -> None:
-        seen, stored = self.stream.newest(1), self.stream.storage
-        newest = values(observations(stored, seen.ring, seen.slot, self.stream.frames))
-        self.notes.append(("begin", newest.shape))
-        self.sampler.begin(values)
-
-    def draw(self, uniforms: Any, progress: Sequence[float]) -> Any:
-        self.notes.append(("draw", progress))
-        return self.sampler.draw(uniforms, progress)
-
-    def learned(self, sources: Any, picked: Any, surprise: Any) -> None:
-        self.notes.append(("learned", tuple(each.shape for each in surprise)))
-        type(self.sampler).learned(self.sampler, sources, picked, surprise)
-
-
 @pytest.mark.parametrize("replay", ["uniform", "prioritised"])
-def test_a_training_begins_once_and_each_update_is_reported(
-    settings_of: Compose, replay: str
+def test_a_rollout_is_announced_once_and_the_errors_of_each_update_are_returned_to_replay(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, replay: str
 ) -> None:
     settings = settings_of(
         f"replay={replay}", "steps=40", "learning_starts=10", "train_every=20",
         "updates_per_train=2", "replay.batch_size=5", "network.widths=[4]",
     )  # fmt: skip
     _, run = build_run([settings])
-    watched = run.sampler = Watched(run.sampler)
+    stream, sampler = run.stream, run.sampler
+    on_rollout, draw, update = sampler.on_rollout, sampler.draw, sampler.update_priorities
+    calls: list[tuple[str, Any]] = []
+
+    def recorded_on_rollout(values: Any) -> None:
+        newest = stream.newest(1)
+        obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+        calls.append(("on_rollout", values(obs).shape))
+        on_rollout(values)
+
+    def recorded_draw(uniforms: Any, progress: Sequence[float]) -> Any:
+        calls.append(("draw", progress))
+        return draw(uniforms, progress)
+
+    def recorded_update(storage: Any, samples: Any, errors: Any) -> None:
+        calls.append(("update_priorities", tuple(error.shape for error in errors)))
+        update(storage, samples, errors)
+
+    monkeypatch.setattr(sampler, "on_rollout", recorded_on_rollout)
+    monkeypatch.setattr(sampler, "draw", recorded_draw)
+    monkeypatch.setattr(sampler, "update_priorities", recorded_update)
     for _ in train([settings], run):
         pass
     run.envs.close()
     shape = (1, 5)
-    one = [("draw", [0.5]), ("learned", (shape, shape))]
-    two = [("draw", [1.0]), ("learned", (shape, shape))]
-    begin = [("begin", (1, 1, 2))]
-    assert watched.notes == [*begin, *one * 2, *begin, *two * 2]
+    first = [("draw", [0.5]), ("update_priorities", (shape, shape))]
+    second = [("draw", [1.0]), ("update_priorities", (shape, shape))]
+    rollout = [("on_rollout", (1, 1, 2))]
+    assert calls == [*rollout, *first * 2, *rollout, *second * 2]
 
 
 def test_prioritised_replay_learns_priorities(settings_of: Compose) -> None:
@@ -479,7 +485,7 @@ def test_prioritised_replay_learns_priorities(settings_of: Compose) -> None:
     run = run_to_the_end(settings)
     assert isinstance(run.sampler, PrioritisedSampler)
     run.sampler.catch_up()
-    priorities = run.sampler.memory.tree.leaves[0]
+    priorities = run.sampler.priorities.tree.leaves[0]
     assert (priorities > 0).sum() == run.stream.sizes.item()
     assert len(np.unique(priorities[priorities > 0])) > 20
 
@@ -494,7 +500,7 @@ def test_rollouts_are_learned_from_when_they_are_full(settings_of: Compose) -> N
     assert trained == [(32, 4), (64, 4), (96, 4), (128, 4)]
 
 
-def test_the_next_action_is_chosen_before_learning_which_environments_need_not_wait_for(
+def test_the_next_action_is_chosen_before_learning(
     settings_of: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(
@@ -504,25 +510,25 @@ def test_the_next_action_is_chosen_before_learning_which_environments_need_not_w
     _, run = build_run([settings])
     order = list[str]()
 
-    def noted(name: str, of: Any, method: str) -> None:
-        does = getattr(of, method)
+    def record(owner: Any, method: str) -> None:
+        function = getattr(owner, method)
 
-        def noting(*words: Any) -> Any:
-            order.append(name)
-            return does(*words)
+        def recorded(*arguments: Any) -> Any:
+            order.append(method)
+            return function(*arguments)
 
-        monkeypatch.setattr(of, method, noting)
+        monkeypatch.setattr(owner, method, recorded)
 
-    noted("step", run.envs, "step")
-    noted("act", run.learner, "act")
-    noted("learn", run.learner, "update")
+    record(run.envs, "step")
+    record(run.learner, "act")
+    record(run.learner, "update")
     for report in train([settings], run):
         if report.now[0].steps == 14:
             order.clear()
         if report.now[0].steps == 18:
             break
     run.envs.close()
-    assert order == ["step", "act", "step", "act", "learn"] * 2
+    assert order == ["step", "act", "step", "act", "update"] * 2
 
 
 @pytest.mark.parametrize(
@@ -534,7 +540,7 @@ def test_the_next_action_is_chosen_before_learning_which_environments_need_not_w
         (("agent=iqn", "exploration=constant", "exploration.start=1"), False),
     ],
 )
-def test_acting_draws_noise_where_layers_are_noisy_alone(
+def test_acting_draws_noise_only_for_noisy_layers(
     settings_of: Compose, words: tuple[str, ...], moves: bool
 ) -> None:
     small = ("network.widths=[4]", "replay.batch_size=4")
@@ -542,12 +548,12 @@ def test_acting_draws_noise_where_layers_are_noisy_alone(
     _, run = build_run([settings])
     before = run.random.noise.state(0)
     for report in train([settings], run):
-        # Random actions ask no network; the one after this step is chosen already.
+        # Random actions need no network. The action after this step is chosen already.
         assert (run.random.noise.state(0) != before) is (moves and report.now[0].steps >= 15)
     run.envs.close()
 
 
-def test_epsilon_is_told_of_each_environment(settings_of: Compose) -> None:
+def test_a_report_has_the_epsilon_of_each_environment(settings_of: Compose) -> None:
     settings = settings_of(
         "exploration=ladder", "exploration.start=0.5", "exploration.spread=1", "env.num_envs=3",
         "steps=30", "learning_starts=15", "network.widths=[4]", "replay.batch_size=4",
@@ -565,13 +571,13 @@ def test_each_environment_explores_with_its_own_epsilon(settings_of: Compose) ->
         "env.num_envs=2", "steps=800", "learning_starts=0", "network=table", "train_every=10000",
     )  # fmt: skip
     run = run_to_the_end(settings)
-    # All values are 0, so that the first action is preferred; half of the random ones are others.
+    # All values are 0, so the first action is preferred; half of the random actions are the other.
     other = run.stream.action[:, :400].mean(1)
     assert other[0] == pytest.approx(0.45, abs=0.1)
     assert other[1] == pytest.approx(0.9**41 / 2, abs=0.02)
 
 
-def test_what_is_seen_twice_in_one_seed_is_the_same(settings_of: Compose) -> None:
+def test_the_same_seed_gives_the_same_run(settings_of: Compose) -> None:
     settings = settings_of(
         "agent=rainbow", "steps=80", "learning_starts=20", "train_every=2",
         "updates_per_train=1", "network.widths=[6]", "head.atoms=5", "replay.batch_size=8",
@@ -583,7 +589,7 @@ def test_what_is_seen_twice_in_one_seed_is_the_same(settings_of: Compose) -> Non
     assert not torch.equal(first.learner.state.parameters, other.learner.state.parameters)
 
 
-def test_only_heads_with_edges_tell_of_mass_there(settings_of: Compose) -> None:
+def test_only_heads_with_a_fixed_support_have_edge_mass(settings_of: Compose) -> None:
     words = (
         "steps=60", "learning_starts=50", "train_every=1", "updates_per_train=1",
         "network.widths=[6]", "replay.batch_size=8",
@@ -605,16 +611,14 @@ def test_the_clock_counts_updates_one_by_one(settings_of: Compose) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_members_side_by_side_come_to_what_each_comes_to_alone(
-    settings_of: Compose, case: str
-) -> None:
+def test_members_side_by_side_end_as_each_does_alone(settings_of: Compose, case: str) -> None:
     if case == "minatar":
         pytest.importorskip("minatar")
     settings = members_of(settings_of, case)
     together = trained(*settings)
-    for mine, each in zip(together, settings, strict=True):
-        check_alike(mine, trained(each)[0])
-    learned = torch.stack([mine.learner["parameters"] for mine in together])
+    for member, settings_of_member in zip(together, settings, strict=True):
+        check_alike(member, trained(settings_of_member)[0])
+    learned = torch.stack([member.learner["parameters"] for member in together])
     assert together[0].clock.updates >= 70
     assert len(learned.unique(dim=0)) == len(settings)
 
@@ -635,24 +639,24 @@ def test_a_run_goes_on_until_its_last_member_has_finished(settings_of: Compose) 
 def test_members_that_have_finished_are_spared_by_resets_while_others_go_on(
     settings_of: Compose,
 ) -> None:
-    # Nothing is learned, so that resets alone change parameters. The first two finish at steps 15
-    # and 35, so that they have none and two of the resets at 15, 30, 45, 60, 75 and 90.
+    # Nothing is learned, so only resets change parameters. The first two members finish at steps 15
+    # and 35, so they have none and two of the resets at 15, 30, 45, 60, 75 and 90.
     words = ("env=Endless-v0", "steps=100", "reset.every=15", "learning_starts=100")
     own = (("episodes=3", "seed=4"), ("episodes=7", "seed=5"), ("episodes=null", "seed=6"))
-    settings = [settings_of(*words, "network.widths=[6,5]", *each) for each in own]
-    _, run = build_run(settings)
+    settings = [settings_of(*words, "network.widths=[6,5]", *member) for member in own]
+    agents, run = build_run(settings)
     _, fresh = build_run(settings)
     fresh.envs.close()
-    before = run.learner.state.parameters.clone()
-    draws = [before, *(run.learner._drawn(fresh.random.resets) for _ in range(6))]
+    before, layout = run.learner.state.parameters.clone(), agents[0].layout
+    draws = [drawn_parameters(agents, fresh.random.resets).to(before) for _ in range(6)]
+    after_resets = [before, *draws]
     for _ in train(settings, run):
         pass
     run.envs.close()
     for member, resets in enumerate((0, 2, 6)):
-        torso = views(before[member], run.learner._model.layout)
-        streams = views(draws[resets][member], run.learner._model.layout)
-        mine = views(run.learner.state.parameters[member], run.learner._model.layout)
-        for name, tensor in mine.items():
+        torso = views(before[member], layout)
+        streams = views(after_resets[resets][member], layout)
+        for name, tensor in views(run.learner.state.parameters[member], layout).items():
             assert torch.equal(tensor, (torso if "torso" in name else streams)[name]), name
 
 
@@ -687,23 +691,26 @@ def test_members_count_their_own_episodes_and_take_steps_together() -> None:
         (("exploration.unit=episodes", "exploration.duration=5"), (), False),
     ],
 )
-def test_members_are_in_step_where_no_schedule_or_period_tells_them_apart(
+def test_members_are_in_lockstep_where_schedules_and_periods_are_the_same(
     settings_of: Compose, common: tuple[str, ...], own: tuple[str, ...], together: bool
 ) -> None:
     settings = [settings_of(*common), settings_of(*common, "seed=1", *own)]
     assert is_lockstep(settings) is together
 
 
-def test_members_in_step_come_to_what_they_come_to_when_each_is_asked(
+def test_members_in_lockstep_end_as_they_do_when_each_schedule_is_computed(
     settings_of: Compose,
 ) -> None:
-    settings = members_of(settings_of, "rainbow in step")
+    settings = members_of(settings_of, "rainbow in lockstep")
     assert is_lockstep(settings)
-    _, asked = build_run(settings)
-    asked.is_lockstep = False
-    for mine, other in zip(trained(*settings), gone_on(settings, asked), strict=True):
-        check_alike(mine, other)
-        assert all(torch.equal(mine.learner[name], other.learner[name]) for name in mine.learner)
+    _, run = build_run(settings)
+    assert run.lockstep
+    run.lockstep = False
+    for member, expected in zip(trained(*settings), gone_on(settings, run), strict=True):
+        check_alike(member, expected)
+        assert all(
+            torch.equal(values, expected.learner[name]) for name, values in member.learner.items()
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Members of a population learn what each would have learned alone, whatever the preset."""
+"""Members of a population learn what each would have learned alone, with every preset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import PRESETS
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.training.build_run import agent_for, build_run
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, act, remember
+from dqn_cli.training.loop import Run, act, store
 from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Settings
 
@@ -26,7 +26,7 @@ OWN = {
 }
 
 
-class Population(NamedTuple):
+class Members(NamedTuple):
     """The same members, each alone and all together."""
 
     alone: list[Run]
@@ -34,45 +34,45 @@ class Population(NamedTuple):
     noise: Randomness
 
 
-def population(settings_of: Callable[..., Settings], preset: str, dtype: str) -> Population:
+def members_of(settings_of: Callable[..., Settings], preset: str, dtype: str) -> Members:
     words = (f"agent={preset}", f"dtype={dtype}", *SMALL, *OWN.get(preset, ()))
-    settings = settings_of(*words)
-    members, agents = [], []
+    structure = settings_of(*words)
+    runs, agents = [], []
     for seed in range(MEMBERS):
-        optimizer = replace(settings.optimizer, lr=1e-3 * (1 + seed / 2))
-        mine = replace(settings, seed=seed, optimizer=optimizer)
-        (agent,), run = build_run([mine])
-        agents.append(agent_for(mine, agent.spaces))
+        optimizer = replace(structure.optimizer, lr=1e-3 * (1 + seed / 2))
+        settings = replace(structure, seed=seed, optimizer=optimizer)
+        (agent,), run = build_run([settings])
+        agents.append(agent_for(settings, agent.spaces))
         for _ in range(80):
-            run.action = act(mine, run, np.ones((1, 1)))
-            remember(run, run.envs.step(run.action))
-        run.sampler.begin(lambda obs, run=run: run.learner.values(obs, run.random.noise))
+            run.action = act(settings, run, np.ones((1, 1)))
+            store(run, run.envs.step(run.action))
+        run.sampler.on_rollout(lambda obs, run=run: run.learner.values(obs, run.random.noise))
         run.envs.close()
-        members.append(run)
+        runs.append(run)
     seeds = list(range(MEMBERS))
     weights = list(Randomness(seeds, Purpose.weights))
     together = Learner(agents, weights, getattr(torch, dtype), torch.device("cpu"))
-    return Population(members, together, Randomness(seeds, Purpose.noise))
+    return Members(runs, together, Randomness(seeds, Purpose.noise))
 
 
-def difference(members: Population, updates: int) -> float:
-    """Of parameters and moments, the largest after so many updates."""
+def difference(members: Members, updates: int) -> float:
+    """Return the largest difference of parameters and moments after more updates."""
     for count in range(updates):
         batches = []
         for run in members.alone:
-            drawn = run.sampler.draw(run.random.replay.uniform, [0.5])
-            sources = run.sampler.sources
-            batches.append(run.sampler.batch(sources, run.sampler.pick(sources, drawn)))
-            run.learner.update(drawn, run.random.noise, [1 - count / 2000])
+            draw = run.sampler.draw(run.random.replay.uniform, [0.5])
+            storage = run.sampler.storage
+            batches.append(run.sampler.batch(storage, run.sampler.sample(storage, draw)))
+            run.learner.update(draw, run.random.noise, [1 - count / 2000])
             run.learner.polyak_update([0.05])
         kind = Batch if isinstance(batches[0], Batch) else Sequences
-        stacked = kind(*(torch.cat(each) for each in zip(*batches, strict=True)))
-        members.together.update(stacked, members.noise, [1 - count / 2000] * MEMBERS)
+        stacked = kind(*(torch.cat(values) for values in zip(*batches, strict=True)))
+        members.together.update_on_batch(stacked, members.noise, [1 - count / 2000] * MEMBERS)
         members.together.polyak_update([0.05] * MEMBERS)
-    alone = [run.learner.state for run in members.alone]
+    alone = zip(*(run.learner.state for run in members.alone), strict=True)
     return max(
-        float((torch.cat(each) - all_of_them).abs().max())
-        for each, all_of_them in zip(zip(*alone, strict=True), members.together.state, strict=True)
+        float((torch.cat(tensors) - together).abs().max())
+        for tensors, together in zip(alone, members.together.state, strict=True)
     )
 
 
@@ -80,15 +80,15 @@ def difference(members: Population, updates: int) -> float:
 def test_members_side_by_side_learn_what_each_learns_alone(
     settings_of: Callable[..., Settings], preset: str
 ) -> None:
-    members = population(settings_of, preset, "float32")
+    members = members_of(settings_of, preset, "float32")
     assert difference(members, 1) < 1e-5
     assert difference(members, 9) < 1e-4
-    assert difference(population(settings_of, preset, "float64"), 20) < 1e-10
+    assert difference(members_of(settings_of, preset, "float64"), 20) < 1e-10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
-def test_members_stay_together_over_a_thousand_updates(
+def test_members_learn_the_same_over_a_thousand_updates(
     settings_of: Callable[..., Settings], preset: str
 ) -> None:
-    assert difference(population(settings_of, preset, "float64"), 1000) < 1e-10
+    assert difference(members_of(settings_of, preset, "float64"), 1000) < 1e-10

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from dqn_cli.agent.batch import Batch, Draws, Sequences
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.training.random_inputs import draws_of, numbers_for, rows_of
+from dqn_cli.training.random_inputs import draw_random_inputs
 from dqn_cli.training.randomness import Purpose, Randomness
 
 SPACES = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
 SEEDS = [3, 8]
 BATCH, BURN_IN, LENGTH, AHEAD = 5, 2, 3, 1
 LIKE = torch.zeros(2, dtype=torch.float64)
-IQN = Iqn(4, 6)
+IQN, SCALAR = Iqn(4, 6), Scalar(Loss.huber)
 
 
 def mlp(noisy: bool) -> Mlp:
@@ -37,7 +37,7 @@ def noise(seeds: list[int] = SEEDS) -> Randomness:
 
 
 def empty(kind: type[Any], **shapes: tuple[int, ...]) -> Any:
-    """A batch of which only some shapes matter."""
+    """Return a batch that has only these shapes."""
     nothing = dict.fromkeys(kind._fields, torch.zeros(0))
     return kind(**nothing | {name: torch.zeros(shape) for name, shape in shapes.items()})
 
@@ -54,18 +54,27 @@ def sequences(members: int = 2) -> Sequences:
     return batch
 
 
-def draws_for(
+def inputs_for(
     model: Model, batch: Batch | Sequences, random: Randomness, like: torch.Tensor
-) -> Draws:
-    return draws_of(numbers_for(model, rows_of(model, batch), random, like))
+) -> RandomInputs:
+    return draw_random_inputs(model, model.evaluations(batch), random, like)
 
 
 def drawn(
     network: Network, head: Head, batch: Batch | Sequences, random: Randomness | None = None
-) -> tuple[Draws, int]:
-    """The draws, and how many numbers the noisy layers take."""
+) -> tuple[RandomInputs, int]:
+    """Return random inputs, and how many numbers the noisy layers take."""
     model = Model(SPACES, network, head)
-    return draws_for(model, batch, random or noise(), LIKE), model.noise_size
+    return inputs_for(model, batch, random or noise(), LIKE), model.noise_size
+
+
+def of_member(inputs: RandomInputs, member: int) -> RandomInputs:
+    return RandomInputs(*(values[member] for values in inputs))
+
+
+def by_use(inputs: RandomInputs) -> list[torch.Tensor]:
+    """Return the levels of both networks and the three noises, each with an axis of members."""
+    return [*inputs.taus.unbind(1), *inputs.noise.unbind(1)]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +86,8 @@ def drawn(
     ],
 )
 @pytest.mark.parametrize("noisy", [True, False])
-@pytest.mark.parametrize(("head", "samples"), [(IQN, 4), (Qr(9), 0), (Scalar(), 0)])
-def test_shapes(
+@pytest.mark.parametrize(("head", "samples"), [(IQN, 4), (Qr(9), 0), (SCALAR, 0)])
+def test_shapes_are_those_that_network_and_head_need(
     network: Callable[[bool], Network],
     batch: Callable[[], Batch | Sequences],
     rows: int,
@@ -86,15 +95,19 @@ def test_shapes(
     head: Head,
     samples: int,
 ) -> None:
-    draws, size = drawn(network(noisy), head, batch())
+    inputs, size = drawn(network(noisy), head, batch())
     assert (size > 0) is noisy
-    assert draws.taus.shape == draws.next_taus.shape == (2, rows, samples)
-    for each in (draws.noise, draws.target_noise, draws.selection_noise):
-        assert each.shape == (2, size)
+    assert inputs.taus.shape == (2, 2, rows, samples)
+    assert inputs.noise.shape == (2, 3, size)
+    for member in range(2):
+        random = of_member(inputs, member)
+        assert random.online_taus.shape == random.target_taus.shape == (rows, samples)
+        for values in (random.online_noise, random.target_noise, random.selection_noise):
+            assert values.shape == (size,)
 
 
 @pytest.mark.parametrize(("network", "batch"), [(mlp, transitions), (gru, sequences)])
-@pytest.mark.parametrize("head", [Scalar(), Qr(9)])
+@pytest.mark.parametrize("head", [SCALAR, Qr(9)])
 def test_where_nothing_is_needed_nothing_is_drawn(
     network: Callable[[bool], Network], batch: Callable[[], Batch | Sequences], head: Head
 ) -> None:
@@ -104,28 +117,26 @@ def test_where_nothing_is_needed_nothing_is_drawn(
         assert random.state(member) == noise().state(member)
 
 
-@pytest.mark.parametrize(("network", "head"), [(mlp(True), Scalar()), (mlp(False), IQN)])
+@pytest.mark.parametrize(("network", "head"), [(mlp(True), SCALAR), (mlp(False), IQN)])
 def test_where_something_is_needed_it_is_new_each_time(network: Network, head: Head) -> None:
     random = noise()
     first, second = (drawn(network, head, transitions(), random)[0] for _ in range(2))
-    changed = [not torch.equal(a, b) for a, b in zip(first, second, strict=True) if a.numel()]
+    pairs = zip(by_use(first), by_use(second), strict=True)
+    changed = [not torch.equal(a, b) for a, b in pairs if a.numel()]
     assert changed
     assert all(changed)
 
 
 def test_there_is_one_level_in_each_equal_part() -> None:
-    draws, _ = drawn(mlp(False), IQN, transitions())
-    for levels in (draws.taus, draws.next_taus):
-        parts = (levels * 4).floor().int()
-        assert parts.tolist() == [[[0, 1, 2, 3]] * BATCH] * 2
+    inputs, _ = drawn(mlp(False), IQN, transitions())
+    parts = (inputs.taus * 4).floor().int()  # [members, networks, rows, samples]
+    assert parts.tolist() == [[[[0, 1, 2, 3]] * BATCH] * 2] * 2
 
 
-def test_levels_are_uniform_over_their_parts_and_all_their_own() -> None:
+def test_levels_are_uniform_over_their_parts_and_independent() -> None:
     model = Model(SPACES, mlp(False), Iqn(8, 6))
     batch: Batch = empty(Batch, action=(2, 1500), obs=(2, 1500, 2))
-    draws = draws_for(model, batch, noise(), LIKE)
-    both = torch.stack([draws.taus, draws.next_taus]).numpy()
-    within = both * 8 % 1
+    within = inputs_for(model, batch, noise(), LIKE).taus.numpy() * 8 % 1
     assert np.unique(within).size == within.size
     counts = np.histogram(within, bins=10, range=(0, 1))[0]
     expected = within.size / 10
@@ -135,12 +146,11 @@ def test_levels_are_uniform_over_their_parts_and_all_their_own() -> None:
     assert np.abs(correlation).max() < 4 / 12_000**0.5  # four deviations
 
 
-def test_noise_is_standard_normal_and_three_times_its_own() -> None:
-    model = Model(SPACES, Mlp([60, 60], False, False, True, True, 0.5), Scalar())
+def test_noise_is_standard_normal_and_independent_for_each_of_its_three_uses() -> None:
+    model = Model(SPACES, Mlp([60, 60], False, False, True, True, 0.5), SCALAR)
     random = noise()
-    several = [draws_for(model, transitions(), random, LIKE) for _ in range(20)]
-    stacked = torch.stack([torch.stack(draws[2:]) for draws in several]).numpy()
-    # [20, 3, 2, size]: online, target and selecting, of two members
+    several = [inputs_for(model, transitions(), random, LIKE) for _ in range(20)]
+    stacked = torch.stack([inputs.noise for inputs in several]).numpy()  # [20, 2, 3, size]
     assert np.unique(stacked).size == stacked.size
     assert stacked.size > 20_000
     assert abs(stacked.mean()) < 4 / stacked.size**0.5
@@ -151,33 +161,35 @@ def test_noise_is_standard_normal_and_three_times_its_own() -> None:
 
 
 @pytest.mark.parametrize(("network", "batch"), [(mlp, transitions), (gru, sequences)])
-def test_a_members_draws_do_not_depend_on_the_other_members(
+def test_a_members_random_inputs_do_not_depend_on_the_other_members(
     network: Callable[[bool], Network], batch: Callable[[int], Batch | Sequences]
 ) -> None:
     model = Model(SPACES, network(True), IQN)
-    together = draws_for(model, batch(2), noise(), LIKE)
+    together = inputs_for(model, batch(2), noise(), LIKE)
     for member, seed in enumerate(SEEDS):
-        alone = draws_for(model, batch(1), noise([seed]), LIKE[:1])
-        for mine, own in zip(together, alone, strict=True):
-            assert torch.equal(mine[member], own[0])
-    assert not torch.equal(together.noise[0], together.noise[1])
-    assert not torch.equal(together.taus[0], together.taus[1])
+        alone = inputs_for(model, batch(1), noise([seed]), LIKE[:1])
+        for values, expected in zip(together, alone, strict=True):
+            assert torch.equal(values[member], expected[0])
+    for values in by_use(together):
+        assert not torch.equal(values[0], values[1])
 
 
-def test_both_networks_levels_and_all_three_noises_are_kept_apart() -> None:
+def test_each_use_has_its_own_part_of_the_numbers() -> None:
     model = Model(SPACES, mlp(True), IQN)
-    numbers = numbers_for(model, BATCH, noise(), LIKE)
-    assert numbers.levels.shape == (2, 2, BATCH, 4)
-    assert numbers.noise.shape == (2, 3, model.noise_size)
-    draws = draws_of(numbers)
-    for nth, levels in enumerate((draws.taus, draws.next_taus)):
-        assert torch.equal(levels, numbers.levels[:, nth])
-    for nth, each in enumerate((draws.noise, draws.target_noise, draws.selection_noise)):
-        assert torch.equal(each, numbers.noise[:, nth])
+    inputs = draw_random_inputs(model, BATCH, noise(), LIKE)
+    assert inputs.taus.shape == (2, 2, BATCH, 4)
+    assert inputs.noise.shape == (2, 3, model.noise_size)
+    for member in range(2):
+        random = of_member(inputs, member)
+        for nth, levels in enumerate((random.online_taus, random.target_taus)):
+            assert torch.equal(levels, inputs.taus[member, nth])
+        noises = (random.online_noise, random.target_noise, random.selection_noise)
+        for nth, values in enumerate(noises):
+            assert torch.equal(values, inputs.noise[member, nth])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_draws_have_the_learners_precision(dtype: torch.dtype) -> None:
+def test_random_inputs_have_the_learners_precision(dtype: torch.dtype) -> None:
     model, like = Model(SPACES, mlp(True), IQN), torch.zeros(2, dtype=dtype)
-    draws = draws_for(model, transitions(), noise(), like)
-    assert {each.dtype for each in draws} == {dtype}
+    inputs = inputs_for(model, transitions(), noise(), like)
+    assert {values.dtype for values in inputs} == {dtype}

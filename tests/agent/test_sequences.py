@@ -5,28 +5,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch, Draws, Sequences
-from dqn_cli.agent.heads import Head, Scalar
+from dqn_cli.agent.batch import RandomInputs, Sequences
+from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
-from dqn_cli.agent.network_outputs import of_batch, of_sequences, sequence_errors
-from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
+from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
 from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, BATCH = 3, 4
 SPACES = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False, 0)
 LENGTH, STEPS = 3, 2
 KINDS = [Gru, Lstm]
+SCALAR = Scalar(Loss.huber)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
-
-
-def feed_forward(noisy: bool, head: Head) -> Model:
-    return Model(SPACES, Mlp([6, 5], False, False, True, noisy, 0.5), head)
 
 
 def recurrent(kind: type[Gru | Lstm], burn_in: int, noisy: bool, head: Head) -> Model:
@@ -39,64 +35,11 @@ def both(model: Model) -> tuple[Tensor, Tensor]:
     return online.requires_grad_(), target
 
 
-def draws(model: Model, rows: int) -> Draws:
-    """Other numbers for each purpose."""
+def random_inputs(model: Model, rows: int) -> RandomInputs:
+    """Different numbers for each purpose."""
     random = np.random.default_rng(9)
-    levels = [torch.from_numpy(random.random((rows, model.head.samples))) for _ in range(2)]
-    noise = [torch.from_numpy(random.normal(size=model.noise_size)) for _ in range(3)]
-    return Draws(*levels, *noise)
-
-
-def batch() -> Batch:
-    return Batch(
-        obs=drawn(BATCH, 2, seed=3),
-        action=torch.tensor([0, 2, 1, 2]),
-        mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
-        reward=drawn(BATCH, seed=4),
-        discount=torch.full((BATCH,), 0.9, dtype=torch.float64),
-        next_obs=drawn(BATCH, 2, seed=5),
-        next_mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
-        weight=torch.ones(BATCH, dtype=torch.float64),
-    )
-
-
-@pytest.mark.parametrize("head", [Scalar(), Qr(3), Iqn(3, 4)])
-@pytest.mark.parametrize("noisy", [False, True])
-def test_each_answer_of_a_batch_has_its_own_network_observations_and_noise(
-    noisy: bool, head: Head
-) -> None:
-    model, sample = feed_forward(noisy, head), batch()
-    (online, target), random = both(model), draws(model, BATCH)
-    answers = of_batch(model, online, target, sample, random)
-
-    z = model.z(model.named(online, random.noise, random.taus), sample.obs)
-    assert torch.equal(answers.z, z)
-    assert answers.taus is random.taus
-    next_z = model.z(model.named(target, random.target_noise, random.next_taus), sample.next_obs)
-    assert torch.equal(answers.next_z, next_z)
-    next_q = model.q(online, sample.next_obs, random.selection_noise)
-    assert torch.equal(answers.next_q(), next_q)
-    target_q = model.q(target, sample.obs, random.target_noise)
-    assert torch.equal(answers.target_q(), target_q)
-
-
-def test_gradients_of_a_batch_flow_through_what_the_online_network_says_of_obs_alone() -> None:
-    model, sample = feed_forward(True, Iqn(3, 4)), batch()
-    online, target = both(model)
-    answers = of_batch(model, online, target.requires_grad_(), sample, draws(model, BATCH))
-    assert answers.z.requires_grad
-    assert not answers.next_z.requires_grad
-
-
-@pytest.mark.parametrize("head", [Scalar(), Qr(3), Iqn(3, 4)])
-def test_without_next_observations_everything_to_come_is_worth_nothing(head: Head) -> None:
-    model, sample = feed_forward(False, head), batch()
-    (online, target), random = both(model), draws(model, BATCH)
-    nothing = sample._replace(next_obs=sample.obs.new_zeros(BATCH, 0))
-    answers = of_batch(model, online, target, nothing, random)
-    assert torch.equal(answers.next_z, torch.zeros_like(answers.z))
-    assert torch.equal(answers.z, of_batch(model, online, target, sample, random).z)
-    assert not answers.next_z.requires_grad
+    taus = torch.from_numpy(random.random((2, rows, model.head.samples)))
+    return RandomInputs(taus, torch.from_numpy(random.normal(size=(3, model.noise_size))))
 
 
 def sequences(burn_in: int, state: int) -> Sequences:
@@ -119,7 +62,7 @@ def sequences(burn_in: int, state: int) -> Sequences:
 def by_hand(
     model: Model, parameters: Tensor, sample: Sequences, noise: Tensor, taus: Tensor
 ) -> Tensor:
-    """EnvStep by step, each sequence by itself: z [batch, length + n, actions, atoms]."""
+    """Unroll step by step, each sequence by itself: z [batch, length + n, actions, atoms]."""
     network = model.network
     assert isinstance(network, Recurrent)
     time = sample.obs.shape[1] - network.burn_in
@@ -142,29 +85,29 @@ def by_hand(
     return torch.cat(rows).view(BATCH, time, ACTIONS, -1)
 
 
-@pytest.mark.parametrize("head", [Scalar(), Qr(3), Iqn(3, 4)])
+@pytest.mark.parametrize("head", [SCALAR, Qr(3), Iqn(3, 4)])
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("burn_in", [0, 1, 4])
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_of_sequences_are_those_of_stepping_through_each_by_itself(
+def test_outputs_of_sequences_are_those_of_stepping_through_each_by_itself(
     kind: type[Gru | Lstm], burn_in: int, noisy: bool, head: Head
 ) -> None:
     model = recurrent(kind, burn_in, noisy, head)
     sample, (online, target) = sequences(burn_in, model.state_size), both(model)
-    random = draws(model, BATCH * (LENGTH + STEPS))
-    rows, answers = of_sequences(model, online, target, sample, random)
+    random = random_inputs(model, BATCH * (LENGTH + STEPS))
+    transitions, outputs = evaluate_sequences(model, online, target, sample, random)
 
-    here = by_hand(model, online, sample, random.noise, random.taus)
-    there = by_hand(model, target, sample, random.target_noise, random.next_taus)
+    here = by_hand(model, online, sample, random.online_noise, random.online_taus)
+    there = by_hand(model, target, sample, random.target_noise, random.target_taus)
     q, target_q = head.q(here), head.q(there)
     for row in range(BATCH * LENGTH):
         sequence, slot = divmod(row, LENGTH)
         following = slot + int(sample.ahead[sequence, slot])
-        torch.testing.assert_close(answers.z[row], here[sequence, slot])
-        torch.testing.assert_close(answers.next_z[row], there[sequence, following])
-        torch.testing.assert_close(answers.next_q()[row], q[sequence, following])
-        torch.testing.assert_close(answers.target_q()[row], target_q[sequence, slot])
-    assert len(rows.action) == len(answers.z) == BATCH * LENGTH
+        torch.testing.assert_close(outputs.z[row], here[sequence, slot])
+        torch.testing.assert_close(outputs.next_z[row], there[sequence, following])
+        torch.testing.assert_close(outputs.next_q()[row], q[sequence, following])
+        torch.testing.assert_close(outputs.target_q()[row], target_q[sequence, slot])
+    assert len(transitions.action) == len(outputs.z) == BATCH * LENGTH
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -172,20 +115,22 @@ def test_levels_of_sequences_are_those_of_the_slots_that_are_learned_from(
     kind: type[Gru | Lstm],
 ) -> None:
     model = recurrent(kind, 1, False, Iqn(3, 4))
-    random = draws(model, BATCH * (LENGTH + STEPS))
-    _, answers = of_sequences(model, *both(model), sequences(1, model.state_size), random)
-    levels = random.taus.view(BATCH, LENGTH + STEPS, 3)
-    for row, taus in enumerate(answers.taus):
+    random = random_inputs(model, BATCH * (LENGTH + STEPS))
+    _, outputs = evaluate_sequences(model, *both(model), sequences(1, model.state_size), random)
+    levels = random.online_taus.view(BATCH, LENGTH + STEPS, 3)
+    for row, taus in enumerate(outputs.taus):
         assert torch.equal(taus, levels[divmod(row, LENGTH)])
 
 
-def test_the_slots_of_sequences_are_the_rows_of_a_batch() -> None:
-    model = recurrent(Gru, 2, False, Scalar())
+def test_the_slots_of_sequences_become_transitions() -> None:
+    model = recurrent(Gru, 2, False, SCALAR)
     sample = sequences(2, model.state_size)
-    rows, answers = of_sequences(model, *both(model), sample, draws(model, BATCH * LENGTH))
-    assert answers.taus.shape == (BATCH * LENGTH, 0)
+    transitions, outputs = evaluate_sequences(
+        model, *both(model), sample, random_inputs(model, BATCH * LENGTH)
+    )
+    assert outputs.taus.shape == (BATCH * LENGTH, 0)
     for name in ("action", "mask", "reward", "discount", "next_mask", "weight"):
-        of_slots, of_rows = getattr(sample, name), getattr(rows, name)
+        of_slots, of_rows = getattr(sample, name), getattr(transitions, name)
         for row, value in enumerate(of_rows):
             assert torch.equal(value, of_slots[divmod(row, LENGTH)])
         assert len(of_rows) == BATCH * LENGTH
@@ -194,42 +139,42 @@ def test_the_slots_of_sequences_are_the_rows_of_a_batch() -> None:
 @pytest.mark.parametrize("burn_in", [0, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_gradient_flows_through_the_burn_in(kind: type[Gru | Lstm], burn_in: int) -> None:
-    model = recurrent(kind, burn_in, False, Scalar())
+    model = recurrent(kind, burn_in, False, SCALAR)
     sample, (online, target) = sequences(burn_in, model.state_size), both(model)
     never = torch.zeros_like(sample.starts)
     sample = sample._replace(starts=never, obs=sample.obs.requires_grad_())
-    random = draws(model, BATCH * (LENGTH + STEPS))
-    _, answers = of_sequences(model, online, target, sample, random)
-    by_obs, by_online = torch.autograd.grad(answers.z.pow(2).sum(), (sample.obs, online))
+    random = random_inputs(model, BATCH * (LENGTH + STEPS))
+    _, outputs = evaluate_sequences(model, online, target, sample, random)
+    by_obs, by_online = torch.autograd.grad(outputs.z.pow(2).sum(), (sample.obs, online))
     reached = by_obs.abs().sum((0, 2)) > 0
     assert reached.tolist() == [False] * burn_in + [True] * LENGTH + [False] * STEPS
-    z = by_hand(model, online, sample, random.noise, random.taus)[:, :LENGTH]
+    z = by_hand(model, online, sample, random.online_noise, random.online_taus)[:, :LENGTH]
     (expected,) = torch.autograd.grad(z.pow(2).sum(), online)
     torch.testing.assert_close(by_online, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_burn_in_still_shapes_the_memory(kind: type[Gru | Lstm]) -> None:
-    model = recurrent(kind, 2, False, Scalar())
+def test_the_burn_in_still_changes_the_state(kind: type[Gru | Lstm]) -> None:
+    model = recurrent(kind, 2, False, SCALAR)
     sample, parameters = sequences(2, model.state_size), both(model)
     sample = sample._replace(starts=torch.zeros_like(sample.starts))
-    random = draws(model, BATCH * (LENGTH + STEPS))
+    random = random_inputs(model, BATCH * (LENGTH + STEPS))
     obs = sample.obs.clone()
     obs[:, 0] += 1
-    _, before = of_sequences(model, *parameters, sample, random)
-    _, after = of_sequences(model, *parameters, sample._replace(obs=obs), random)
+    _, before = evaluate_sequences(model, *parameters, sample, random)
+    _, after = evaluate_sequences(model, *parameters, sample._replace(obs=obs), random)
     assert (before.z - after.z).abs().min() > 0
 
 
-def test_gradients_of_sequences_flow_through_what_the_online_network_says_of_obs_alone() -> None:
+def test_gradients_of_sequences_flow_through_the_online_network_at_obs_alone() -> None:
     model = recurrent(Gru, 1, True, Iqn(3, 4))
     online, target = both(model)
-    random = draws(model, BATCH * (LENGTH + STEPS))
+    random = random_inputs(model, BATCH * (LENGTH + STEPS))
     sample = sequences(1, model.state_size)
-    _, answers = of_sequences(model, online, target.requires_grad_(), sample, random)
-    assert answers.z.requires_grad
-    rest = (answers.next_z, answers.next_q(), answers.target_q())
-    assert not any(each.requires_grad for each in rest)
+    _, outputs = evaluate_sequences(model, online, target.requires_grad_(), sample, random)
+    assert outputs.z.requires_grad
+    constants = (outputs.next_z, outputs.next_q(), outputs.target_q())
+    assert not any(each.requires_grad for each in constants)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +187,7 @@ def test_gradients_of_sequences_flow_through_what_the_online_network_says_of_obs
         ([4.0, 9.0, 3.0], [0.0, 0.0, 0.0], 0.0),
     ],
 )
-def test_a_sequence_is_mostly_as_surprising_as_its_worst_step(
+def test_the_error_of_a_sequence_is_mostly_that_of_its_worst_step(
     values: list[float], weight: list[float], expected: float
 ) -> None:
     sample = sequences(0, 4)._replace(weight=torch.tensor([weight, [1.0, 1.0, 1.0]]))

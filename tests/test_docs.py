@@ -1,0 +1,135 @@
+"""Documentation that names code, files and choices names ones that exist."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+import dqn_cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE_REFERENCE = re.compile(r"`(?:dqn_cli/)?([\w/]+\.py)(?:: ([\w.]+))?`")
+CHOICES = re.compile(r"^(\w+)=([\w./-]+(?:\|[\w./-]+)+)((?:\n +\|[\w|./-]+)*)", re.MULTILINE)
+
+
+def code_references() -> Iterator[tuple[str, str, str]]:
+    for page in PAGES:
+        for file, name in CODE_REFERENCE.findall(page.read_text()):
+            yield page.name, file, name
+
+
+@pytest.mark.parametrize(("page", "file", "name"), sorted(set(code_references())))
+def test_named_code_exists(page: str, file: str, name: str) -> None:
+    folders = (ROOT / "dqn_cli", ROOT, ROOT / "benchmarks", ROOT / "tests")
+    paths = [folder / file for folder in folders if (folder / file).is_file()]
+    assert paths, f"{page}: there is no {file}"
+    text = paths[0].read_text()
+    for part in filter(None, name.split(".")):
+        definition = re.search(rf"^ *(?:class|def) {part}\b", text, re.MULTILINE)
+        assert definition is not None, f"{page}: {file} has no {part}"
+        text = text[definition.end() :]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    local = [target for target in targets if "://" not in target]
+    missing = [target for target in local if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_every_page_and_figure_is_linked() -> None:
+    linked = "\n".join(page.read_text() for page in PAGES)
+    files = [path for path in (ROOT / "docs").iterdir() if path.is_file()]
+    unlinked = [path.name for path in files if not re.search(rf"[(/]{path.name}\)", linked)]
+    assert not unlinked
+
+
+def documented_choices() -> dict[str, set[str]]:
+    text = (ROOT / "docs" / "interface.md").read_text()
+    return {
+        group: set(re.sub(r"\s", "", first + more).split("|"))
+        for group, first, more in CHOICES.findall(text)
+        if (ROOT / "configs" / group).is_dir()
+    }
+
+
+def shipped_choices(group: str) -> set[str]:
+    folder = ROOT / "configs" / group
+    names = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
+    return {name for name in names if not Path(name).name.startswith("base_")}
+
+
+def test_interface_lists_every_group() -> None:
+    groups = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir()}
+    assert documented_choices().keys() == groups
+
+
+@pytest.mark.parametrize("group", sorted(documented_choices()))
+def test_interface_lists_every_choice(group: str) -> None:
+    documented, shipped = documented_choices()[group], shipped_choices(group)
+    if group == "env":  # the five MinAtar games are named in README
+        shipped = {name for name in shipped if "/" not in name}
+    assert documented == shipped
+
+
+def test_keys_in_interface_exist() -> None:
+    text = (ROOT / "docs" / "interface.md").read_text()
+    for group in sorted(documented_choices().keys() - {"agent", "experiment", "env"}):
+        block = re.search(rf"^{group}=.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
+        assert block is not None
+        documented = set(re.findall(r"(?<![\w.])(?:env\.preprocess)?\.(\w+)", block[0]))
+        shipped = set[str]()
+        for path in (ROOT / "configs" / group).glob("*.yaml"):
+            keys: dict[str, Any] = yaml.safe_load(path.read_text())
+            shipped |= keys.keys() - {"defaults"}
+        assert documented == shipped, group
+
+
+def fenced(page: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_examples_of_own_parts_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: dict[tuple[str, str], type] = {}
+
+    def register(group: str, choice: str, part: type) -> None:
+        parts[group, choice] = part
+
+    monkeypatch.setattr(dqn_cli, "register", register, raising=False)
+    module = ModuleType("my_parts")
+    monkeypatch.setitem(sys.modules, "my_parts", module)
+    own_parts, own_test, schedule = fenced("extending.md", "python")
+    exec(compile(own_parts + schedule, "docs/extending.md", "exec"), vars(module))
+    namespace: dict[str, Any] = {}
+    exec(compile(own_test, "docs/extending.md", "exec"), namespace)
+    namespace["test_loss_within_the_threshold"]()
+    assert sorted(parts) == [
+        ("exploration", "runner_up"),
+        ("head", "huber_qr"),
+        ("network", "base_squares"),
+    ]
+    assert all(map(is_dataclass, parts.values()))
+    assert module.__dict__["Cosine"]().end == 0.05
+    (settings,) = map(yaml.safe_load, fenced("extending.md", "yaml"))
+    assert settings.pop("defaults") == ["base_squares"]
+    parts["network", "base_squares"](**settings)
+
+
+def test_readme_has_the_two_commands_that_ci_runs() -> None:
+    text = (ROOT / "README.md").read_text()
+    for command in (
+        "pip install -e . && dqn-train env=CartPole-v1",
+        "pip install -e '.[dev]' && pytest",
+    ):
+        assert f"```\n{command}\n```" in text
