@@ -39,16 +39,12 @@ def main() -> None:
         sampler = filled(capacity)
         megabytes = (sampler.stream.nbytes + sampler.nbytes) / 1e6
         print(f"{capacity:,} transitions in {megabytes:.1f} MB; sample and update {BATCH}:")
-        calls = (
-            our_call_time(sampler, True),
-            our_call_time(sampler, False),
-            cpprb_call_time(capacity),
-        )
+        calls = [our_call_time(sampler, is_compiled) for is_compiled in (True, False)]
+        calls.append(cpprb_call_time(capacity))
         for call_time in calls:
             call_time()
-        times = (
-            np.array([[call_time() for call_time in calls] for _ in range(rounds)]) * 1e6
-        )  # [rounds, 3]
+        times = np.array([[call_time() for call_time in calls] for _ in range(rounds)])
+        times *= 1e6  # [rounds, 3], us
         for name, mine in zip(("compiled", "uncompiled"), times.T, strict=False):
             ratio = np.sort(mine / times[:, 2])
             print(

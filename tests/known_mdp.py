@@ -1,4 +1,4 @@
-"""A random MDP of 20 states whose model is known, and the operators whose fixed points are tested.
+"""A random MDP of 20 states with a known model, and the operators whose fixed points are tested.
 
 Each action leads to one of two states. Some actions are illegal, some states end an episode, and a
 time limit truncates it. The behaviour is uniform over legal actions.
@@ -32,11 +32,11 @@ BEHAVIOUR: Array = LEGAL / LEGAL.sum(1, keepdims=True)
 
 
 class KnownMdp(gymnasium.Env[np.int64, np.int64]):
-    """Starts in any state that does not end an episode.
+    """The MDP; an episode starts in any state that does not end one.
 
-    Which of the two next states comes is no coin's choice unless `coin`: each pair gives the first
-    as soon as it is due, over all environments together, so that a finite run sees the true chances
-    with hardly any sampling error. An agent with a memory learns to see through that.
+    With `coin`, the next state is random. Without it, the visits of each pair of state and action
+    lead to its two next states in a fixed order, with the true shares, over all environments. So a
+    finite run has hardly any sampling error. A recurrent network would learn to predict this order.
     """
 
     due: Array = np.zeros((STATES, ACTIONS))
@@ -68,37 +68,37 @@ class KnownMdp(gymnasium.Env[np.int64, np.int64]):
 
 
 def after(value: Array) -> Array:
-    """Expected value of the next state, [states, actions]; nothing follows an end."""
+    """Return the expected value of the next state, [states, actions]; it is 0 after an end."""
     value = value * ALIVE
     return CHANCE * value[NEXT[..., 0]] + (1 - CHANCE) * value[NEXT[..., 1]]
 
 
 def best(q: Array) -> Array:
-    """Largest legal value of each state."""
+    """Return the largest legal value of each state."""
     return np.where(LEGAL, q, -np.inf).max(1)
 
 
 def scaled_log_policy(q: Array, temperature: float) -> Array:
-    """Temperature times the log of the softmax policy, -inf where illegal."""
+    """Return temperature times the log of the softmax policy, -inf where illegal."""
     q = np.where(LEGAL, q, -np.inf)
     gap = q - q.max(1, keepdims=True)
     return gap - temperature * np.log(np.exp(gap / temperature).sum(1, keepdims=True))
 
 
 def soft(q: Array, temperature: float = 0.03) -> Array:
-    """Munchausen's value of a state: sum_a pi (q - temperature log pi)."""
+    """Return Munchausen's value of a state: sum_a pi (q - temperature log pi)."""
     log_policy = scaled_log_policy(q, temperature)
     policy = np.exp(log_policy / temperature)
     return np.where(LEGAL, policy * (q - np.where(LEGAL, log_policy, 0)), 0).sum(1)
 
 
 def bonus(q: Array, alpha: float = 0.9, temperature: float = 0.03, clip: float = -1) -> Array:
-    """Munchausen's addition to the reward of each action."""
+    """Return Munchausen's addition to the reward of each action."""
     return alpha * np.clip(scaled_log_policy(q, temperature), clip, 0)
 
 
 def presence() -> Array:
-    """How likely a state is seen after so many steps of an episode, [LIMIT, states]."""
+    """Return the probability of each state after 0, 1, ... steps of an episode, [LIMIT, states]."""
     now = ALIVE / ALIVE.sum()
     seen = []
     for _ in range(LIMIT):
@@ -111,14 +111,14 @@ def presence() -> Array:
     return np.stack(seen)
 
 
-# Of all the times a state is seen, the share after so many steps of an episode, [LIMIT, states].
+# Distribution of the number of steps before a state is visited, [LIMIT, states].
 WHEN: Array = presence() / np.maximum(presence().sum(0), 1e-12)
 
 
 def n_step(q: Array, n: int, value: Callable[[Array], Array] = best) -> Array:
-    """n rewards of the behaviour, or fewer where the time limit comes first, then the value.
+    """Return the mean n-step return of the behaviour; fewer steps remain close to the time limit.
 
-    What is left of an episode differs each time a state is seen, so targets are averaged over when.
+    The remaining steps differ from visit to visit, so the returns are averaged over WHEN.
     """
     total = np.zeros((STATES, ACTIONS))
     for time in range(LIMIT):
@@ -130,7 +130,7 @@ def n_step(q: Array, n: int, value: Callable[[Array], Array] = best) -> Array:
 
 
 def peng(q: Array, trace_decay: float, length: int) -> Array:
-    """Lambda returns of the behaviour in rollouts of `length`, averaged over place and time."""
+    """Return the mean lambda return of the behaviour, over places in rollouts of `length`."""
     total = np.zeros((STATES, ACTIONS))
     for place in range(length):
         for time in range(LIMIT):
@@ -144,7 +144,7 @@ def peng(q: Array, trace_decay: float, length: int) -> Array:
 
 
 def fixed_point(operator: Callable[[Array], Array]) -> Array:
-    """Where iterating the operator ends, [states, actions]."""
+    """Return the fixed point of the operator, [states, actions]."""
     q = np.zeros((STATES, ACTIONS))
     for _ in range(2000):
         new = operator(q)

@@ -13,7 +13,7 @@ Picture = NDArray[np.uint8]
 
 
 class Pictures(gymnasium.Env[Picture, np.int64]):
-    """Each step pays more the further to the right the square is, up to 3; both edges end it."""
+    """The reward grows to the right, up to 3; an episode ends where the square leaves."""
 
     action_space = gymnasium.spaces.Discrete(2)
 

@@ -1,4 +1,4 @@
-"""What each member of a run has come to, to be held against the same settings trained alone."""
+"""State of each member at the end of a run, to compare with the same settings trained alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PQN = (
 RECURRENT = ("network.units=5", "network.length=4", "network.burn_in=2", "steps=120")
 RAINBOW = ("agent=rainbow", "head.atoms=7")
 PICTURES = ("env=pictures:Pictures-v0", "env.preprocess.stack=2", "steps=120")
-# For each case what members have in common, and the words of each that are its own.
+# For each case: the words that all members share, and the words of each member.
 CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "numbers": (
         ("target.every=7",),
@@ -164,21 +164,21 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
 
 
 def members_of(settings_of: Callable[..., Settings], case: str) -> list[Settings]:
-    """Each has a seed of its own, too."""
-    common, owns = CASES[case]
-    settings = settings_of(*without_twice(*SMALL, *common))
-    return [changed(settings, *own, f"seed={seed}") for seed, own in enumerate(owns, 3)]
+    """Return the settings of each member; seeds differ too."""
+    shared, members = CASES[case]
+    settings = settings_of(*without_twice(*SMALL, *shared))
+    return [changed(settings, *words, f"seed={seed}") for seed, words in enumerate(members, 3)]
 
 
 def without_twice(*words: str) -> list[str]:
-    """Of words for the same key the last alone; a table has none of a network's numbers."""
+    """Keep the last word for each key; a table takes no words for other networks."""
     last = {word.split("=")[0]: word for word in words}
     table = "network=table" in words
     return [word for key, word in last.items() if not (table and key.startswith("network."))]
 
 
 def changed(settings: Settings, *words: str) -> Settings:
-    """What these words for numbers and units make of settings, without composing them anew."""
+    """Return settings changed by words for numbers and units, without composing them again."""
     for word in words:
         key, _, text = word.partition("=")
         *part, name = key.split(".")
@@ -194,7 +194,7 @@ def changed(settings: Settings, *words: str) -> Settings:
 
 @dataclass
 class Member:
-    """What one has come to at its own end, and how it explored until then."""
+    """State of a member when it finished, and its epsilons until then."""
 
     clock: Clock
     learning_began: Clock
@@ -207,31 +207,31 @@ class Member:
 
 
 def trained(*settings: Settings) -> list[Member]:
-    """All members of one run, each as it was when it had finished."""
+    """Train members in one run; return the state of each when it finished."""
     return gone_on(settings, build_run(settings)[1])
 
 
 def gone_on(settings: Sequence[Settings], run: Run) -> list[Member]:
-    """The same of a run that has begun, with epsilons since then."""
+    """Continue a run to its end; return the same, with epsilons from here on."""
     ended: dict[int, Member] = {}
     epsilons: list[list[list[float]]] = []  # [steps][members][envs or 1]
     for report in train(settings, run):
         epsilons.append(report.epsilon.tolist())
-        for member, over in enumerate(report.finished):
-            if over and member not in ended:
-                ended[member] = as_it_is(run, member, [each[member] for each in epsilons])
+        for member, is_finished in enumerate(report.finished):
+            if is_finished and member not in ended:
+                ended[member] = copied(run, member, [values[member] for values in epsilons])
     run.envs.close()
     return [ended[member] for member in range(len(settings))]
 
 
-def as_it_is(run: Run, member: int, epsilons: list[list[float]]) -> Member:
-    """A copy, which the run does not change when it goes on."""
+def copied(run: Run, member: int, epsilons: list[list[float]]) -> Member:
+    """Return a copy, which the run does not change when it continues."""
     return deepcopy(
         Member(
             run.clocks[member],
             run.learning_began[member],
             {name: tensor[member] for name, tensor in run.learner.state._asdict().items()},
-            {name: own.state(member) for name, own in run.random._asdict().items()},
+            {name: stream.state(member) for name, stream in run.random._asdict().items()},
             run.stream.contents(member),
             run.sampler.contents(member),
             run.state[member],
@@ -241,7 +241,7 @@ def as_it_is(run: Run, member: int, epsilons: list[list[float]]) -> Member:
 
 
 def check_alike(one: Member, other: Member) -> None:
-    """The same to the bit but for what is computed with rounding, which is close."""
+    """Check that states are equal to the bit, and close where their computation rounds."""
     assert (one.clock, one.learning_began) == (other.clock, other.learning_began)
     assert one.epsilons == other.epsilons
     assert one.random == other.random

@@ -81,11 +81,11 @@ SETTINGS = (
     "optimizer.schedule=linear",
     "target.every=320",
 )
-SQUARED = ("update.loss=squared",)  # Huber's loss has its minimum between mean and median
+SQUARED = ("head.loss=squared",)  # Huber's loss has its minimum between mean and median
 SUPPORT = ("head.v_min=-10", "head.v_max=10")
-# Below an error of 1 quantile Huber regression finds no quantiles: large rewards keep out of there.
+# Quantile Huber regression finds quantiles only for errors above 1, so rewards are large.
 SCALED = ("+env.kwargs.scale=5", "optimizer.lr=2e-2")
-# Implicit quantiles multiply features by their levels' embedding, so there must be some features.
+# Implicit quantiles multiply features by an embedding, so the network must have a torso.
 IMPLICIT = (*SCALED, "network.widths=[64,32]", "optimizer.lr=1e-2")
 SOFT = ("update.temperature=0.3",)  # at 0.03 the policy flips where two values are almost equal
 OWN: dict[str, tuple[str, ...]] = {
@@ -117,9 +117,9 @@ OWN: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Mean and largest error over all pairs; values go up to 5.8. Eight quantiles stand for a
-# distribution with jumps, Munchausen's bonus magnifies what little separates two actions, and
-# what a memory could see through is left to coins, whose sampling error this is.
+# Mean and largest error over all pairs; values go up to 5.8. Eight quantiles describe a
+# distribution with jumps only roughly. Munchausen's bonus magnifies small differences of two
+# actions. The recurrent network gets random next states, which have a sampling error.
 TOLERANCE = {
     "iqn": (0.12, 0.8),
     "munchausen": (0.1, 0.5),
@@ -131,7 +131,7 @@ TOLERANCE = {
 
 NOISIEST = ("per", "munchausen_iqn", "drqn")
 
-# Each operator and kind of head by itself; what is composed of these, or takes longer, is slow.
+# Each operator and each kind of head once; the other presets combine these and are slow.
 PARTS = ("dqn", "double", "n_step", "noisy", "c51", "qr", "munchausen", "pqn")
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in OPERATORS if name not in PARTS]
 
@@ -145,7 +145,7 @@ def known_mdp() -> Iterator[None]:
 
 
 def learned(settings: Settings, seeds: int) -> Array:
-    """Action values [states, actions], the mean of what so many members have learned."""
+    """Train members with different seeds; return their mean action values, [states, actions]."""
     members = [replace(settings, seed=seed) for seed in range(seeds)]
     agents, run = build_run(members)
     for _ in train(members, run):
@@ -153,9 +153,9 @@ def learned(settings: Settings, seeds: int) -> Array:
     run.envs.close()
     states, none = torch.eye(STATES), torch.zeros(0)
     model = agents[0].model
-    memory = torch.zeros(STATES, model.state_size)
+    state = torch.zeros(STATES, model.state_size)
     parameters = run.learner.state.parameters
-    q = torch.stack([model.act(own, states, memory, none)[0] for own in parameters])
+    q = torch.stack([model.act(member, states, state, none)[0] for member in parameters])
     return q.mean(0).detach().numpy().astype(float)
 
 
@@ -165,7 +165,7 @@ def test_a_preset_converges_to_the_fixed_point_of_its_operator(
 ) -> None:
     words = [word for word in SETTINGS if preset != "pqn" or not word.startswith("target")]
     settings = settings_of(f"agent={preset}", *words, *OWN[preset])
-    # Where chance is large, it is the mean of several seeds that tells what is converged to.
+    # The noisiest presets are averaged over several seeds.
     q = learned(settings, 4 if preset in NOISIEST else 1) / settings.env.kwargs.get("scale", 1)
     expected = fixed_point(OPERATORS[preset])
     error = np.abs(q - expected)[LEARNED]
@@ -173,5 +173,5 @@ def test_a_preset_converges_to_the_fixed_point_of_its_operator(
     assert error.mean() < mean
     assert error.max() < largest
     if OPERATORS[preset] is not optimal:
-        # ... and not to Q*, which is elsewhere.
+        # ... and not to Q*, which differs.
         assert np.abs(q - fixed_point(optimal))[LEARNED].mean() > 3 * error.mean()

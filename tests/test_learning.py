@@ -1,4 +1,4 @@
-"""Trains until something is learned: `pytest -m slow`."""
+"""Training until a return is reached: `pytest -m slow`."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_the_shipped_settings_learn(
 ) -> None:
     assert type_train(*words, "hydra.run.dir=run") == 0
     assert type_eval("checkpoint=run") == 0
-    found = json.loads((in_folder / "run" / "checkpoints" / "evaluation.json").read_text())
-    assert found["mean"] >= enough
+    evaluation = json.loads((in_folder / "run" / "checkpoints" / "evaluation.json").read_text())
+    assert evaluation["mean"] >= enough

@@ -34,10 +34,10 @@ class AtariCnn(Mlp):
     channels: list[Count]
     bfloat16: bool
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
+    def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         with torch.autocast(obs.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return super().__call__(p, obs, spaces, head).to(obs.dtype)
+            return super().forward(p, obs, spaces, head).to(obs.dtype)
 
     @property
     def is_large(self) -> bool:

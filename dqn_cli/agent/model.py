@@ -73,7 +73,7 @@ class Model:
 
     def z(self, p: Parameters, obs: Tensor) -> Tensor:
         """Return the network's z [batch, actions, atoms] for observations [batch, *shape]."""
-        return self.network(p, obs, self.spaces, self.head)
+        return self.network.forward(p, obs, self.spaces, self.head)
 
     def q(self, parameters: Tensor, obs: Tensor, noise: Tensor) -> Tensor:
         """Return action values [batch, actions] of observations [batch, *shape]."""

@@ -19,7 +19,7 @@ STREAMS = ("advantage", "value")
 
 @dataclass
 class Network:
-    """Base of all networks; a new one implements `layout` and `__call__`."""
+    """Base of all networks; a new one implements `layout` and `forward`."""
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
         """Return the layout of its parameters.
@@ -29,7 +29,7 @@ class Network:
         """
         raise NotImplementedError
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
+    def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class Mlp(Network):
             )
         return layout
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
+    def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         return self.streams(p, self.torso(p, obs, spaces), spaces, head)
 

@@ -47,7 +47,7 @@ class Table(Network):
             )
         return {"table": Parameter((cells, columns), 0, 0)}
 
-    def __call__(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
+    def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, outputs]."""
         x = obs.flatten(1)  # [batch, observation_size]
         if spaces.one_hot:

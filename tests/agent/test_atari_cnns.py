@@ -179,7 +179,7 @@ def reference(
 
 def check(network: AtariCnn, spaces: Spaces, head: Head) -> None:
     p, obs = random_parameters(network, spaces, head), observations(spaces)
-    z = network(p, obs, spaces, head)
+    z = network.forward(p, obs, spaces, head)
     expected = reference(network, p, obs, spaces, head)
     assert z.shape == (BATCH, ACTIONS, head.samples or head.outputs)
     assert expected.std() > 1e-3
@@ -257,11 +257,11 @@ def test_bytes_are_divided_by_255_and_nothing_else_is(
     numbers = math.prod(of_bytes.observation_shape)
     every = of_bytes._replace(low=(0.0,) * numbers, high=(255.0,) * numbers)
     mixed = every._replace(high=(255.0,) * (numbers - 1) + (254.0,))
-    divided = network(p, obs, of_bytes, SCALAR)
-    assert torch.equal(network(p, obs, every, SCALAR), divided)
+    divided = network.forward(p, obs, of_bytes, SCALAR)
+    assert torch.equal(network.forward(p, obs, every, SCALAR), divided)
     for others in (of_bytes._replace(high=(256.0,)), mixed, spaces["frames"]):
-        z = network(p, obs, others, SCALAR)
-        torch.testing.assert_close(network(p, obs / 255, others, SCALAR), divided, **EXACT)
+        z = network.forward(p, obs, others, SCALAR)
+        torch.testing.assert_close(network.forward(p, obs / 255, others, SCALAR), divided, **EXACT)
         assert (z - divided).abs().max() > 1e-3
 
 
@@ -551,7 +551,7 @@ def single(
     def z(bfloat16: bool, dtype: torch.dtype = torch.float32) -> Tensor:
         p = views(parameters, layout) | extra
         p = {name: value.to(dtype) for name, value in p.items()}
-        return replace(network, bfloat16=bfloat16)(p, like.to(dtype), spaces, head)
+        return replace(network, bfloat16=bfloat16).forward(p, like.to(dtype), spaces, head)
 
     return z, parameters
 

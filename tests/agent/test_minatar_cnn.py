@@ -82,7 +82,7 @@ def test_a_minatar_network_computes_what_the_same_layers_of_torch_compute(
     names += [f"torso.{index}" for index in range(len(widths) - 1)]
     names += ["advantage.hidden", "advantage.out"] if widths else ["advantage.out"]
     expected = reference(p, names, layer_norm)(obs.permute(0, 3, 1, 2))
-    z = network(p, obs, SMALL, SCALAR)
+    z = network.forward(p, obs, SMALL, SCALAR)
     torch.testing.assert_close(z.squeeze(2), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -160,7 +160,7 @@ def test_convolutions_are_normalised_and_never_noisy(noisy: bool) -> None:
 def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -> None:
     network = minatar([4], [6, 5], dueling=dueling)
     p = random_parameters(network, head) | {"taus": torch.rand(8, 6, dtype=torch.float64)}
-    assert network(p, observations(), SMALL, head).shape == (8, ACTIONS, atoms)
+    assert network.forward(p, observations(), SMALL, head).shape == (8, ACTIONS, atoms)
 
 
 def test_only_the_streams_are_last_layers() -> None:

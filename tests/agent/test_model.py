@@ -102,7 +102,7 @@ def test_q_is_what_the_head_reads_from_the_networks_z(network: Network, head: He
     p = model.named(parameters(model), noise, head.taus(obs))
     q = model.q(parameters(model), obs, noise)
     assert q.shape == (BATCH, ACTIONS)
-    assert torch.equal(q, head.q(network(p, obs, PLANE, head)))
+    assert torch.equal(q, head.q(network.forward(p, obs, PLANE, head)))
 
 
 def test_implicit_quantiles_are_averaged_over_the_midpoints() -> None:

@@ -78,7 +78,7 @@ def test_an_mlp_computes_what_the_same_layers_of_torch_compute(
     if dueling:
         value = reference(network, p, "value", inputs)(features).reshape(8, 1, atoms)
         expected = value + advantage - advantage.mean(dim=1, keepdim=True)
-    torch.testing.assert_close(network(p, obs, SPACES, head), expected, **EXACT)
+    torch.testing.assert_close(network.forward(p, obs, SPACES, head), expected, **EXACT)
 
 
 @pytest.mark.parametrize("dueling", [False, True])
@@ -116,7 +116,7 @@ def test_the_mean_over_actions_of_a_dueling_network_is_its_value_stream(noisy: b
     p = random_parameters(network, head)
     features = reference(network, p, "torso", 6)(observations().reshape(8, 6))
     value = reference(network, p, "value", 5)(features)
-    z = network(p, observations(), SPACES, head)
+    z = network.forward(p, observations(), SPACES, head)
     torch.testing.assert_close(z.mean(1), value, **EXACT)
 
 
@@ -126,8 +126,8 @@ def test_a_constant_counts_in_the_value_stream_and_not_in_the_advantages(
 ) -> None:
     network = mlp([5], dueling=True)
     p = random_parameters(network, SCALAR)
-    before = network(p, observations(), SPACES, SCALAR)
-    after = network(p | {name: p[name] + 7}, observations(), SPACES, SCALAR)
+    before = network.forward(p, observations(), SPACES, SCALAR)
+    after = network.forward(p | {name: p[name] + 7}, observations(), SPACES, SCALAR)
     torch.testing.assert_close(after - before, torch.full_like(before, change))
 
 
@@ -172,7 +172,9 @@ def test_noise_changes_what_the_streams_say() -> None:
     noise = views(torch.from_numpy(np.random.default_rng(3).normal(size=size(layout))), layout)
     for name in ("advantage.hidden", "advantage.out", "value.hidden", "value.out"):
         own = {key: value for key, value in noise.items() if key.startswith(name)}
-        plain, noisy = (network(each, observations(), SPACES, SCALAR) for each in (p, p | own))
+        plain, noisy = (
+            network.forward(each, observations(), SPACES, SCALAR) for each in (p, p | own)
+        )
         assert (plain - noisy).abs().max() > 1e-3
 
 
@@ -215,7 +217,9 @@ def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool
     plain = {name: value for name, value in p.items() if not name.endswith(".singular_vector")}
     for name in ("torso.0.weight", "advantage.hidden.weight", "value.hidden.weight"):
         plain[name] = p[name] / torch.linalg.svdvals(p[name])[0]
-    spectral, divided = (network(each, observations(), SPACES, SCALAR) for each in (p, plain))
+    spectral, divided = (
+        network.forward(each, observations(), SPACES, SCALAR) for each in (p, plain)
+    )
     torch.testing.assert_close(spectral, divided, rtol=1e-6, atol=1e-8)
 
 
@@ -226,7 +230,7 @@ def test_a_spectral_network_is_a_plain_one_with_divided_weights(layer_norm: bool
 def test_z_has_the_atoms_of_each_action(head: Head, atoms: int, dueling: bool) -> None:
     network = mlp([5, 7], dueling=dueling)
     p = random_parameters(network, head) | {"taus": torch.rand(8, 6, dtype=torch.float64)}
-    z = network(p, observations(), SPACES, head)
+    z = network.forward(p, observations(), SPACES, head)
     assert z.shape == (8, ACTIONS, atoms)
     assert head.q(z).shape == (8, ACTIONS)
 
@@ -236,9 +240,9 @@ def test_an_implicit_quantile_is_the_streams_output_for_its_own_level(dueling: b
     network, head = mlp([5, 7], dueling=dueling), Iqn(3, 4)
     p = random_parameters(network, head)
     taus = torch.from_numpy(np.random.default_rng(3).random((8, 3)))
-    z = network(p | {"taus": taus}, observations(), SPACES, head)
+    z = network.forward(p | {"taus": taus}, observations(), SPACES, head)
     for atom in range(3):
-        alone = network(p | {"taus": taus[:, [atom]]}, observations(), SPACES, head)
+        alone = network.forward(p | {"taus": taus[:, [atom]]}, observations(), SPACES, head)
         torch.testing.assert_close(z[:, :, [atom]], alone, **EXACT)
 
 
@@ -250,7 +254,7 @@ def test_implicit_quantiles_multiply_features_with_embedded_cosines() -> None:
     embedding = (cosines @ matrix(p, "cosines") + p["cosines.bias"]).relu()  # [1, 5]
     features = reference(network, p, "torso", 6)(observations().reshape(8, 6)) * embedding
     expected = reference(network, p, "advantage", 5)(features)
-    z = network(p | {"taus": level}, observations(), SPACES, head)
+    z = network.forward(p | {"taus": level}, observations(), SPACES, head)
     torch.testing.assert_close(z.squeeze(2), expected, **EXACT)
 
 

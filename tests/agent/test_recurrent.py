@@ -183,7 +183,7 @@ def test_called_on_observations_a_network_takes_each_for_an_episodes_first(
 ) -> None:
     network = net(kind, [7, 5], dueling=True)
     p, obs = parameters(network, SCALAR), drawn(BATCH, TIME, 3, 2)
-    each = network(p, obs.flatten(0, 1), SPACES, SCALAR)
+    each = network.forward(p, obs.flatten(0, 1), SPACES, SCALAR)
     garbage = drawn(BATCH, network.state_size, seed=2)
     everywhere = torch.ones(BATCH, TIME, dtype=torch.bool)
     z, _ = network.unroll(p, obs, garbage, everywhere, SPACES, SCALAR)

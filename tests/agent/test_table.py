@@ -31,14 +31,14 @@ def test_a_one_hot_observation_is_its_own_cell() -> None:
     table = Table(10, None, None)
     assert table.layout(ONE_HOT, SCALAR)["table"].shape == (5, 2)
     p = {"table": torch.arange(10.0).view(5, 2)}
-    z = table(p, torch.eye(5)[[3, 0, 4]], ONE_HOT, SCALAR)
+    z = table.forward(p, torch.eye(5)[[3, 0, 4]], ONE_HOT, SCALAR)
     assert z.tolist() == [[[6], [7]], [[0], [1]], [[8], [9]]]
 
 
 def cell(table: Table, spaces: Spaces, *obs: float) -> float:
     cells, columns = table.layout(spaces, SCALAR)["table"].shape
     p = {"table": torch.arange(float(cells)).repeat_interleave(columns).view(cells, columns)}
-    return float(table(p, torch.tensor([obs]), spaces, SCALAR)[0, 0, 0])
+    return float(table.forward(p, torch.tensor([obs]), spaces, SCALAR)[0, 0, 0])
 
 
 def test_cells_count_through_the_elements_the_last_fastest() -> None:
@@ -75,13 +75,15 @@ def test_one_bound_may_be_that_of_all_elements() -> None:
 @pytest.mark.parametrize("head", [Qr(3), C51(3, 0.0, 1.0)])
 def test_a_table_keeps_the_atoms_of_an_action_together(head: Head) -> None:
     p = {"table": torch.arange(30.0).view(5, 6)}
-    z = Table(1, None, None)(p, torch.eye(5)[[1]], ONE_HOT, head)
+    z = Table(1, None, None).forward(p, torch.eye(5)[[1]], ONE_HOT, head)
     assert z.tolist() == [[[6, 7, 8], [9, 10, 11]]]
 
 
 def test_only_the_cell_that_was_read_gets_a_gradient() -> None:
     table = torch.zeros(5, 2, requires_grad=True)
-    Table(1, None, None)({"table": table}, torch.eye(5)[[1]], ONE_HOT, SCALAR)[0, 1].backward()
+    Table(1, None, None).forward({"table": table}, torch.eye(5)[[1]], ONE_HOT, SCALAR)[
+        0, 1
+    ].backward()
     assert table.grad is not None
     assert table.grad.tolist() == [[0, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
 

@@ -263,7 +263,7 @@ def test_other_applications_neither_load_nor_use_it(in_folder: Path) -> None:
         for words in (["-m", "+a=1"], ["-m", "+a=1", "hydra/launcher=population"])
     ]
     assert said[0].stdout.splitlines()[-2:] == ["ran", "loaded []"]
-    assert "for dqn-train alone" in said[1].stderr
+    assert "works only in dqn-train" in said[1].stderr
     assert "ran" not in said[1].stdout
 
 

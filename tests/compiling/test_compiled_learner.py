@@ -18,6 +18,7 @@ from dqn_cli.training.build_run import LearnerFactory, build_run
 from dqn_cli.training.learner import Learner, LearnerState
 from dqn_cli.training.loop import Run, act, store, train
 from dqn_cli.training.population import Population
+from dqn_cli.training.randomness import Purpose, Randomness
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -56,7 +57,7 @@ PLAIN = (
 CASES = {
     "uniform": PLAIN,
     "prioritised": (*PLAIN, "replay=prioritised", "replay.n_step=3"),
-    "rollout": ("agent=pqn", "env.num_envs=4", *PLAIN),
+    "rollout": ("agent=pqn", "env.num_envs=4", "train_every=64", *PLAIN),
     "images": (
         "env=pictures:Pictures-v0", "env.preprocess.stack=2", "network=nature",
         "network.channels=[4,4,4]", "replay=prioritised", *PLAIN,
@@ -97,7 +98,7 @@ def test_compiled_updates_are_those_of_the_learner_and_other_shapes_are_not_comp
         calls.append(batch.action.shape[1])
         return compute(self, tensors, batch, *inputs)
 
-    settings = settings_of(*without_twice(*CASES[case]))
+    settings, packages = settings_of(*without_twice(*CASES[case])), set(cache_folder().iterdir())
     plain, fast = collected(settings, Learner), collected(settings, compiled())
     start = plain.learner.state.parameters.clone()
     assert torch.equal(start, fast.learner.state.parameters)
@@ -112,10 +113,143 @@ def test_compiled_updates_are_those_of_the_learner_and_other_shapes_are_not_comp
         calls.clear()
         for ours, theirs in zip(errors, expected, strict=True):
             close(ours, theirs)
-    assert len(list(cache_folder().glob("*.pt2"))) >= 1
+    (package,) = set(cache_folder().iterdir()) - packages
+    assert package.suffix == ".pt2"
     for ours, theirs in zip(fast.learner.state, plain.learner.state, strict=True):
         close(ours, theirs)
     close(fast.learner.metrics, plain.learner.metrics)
     priorities = [run.sampler.contents(0) for run in (fast, plain)]
     check_arrays(*priorities, rounded=("leaves", "largest"))
     assert ((fast.learner.state.parameters - start).abs() > 1e-6).double().mean() > 0.5
+
+
+def trained(settings: Settings, make_learner: LearnerFactory, updates: int) -> Learner:
+    """The learner of a run of so many updates."""
+    _, run = build_run([settings], None, make_learner)
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    assert run.clocks[0].updates == updates
+    return run.learner
+
+
+def learned(settings: Settings, make_learner: LearnerFactory, updates: int) -> LearnerState:
+    return trained(settings, make_learner, updates).state
+
+
+def difference(one: LearnerState, other: LearnerState) -> float:
+    pairs = zip(one, other, strict=True)
+    return torch.cat([(a - b).abs().ravel() for a, b in pairs]).max().item()
+
+
+def test_a_compiled_run_learns_the_same_and_again_bit_by_bit(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(
+        "steps=60", "learning_starts=30", "train_every=1", "updates_per_train=1",
+        "network.widths=[8]", "replay.batch_size=4",
+    )  # fmt: skip
+    plain, first = trained(settings, Learner, 30), trained(settings, compiled(), 30)
+    assert difference(plain.state, first.state) < 1e-6
+    cant_compile(monkeypatch)
+    again = trained(settings, compiled(pytest.fail), 30)
+    assert all(map(torch.equal, first.state, again.state))
+    noise = Randomness([0], Purpose.noise)
+    for envs in (1, 3):  # it was compiled for one
+        obs, empty = np.random.default_rng(0).normal(size=(1, envs, 4)), np.zeros((1, envs, 0))
+        expected, q = (learner.act(obs, empty, noise)[0] for learner in (plain, again))
+        assert q.shape == (1, envs, 2)
+        np.testing.assert_allclose(q, expected, rtol=1e-4, atol=1e-5)
+
+
+UPDATES = 100
+SMALL = (
+    "dtype=float64", "network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400",
+)  # fmt: skip
+EACH_STEP = (
+    "steps=180", "learning_starts=80", "train_every=1", "updates_per_train=1",
+    "target=soft", "target.tau=0.05",
+)  # fmt: skip
+OWN = {
+    "drqn": (*EACH_STEP, "network.units=6", "network.length=4", "network.burn_in=2"),
+    "pqn": ("steps=640", "env.num_envs=4", "train_every=64", "updates_per_train=10"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_compiled_updates_of_every_preset_learn_the_same(settings_of: Compose, preset: str) -> None:
+    settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, EACH_STEP))
+    plain = learned(settings, Learner, UPDATES)
+    assert difference(plain, learned(settings, compiled(), UPDATES)) < 1e-9
+
+
+ALL = [pytest.param(preset, marks=pytest.mark.slow) for preset in PRESETS if preset != "rainbow"]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("preset", ["rainbow", *ALL])
+def test_an_update_of_the_shipped_size_can_be_compiled(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, preset: str, members: int
+) -> None:
+    # Tiny products are computed by arithmetic and large ones are not, so that graphs differ.
+    exported, said = list[Any](), list[str]()
+
+    def stop(program: Any, **options: Any) -> None:
+        exported.append(program)
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", stop)
+    settings = settings_of(f"agent={preset}", *without_twice(*OWN.get(preset, EACH_STEP)))
+    several = [changed(settings, f"seed={seed}") for seed in range(members)]
+    _, run = build_run(several, None, compiled(said.append))
+    for report in train(several, run):
+        if report.updates:
+            break
+    run.envs.close()
+    assert exported
+    assert all("far enough" in line for line in said if "warning" in line)
+
+
+IMAGES = (
+    "env=pictures:Pictures-v0", "env.preprocess.stack=2", "seed=2", "network.widths=[8]",
+    "replay.batch_size=4", "replay.capacity=60", *EACH_STEP, "steps=50", "learning_starts=30",
+)  # fmt: skip
+OF_IMAGES = {
+    "nature": ("network=nature", "network.channels=[4,4,4]", "dtype=float64"),
+    "nature in bfloat16": ("network=nature", "network.channels=[4,4,4]", "network.bfloat16=true"),
+    "impala": (
+        "agent=btr", "network=impala", "network.channels=[2]", "network.pool=5", "head.atoms=3",
+        "network.spectral_norm=true", "dtype=float64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", OF_IMAGES)
+def test_compiled_updates_on_images_learn_the_same(settings_of: Compose, case: str) -> None:
+    settings = settings_of(*without_twice(*IMAGES, *OF_IMAGES[case]))
+    plain = learned(settings, Learner, 20)
+    assert (plain.moments[0, 0] != 0).double().mean() > 0.7  # most parameters have learned
+    exact = plain.parameters.dtype == DOUBLE
+    fast = learned(settings, compiled(), 20)
+    assert difference(plain, fast) < (1e-12 if exact else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_members_in_turn_are_compiled_as_one_computation(settings_of: Compose) -> None:
+    settings = settings_of(*without_twice(*IMAGES, *OF_IMAGES["nature"]))
+    members = [settings, changed(settings, "seed=3", "optimizer.lr=1e-2")]
+    states = []
+    for make_learner in (Learner, compiled()):
+        _, run = build_run(members, None, make_learner)
+        for _ in train(members, run):
+            pass
+        run.envs.close()
+        states.append(run.learner.state)
+    assert states[0].parameters.shape[0] == 2
+    assert difference(*states) < 1e-12

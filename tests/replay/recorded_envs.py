@@ -78,7 +78,7 @@ class RecordedEnv:
         self._emit(starts=True, state=np.zeros(STATE, np.float32))
 
     def step(self, action: int) -> Slot:
-        """Fills the newest slot, and returns the one with the observation that the action led to."""
+        """Fills the newest slot, and returns the slot of the next observation."""
         fate = next(self.fates)
         taken = Taken(action, float(self.random.normal()), *fate)
         self.slots[-1].taken = taken

@@ -480,7 +480,7 @@ def test_a_sequence_by_hand() -> None:
     )
     assert batch.obs[0, 0, :, 0].tolist() == [0, 1, 2, -2, 3, 4, -4]
     assert batch.starts.tolist() == [[[False, False, False, True, False, False, True]]]
-    # Learned from are 1, 2, -2, 3 and 4; the ends 2 and 4 begin nothing, so 5 / 3 for the others.
+    # Slots 1, 2, -2, 3 and 4 are learned from; the ends 2 and 4 begin nothing: 5 / 3 for the rest.
     assert batch.weight.tolist() == [[pytest.approx([5 / 3, 0, 5 / 3, 5 / 3, 0])]]
     counts = batch.weight[0, 0] > 0
     assert batch.reward[0, 0][counts].tolist() == [2, 3, 4]

@@ -158,7 +158,7 @@ def with_priority(sampler: PrioritisedSampler) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("device", ["cpu", IN_TENSORS])
 @pytest.mark.parametrize("frames", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(6))
-def test_of_a_stream_of_frames_only_what_can_be_sampled_has_a_priority(
+def test_with_frames_only_what_can_be_sampled_has_a_priority(
     seed: int, frames: int, device: str
 ) -> None:
     random, capacity = np.random.default_rng(seed), [1, 2, 3, 8, 20, 100][seed]
@@ -293,7 +293,7 @@ def test_new_transitions_get_the_largest_priority_that_was_ever_seen() -> None:
     assert sampler.priorities.tree.leaves[0, 4] == 4
 
 
-def test_before_anything_is_learned_all_have_priority_one() -> None:
+def test_before_the_first_update_all_have_priority_one() -> None:
     sampler = sampler_of(stream_of_three(), 3, eps=1e-6, alpha=0.6)
     assert next_transitions(sampler, middles()).weight.tolist() == [[1, 1, 1]]
     assert sampler.priorities.tree.leaves[0, :3].tolist() == [1, 1, 1]
@@ -338,7 +338,7 @@ def test_what_left_the_buffer_is_never_drawn_however_large_its_error_was() -> No
     sampler = sampler_of(stream, 3)
     next_transitions(sampler, middles())
     update_priorities(sampler, np.zeros((1, 3)), np.array([[1e12, 0.0, 0.0]]))
-    sampler.priorities.largest[:] = 1  # or what comes would be as likely as what left
+    sampler.priorities.largest[:] = 1  # or new transitions would be as likely as it
     append(stream, 4)
     random = np.random.default_rng(0)
     drawn = [next_transitions(sampler, numbers(random, 1)).obs.ravel().tolist() for _ in range(200)]
@@ -355,7 +355,7 @@ def test_ends_of_episodes_leave_space_for_fewer_and_what_left_is_never_drawn() -
         assert (sampler.priorities.tree.leaves > 0).sum() == stream.count[0]
 
 
-def test_of_the_same_transition_twice_in_a_batch_the_last_error_counts() -> None:
+def test_the_last_error_of_a_transition_that_is_twice_in_a_batch_counts() -> None:
     stream = empty_stream(1, 1, 4)
     append(stream, 1)
     sampler = sampler_of(stream, 3)

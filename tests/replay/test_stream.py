@@ -293,7 +293,7 @@ def test_a_transition_of_atari_takes_a_frame_and_a_few_bytes(
 
 
 def check_stored(stream: Stream, tensors: StreamStorage) -> None:
-    """The stream's own arrays are what is stored, and what `tensors` of earlier are on."""
+    """The storage has the stream's own arrays, and earlier `tensors` still share their memory."""
     assert all(each is own for each, own in zip(stream.storage, arrays_of(stream), strict=True))
     for earlier, own in zip(tensors, map(tensor, arrays_of(stream)), strict=True):
         assert earlier.data_ptr() == own.data_ptr()

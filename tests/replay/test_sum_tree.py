@@ -174,7 +174,7 @@ def test_sums_after_many_updates_are_exactly_those_of_a_fresh_tree(leaves: int) 
 
 
 @pytest.mark.parametrize("leaves", [40, 4000, 40_000])
-def test_of_equal_leaves_the_last_value_stays(leaves: int) -> None:
+def test_the_last_value_of_a_leaf_that_is_set_twice_stays(leaves: int) -> None:
     tree = SumTree.empty(1, leaves)
     tree.set(np.array([3, 35, 3, 35, 3]), np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
     assert np.flatnonzero(tree.leaves).tolist() == [3, 35]

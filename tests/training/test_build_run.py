@@ -14,15 +14,13 @@ from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Boltzmann, Exploration, Linear, Noisy, Piecewise
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.compiling.compiled_learner import CompiledLearner
-from dqn_cli.compiling.when import worth_compiling
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.rollouts import RolloutSampler
 from dqn_cli.replay.samplers import ReplayDevice, ReplayStorage, Sampler, UniformSampler
-from dqn_cli.training import devices
 from dqn_cli.training.build_run import agent_for, build_run, merge_parts
 from dqn_cli.training.learner import Learner, UpdateInputs
 from dqn_cli.training.loop import Run, act, store, train
-from dqn_cli.training.settings import Device, Settings
+from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
 
@@ -50,7 +48,7 @@ def test_a_run_starts_with_the_shapes_its_settings_ask_for(
     ("agent", "sampler"),
     [("dqn", UniformSampler), ("rainbow", PrioritisedSampler), ("pqn", RolloutSampler)],
 )
-def test_the_sampler_is_that_of_the_replay_and_draws_from_the_stream(
+def test_the_sampler_is_that_of_the_replay_and_samples_from_the_stream(
     settings_of: Compose, agent: str, sampler: type[Sampler]
 ) -> None:
     settings = settings_of(f"agent={agent}", "network.widths=[8]")
@@ -68,7 +66,7 @@ ONE = "replay.n_step=1"
     [
         ((ONE,), 1, 0),
         (("replay.n_step=5",), 5, 0),
-        # n + burn_in + length - 1: the last of the slots that are learned from has n behind it
+        # n + burn_in + length - 1: n slots follow the last slot that is learned from
         (("agent=drqn", "network.burn_in=4", "network.length=6", "network.units=7", ONE), 10, 7),
         (("network=lstm", "network.burn_in=0", "network.length=1", "network.units=7", ONE), 1, 14),
         (("network=gru", "network.burn_in=4", "network.length=6", "replay.n_step=3"), 12, 128),
@@ -187,7 +185,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_the_capacity_that_fits(
 
 
 @pytest.mark.parametrize("clip", ["true", "false"])
-def test_rewards_are_clipped_for_learning_alone(settings_of: Compose, clip: str) -> None:
+def test_rewards_are_clipped_only_for_learning(settings_of: Compose, clip: str) -> None:
     settings = settings_of(*PICTURES, f"env.preprocess.clip_rewards={clip}")
     largest = batch_of(settings).reward.max()
     assert largest == 1 if clip == "true" else largest > 1
@@ -200,7 +198,7 @@ def test_rewards_are_clipped_for_learning_alone(settings_of: Compose, clip: str)
 
 @pytest.mark.parametrize("replay", ["uniform", "prioritised"])
 @pytest.mark.parametrize(("size", "sequences"), [(20, 4), (24, 4), (25, 5), (5, 1), (4, 1)])
-def test_batches_for_recurrent_networks_are_as_many_sequences_as_hold_the_transitions(
+def test_a_batch_size_counts_transitions_also_for_sequences(
     settings_of: Compose, replay: str, size: int, sequences: int
 ) -> None:
     settings = settings_of(
@@ -221,7 +219,7 @@ def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> No
     assert len(np.unique(drawn)) == drawn.size
 
 
-def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
+def test_an_agent_has_the_parts_of_the_settings(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow")
     agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0))
     assert agent.head is settings.head
@@ -229,41 +227,6 @@ def test_an_agent_is_made_of_the_settings_parts(settings_of: Compose) -> None:
     assert agent.update is settings.update
     assert agent.optimizer is settings.optimizer
     assert agent.layout["advantage.out.weight"].shape == (3 * 51, 256)
-
-
-SLOW_START = ("learning_starts=1000", "train_every=4", "updates_per_train=2")
-
-
-@pytest.mark.parametrize(
-    ("words", "worth"),
-    [
-        (("steps=20000", "learning_starts=0", "train_every=1", "updates_per_train=1"), True),
-        (("steps=19999", "learning_starts=0", "train_every=1", "updates_per_train=1"), False),
-        # (40999 - 1000) / 4 are 9999 trainings, of two updates each
-        (("steps=41000", *SLOW_START), True),
-        (("steps=40999", *SLOW_START), False),
-        (("steps=40999", *SLOW_START, "compile=true"), True),
-        (("steps=41000", *SLOW_START, "compile=false"), False),
-        (("steps=100", "compile=true", "device=cpu"), True),
-        (("steps=41000", *SLOW_START, "device=cpu"), True),
-        # How many episodes the steps hold is not known before.
-        (("steps=41000", *SLOW_START, "episodes=1"), True),
-    ],
-)
-def test_a_run_is_compiled_where_it_is_asked_for_or_has_twenty_thousand_updates(
-    settings_of: Compose, words: tuple[str, ...], worth: bool
-) -> None:
-    assert worth_compiling(settings_of(*words)) is worth
-
-
-@pytest.mark.parametrize("word", ["auto", "false"])
-@pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_only_the_cpu_is_compiled_for(
-    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, device: str, word: str
-) -> None:
-    monkeypatch.setitem(devices.AVAILABLE, Device[device], lambda: True)
-    settings = settings_of("steps=50000", *SLOW_START, f"device={device}", f"compile={word}")
-    assert not worth_compiling(settings)
 
 
 def test_the_run_calls_what_the_compiler_returns(settings_of: Compose) -> None:

@@ -102,8 +102,8 @@ def fresh(settings: Settings, run: Run, device: str) -> Learner:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_update_computes_on_its_own_device_alone(settings_of: Compose, preset: str) -> None:
-    # The meta device has no memory. A tensor left on the CPU can't be combined with its tensors, and
-    # their values can't be read: nothing may wait for what a GPU has not computed yet.
+    # The meta device has no memory: its tensors can't be combined with one that is left on the CPU,
+    # and their values can't be read. So an update never waits for what a GPU has yet to compute.
     settings = settings_of(f"agent={preset}", *SMALL, *OWN.get(preset, ()))
     run = played(settings)
     learner = fresh(settings, run, "meta")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,11 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
 from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.training.build_run import build_run
 from dqn_cli.training.learner import Learner, LearnerState
+from dqn_cli.training.loop import act, store
 from dqn_cli.training.randomness import Purpose, Randomness
+from dqn_cli.training.settings import Settings
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")
@@ -316,21 +320,21 @@ def test_many_observations_are_evaluated_in_parts_with_one_noise(
     learning, obs = learner([agent_of(NOISY)] * 3, SEEDS), observations(3)
     expected = learning.values(obs, noise_of(SEEDS))
     monkeypatch.setattr("dqn_cli.training.learner.MAX_NUMBERS", max_numbers)
-    noise, drawn = noise_of(SEEDS), noise_of(SEEDS)
+    noise, expected_noise = noise_of(SEEDS), noise_of(SEEDS)
     np.testing.assert_allclose(learning.values(obs, noise), expected, rtol=1e-12, atol=1e-14)
-    drawn.normal(agent_of(NOISY).model.noise_size)
-    assert states(noise) == states(drawn)
+    expected_noise.normal(agent_of(NOISY).model.noise_size)
+    assert states(noise) == states(expected_noise)
 
 
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
 def test_acting_draws_each_members_noise_anew(seeds: list[int]) -> None:
     agent = agent_of(NOISY)
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
-    noise, drawn, empty = noise_of(seeds), noise_of(seeds), np.zeros((len(seeds), 5, 0))
+    noise, same_noise, empty = noise_of(seeds), noise_of(seeds), np.zeros((len(seeds), 5, 0))
     for _ in range(2):
         values, state = learning.act(obs, empty, noise)
         assert state.shape == empty.shape
-        expected = drawn.normal(agent.model.noise_size)
+        expected = same_noise.normal(agent.model.noise_size)
         for member in range(len(seeds)):
             mine = learning.state.parameters[member]
             normal = torch.from_numpy(expected[member])
@@ -362,8 +366,8 @@ def test_a_member_acts_with_the_noise_that_it_has_alone() -> None:
     values, _ = together.act(obs, empty, noise_of(SEEDS))
     for member, seed in enumerate(SEEDS):
         alone = learner([agent], [seed])
-        own, _ = alone.act(obs[:1], empty[:1], noise_of([seed]))
-        np.testing.assert_allclose(values[member], own[0], rtol=1e-12, atol=1e-14)
+        expected, _ = alone.act(obs[:1], empty[:1], noise_of([seed]))
+        np.testing.assert_allclose(values[member], expected[0], rtol=1e-12, atol=1e-14)
         other, _ = alone.act(obs[:1], empty[:1], noise_of([seed + 1]))
         assert not np.allclose(values[member], other[0])
 
@@ -391,17 +395,17 @@ def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) 
     assert after.shape == later.shape == state.shape
     assert not np.allclose(first, second)
     for member in range(len(seeds)):
-        inputs = (torch.from_numpy(each[member]) for each in (obs, after))
-        mine = learning.state.parameters[member]
-        q, now = agent.model.act(mine, *inputs, torch.empty(0))
+        inputs = (torch.from_numpy(values[member]) for values in (obs, after))
+        parameters = learning.state.parameters[member]
+        q, next_state = agent.model.act(parameters, *inputs, torch.empty(0))
         np.testing.assert_allclose(second[member], q.numpy(), rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(later[member], now.numpy(), rtol=1e-12, atol=1e-14)
-    # Values are those at an episode's beginning.
+        np.testing.assert_allclose(later[member], next_state.numpy(), rtol=1e-12, atol=1e-14)
+    # `values` computes with the zero states of an episode's beginning.
     np.testing.assert_array_equal(learning.values(obs, noise_of(seeds)), first)
 
 
 @pytest.mark.parametrize("network", [MLP, Table(4, None, None)])
-def test_observations_kept_as_bytes_are_learned_from_as_numbers(network: Network) -> None:
+def test_bytes_are_learned_from_as_numbers(network: Network) -> None:
     batch = random_batch(0, 1)
     counts = batch._replace(obs=batch.obs.abs().floor(), next_obs=batch.next_obs.abs().floor())
     as_bytes = counts._replace(
@@ -434,7 +438,7 @@ def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
 
 
 @pytest.mark.parametrize("head", [HUBER, IQN])
-def test_sequences_are_learned_from_side_by_side_as_alone(head: Head) -> None:
+def test_members_learn_from_sequences_what_each_learns_alone(head: Head) -> None:
     agents = [agent_of(gru(), head, optimizer=replace(ADAM, lr=rate)) for rate in RATES]
     together, noise = learner(agents, SEEDS), noise_of(SEEDS)
     alone = [learner([agent], [seed]) for agent, seed in zip(agents, SEEDS, strict=True)]
@@ -485,7 +489,7 @@ def test_a_reset_changes_only_the_streams_and_restarts_the_optimizer(
         assert not new.any()
 
 
-def test_each_reset_draws_anew_and_each_member_its_own() -> None:
+def test_each_reset_draws_new_numbers_for_each_member() -> None:
     agent = agent_of(MLP)
     learning, weights = learner([agent] * 3, SEEDS), Randomness(SEEDS, Purpose.resets)
     learning.reset(weights, [False] * 3)
@@ -494,8 +498,8 @@ def test_each_reset_draws_anew_and_each_member_its_own() -> None:
     second = learning.state.parameters
     last = torch.cat(
         [
-            torch.full((size({name: each}),), name.startswith("advantage"))
-            for name, each in agent.layout.items()
+            torch.full((size({name: parameter}),), name.startswith("advantage"))
+            for name, parameter in agent.layout.items()
         ]
     )
     assert torch.equal(first[:, ~last], second[:, ~last])
@@ -631,7 +635,7 @@ def test_metrics_are_summed_until_they_are_set_to_zero() -> None:
     torch.testing.assert_close(through.metrics, sum(parts), rtol=1e-12, atol=0)
 
 
-def test_a_factor_holds_for_its_update_alone() -> None:
+def test_a_factor_of_the_learning_rate_holds_only_for_its_update() -> None:
     sgd, batch = Sgd(0.1, CONSTANT, None, 0.0), random_batch(0, 1)
     moved = []
     for factor in (1.0, 0.5, 0.5, 1.0, 0.25):
@@ -643,8 +647,8 @@ def test_a_factor_holds_for_its_update_alone() -> None:
         start = learning.state.parameters.clone()
         learning.update_on_batch(batch, noise_of([0]), [factor])
         moved.append((learning.state.parameters - start) / factor)
-    for each in moved[1:]:
-        torch.testing.assert_close(each, moved[0], rtol=1e-9, atol=1e-15)
+    for movement in moved[1:]:
+        torch.testing.assert_close(movement, moved[0], rtol=1e-9, atol=1e-15)
 
 
 def test_values_of_many_observations_do_not_use_the_compiled_function_for_acting() -> None:
@@ -712,8 +716,8 @@ def test_a_reset_spares_members_and_draws_the_same_for_the_others(spared: list[b
     learning.reset(Randomness(SEEDS, Purpose.resets), spared)
     other.reset(Randomness(SEEDS, Purpose.resets), [False] * 3)
     for member, kept in enumerate(spared):
-        for now, then, fresh in zip(learning.state, before, other.state, strict=True):
-            assert torch.equal(now[member], (then if kept else fresh)[member])
+        for after, old, fresh in zip(learning.state, before, other.state, strict=True):
+            assert torch.equal(after[member], (old if kept else fresh)[member])
 
 
 @pytest.mark.parametrize("member", [0, 1, 2])
@@ -723,8 +727,40 @@ def test_loading_the_state_of_one_member_leaves_the_others_unchanged(
     learning, alone = three(), one(9)
     updated(alone, 5)
     before = copied(learning.state)
-    learning.load(LearnerState(*(each[0] for each in alone.state)), member)
-    for now, then, its in zip(learning.state, before, alone.state, strict=True):
-        assert torch.equal(now[member], its[0])
-        others = [each for each in range(3) if each != member]
-        assert torch.equal(now[others], then[others])
+    learning.load(LearnerState(*(tensor[0] for tensor in alone.state)), member)
+    others = [other for other in range(3) if other != member]
+    for after, old, loaded in zip(learning.state, before, alone.state, strict=True):
+        assert torch.equal(after[member], loaded[0])
+        assert torch.equal(after[others], old[others])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent=iqn", "head.atoms=3"),
+        ("agent=rainbow_iqn", "head.atoms=3", "replay.batch_size=5"),
+        ("agent=drqn", "head=iqn", "head.atoms=3", "network.units=4", "network.length=3",
+         "network.burn_in=2", "replay.n_step=2"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_learning_from_replay_is_learning_from_the_batch_that_it_samples(
+    settings_of: Callable[..., Settings], words: tuple[str, ...]
+) -> None:
+    settings = settings_of(*words, "network.widths=[6,5]", "replay.capacity=100", "seed=4")
+    agents, run = build_run([settings])
+    for _ in range(50):
+        run.action = act(settings, run, np.ones((1, 1)))
+        store(run, run.envs.step(run.action))
+    run.envs.close()
+    learning = Learner(agents, Randomness([4], Purpose.weights), torch.float32, CPU)
+    noises, storage = [noise_of([4]), noise_of([4])], run.sampler.storage
+    for _ in range(3):
+        draw = run.sampler.draw(run.random.replay.uniform, [0.5])
+        batch = run.sampler.batch(storage, run.sampler.sample(storage, draw))
+        expected = run.learner.update(draw, noises[0], [0.7])
+        errors = learning.update_on_batch(batch, noises[1], [0.7])
+        assert all(map(torch.equal, errors, expected))
+    assert all(map(torch.equal, learning.state, run.learner.state))
+    assert torch.equal(learning.metrics, run.learner.metrics)
+    assert states(noises[0]) == states(noises[1])

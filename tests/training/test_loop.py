@@ -175,7 +175,7 @@ def test_updates_begin_after_learning_starts_and_come_in_rounds(settings_of: Com
     assert all(report.updates in (0, 3) for report in reports(settings))
 
 
-def test_no_update_before_a_batch_is_there(settings_of: Compose) -> None:
+def test_there_is_no_update_before_a_batch_is_stored(settings_of: Compose) -> None:
     settings = settings_of(
         "steps=30", "learning_starts=0", "train_every=1", "updates_per_train=1",
         "replay.batch_size=20", "replay.n_step=1", "network.widths=[4]",
@@ -215,7 +215,7 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
     assert seen[29:] == pytest.approx([0.2] * 11)
 
 
-def test_a_run_is_as_far_as_its_steps_or_its_episodes_are(settings_of: Compose) -> None:
+def test_progress_is_by_steps_or_episodes_whichever_is_larger(settings_of: Compose) -> None:
     settings = settings_of("steps=100", "episodes=10")
     assert progress(settings, Clock(steps=25)) == pytest.approx(0.25)
     assert progress(settings, Clock(steps=25, episodes=5)) == pytest.approx(0.5)
@@ -259,7 +259,7 @@ def test_no_update_is_due_between_rounds(settings_of: Compose) -> None:
     assert torch.isfinite(run.learner.state.parameters).all()
 
 
-def test_a_batch_as_large_as_the_buffer_is_learned_from_though_episodes_are_short(
+def test_a_batch_as_large_as_the_buffer_is_learned_from_with_short_episodes(
     settings_of: Compose,
 ) -> None:
     words = (
@@ -314,7 +314,7 @@ def test_a_reset_is_due_at_each_multiple(
     assert reset_due(settings, Clock(steps=before), Clock(steps=now)) is due
 
 
-def test_no_reset_is_due_where_the_last_episode_ends(settings_of: Compose) -> None:
+def test_no_layer_is_reset_where_the_last_episode_ends(settings_of: Compose) -> None:
     # Episodes of five steps: the third ends at step 15.
     words = ("env=Endless-v0", "episodes=3", "learning_starts=100", "network.widths=[4]")
     for every, resets in ((14, True), (15, False)):

@@ -197,10 +197,10 @@ def test_members_learn_from_pictures_what_each_learns_alone(
         results_alone = learned(alone, mine, only)
         for tensor, expected in zip(mine, state, strict=True):
             torch.testing.assert_close(tensor, expected[only], rtol=1e-12, atol=1e-12)
-        for result, expected in zip(results_alone, results, strict=True):
-            torch.testing.assert_close(result.metrics, expected.metrics[only])
-            torch.testing.assert_close(result.losses, expected.losses[only])
-            torch.testing.assert_close(result.td_errors, expected.td_errors[only])
+        for result, all_results in zip(results_alone, results, strict=True):
+            torch.testing.assert_close(result.metrics, all_results.metrics[only])
+            torch.testing.assert_close(result.losses, all_results.losses[only])
+            torch.testing.assert_close(result.td_errors, all_results.td_errors[only])
         assert ((mine.parameters - start[only]).abs() > 1e-6).double().mean() > 0.8
 
 

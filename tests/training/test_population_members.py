@@ -129,13 +129,13 @@ def test_a_population_computes_members_of_a_large_network_in_turn_and_others_at_
     monkeypatch: pytest.MonkeyPatch, members: int, network: Mlp, times: list[int]
 ) -> None:
     shapes: list[torch.Size] = []
-    call = Mlp.__call__
+    forward = Mlp.forward
 
     def counted(self: Mlp, p: Any, obs: Tensor, *parts: Any) -> Tensor:
         shapes.append(obs.shape)
-        return call(self, p, obs, *parts)
+        return forward(self, p, obs, *parts)
 
-    monkeypatch.setattr(Mlp, "__call__", counted)
+    monkeypatch.setattr(Mlp, "forward", counted)
     agents = [replace(AGENT, spaces=IMAGE, network=network)] * members
     population = Population(agents, torch.float64, torch.device("cpu"))
     parameters = torch.zeros(members, size(agents[0].layout), dtype=torch.float64)

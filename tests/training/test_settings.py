@@ -23,7 +23,7 @@ def test_a_changed_run_has_a_horizon_of_its_own(settings_of: Compose) -> None:
     assert settings.horizon == before
 
 
-def test_plain_settings_are_data_alone(settings_of: Compose) -> None:
+def test_plain_settings_are_only_data(settings_of: Compose) -> None:
     settings = settings_of(*WORDS)
     first, _ = plain(settings), settings.horizon
     assert plain(settings) == first
