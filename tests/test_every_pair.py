@@ -25,6 +25,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime, Runner
 from dqn_cli.compiling.graph_passes import apply_passes, decompositions
+from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.training.build_run import build_run
@@ -37,30 +38,27 @@ Pair = frozenset[str]
 Matrix = NDArray[np.bool_]
 TRIES = 10  # random cases that the best is taken of
 
+
+def choices(group: str) -> tuple[str, ...]:
+    """Return every choice that the group has a file of."""
+    return tuple(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))
+
+
 AXES = {
     "env": ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5"),
-    "protocol": ("none", "image", "nature", "dopamine", "cleanrl", "btr"),
-    "network": ("mlp", "dueling", "table", "minatar", "nature", "impala", "gru", "lstm"),
+    "protocol": choices("protocol"),
+    "network": choices("network"),
     "network.layer_norm": ("false", "true"),
     "network.spectral_norm": ("false", "true"),
     "network.noisy": ("false", "true"),
-    "head": ("scalar", "c51", "qr", "iqn"),
-    "update": ("dqn", "double", "munchausen"),
+    "head": choices("head"),
+    "update": choices("update"),
     "head.loss": ("huber", "squared"),
-    "target": ("hard", "rare", "soft", "none"),
-    "exploration": (
-        "constant",
-        "linear",
-        "exponential",
-        "multiplicative",
-        "piecewise",
-        "ladder",
-        "boltzmann",
-        "noisy",
-    ),
-    "replay": ("uniform", "prioritised", "rollout"),
+    "target": choices("target"),
+    "exploration": choices("exploration"),
+    "replay": choices("replay"),
     "replay.n_step": ("1", "3"),
-    "optimizer": ("adam", "adamw", "radam", "rmsprop", "sgd"),
+    "optimizer": choices("optimizer"),
     "optimizer.schedule": ("constant", "linear"),
     "optimizer.max_grad_norm": ("null", "1"),
     "env.num_envs": ("1", "3"),

@@ -1,56 +1,38 @@
 """Registry of the dataclass of each choice in each configuration group.
 
-The values of a choice are in configs/GROUP/CHOICE.yaml, which names its dataclass as `base_CHOICE`.
+The values of a choice are in configs/GROUP/CHOICE.yaml. Its defaults list names the schema, and the
+comment behind it the dataclass: `defaults: [base_qr]  # dqn_cli.agent.quantiles:Qr`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 
-# Names, not classes: --help and completion must answer before torch is imported.
-SCHEMAS = {
-    "base_config": "dqn_cli.training.settings:Settings",
-    "protocol/base_none": "dqn_cli.envs.preprocessing:Preprocess",
-    "protocol/base_image": "dqn_cli.envs.preprocessing:Images",
-    "protocol/base_atari": "dqn_cli.envs.preprocessing:Atari",
-    "network/base_mlp": "dqn_cli.agent.networks:Mlp",
-    "network/base_table": "dqn_cli.agent.table:Table",
-    "network/base_minatar": "dqn_cli.agent.minatar_cnn:MinAtarCnn",
-    "network/base_nature": "dqn_cli.agent.atari_cnns:Nature",
-    "network/base_impala": "dqn_cli.agent.atari_cnns:Impala",
-    "network/base_gru": "dqn_cli.agent.recurrent:Gru",
-    "network/base_lstm": "dqn_cli.agent.recurrent:Lstm",
-    "head/base_scalar": "dqn_cli.agent.heads:Scalar",
-    "head/base_c51": "dqn_cli.agent.categorical:C51",
-    "head/base_qr": "dqn_cli.agent.quantiles:Qr",
-    "head/base_iqn": "dqn_cli.agent.quantiles:Iqn",
-    "update/base_dqn": "dqn_cli.agent.update_rules:Dqn",
-    "update/base_double": "dqn_cli.agent.update_rules:Double",
-    "update/base_munchausen": "dqn_cli.agent.update_rules:Munchausen",
-    "target/base_hard": "dqn_cli.agent.target_networks:Hard",
-    "target/base_soft": "dqn_cli.agent.target_networks:Soft",
-    "target/base_none": "dqn_cli.agent.target_networks:NoTarget",
-    "exploration/base_constant": "dqn_cli.agent.exploration:Constant",
-    "exploration/base_linear": "dqn_cli.agent.exploration:Linear",
-    "exploration/base_exponential": "dqn_cli.agent.exploration:Exponential",
-    "exploration/base_multiplicative": "dqn_cli.agent.exploration:Multiplicative",
-    "exploration/base_piecewise": "dqn_cli.agent.exploration:Piecewise",
-    "exploration/base_ladder": "dqn_cli.agent.exploration:PerEnvEpsilon",
-    "exploration/base_boltzmann": "dqn_cli.agent.exploration:Boltzmann",
-    "exploration/base_noisy": "dqn_cli.agent.exploration:Noisy",
-    "replay/base_uniform": "dqn_cli.replay.samplers:Uniform",
-    "replay/base_prioritised": "dqn_cli.replay.prioritised:Prioritised",
-    "replay/base_rollout": "dqn_cli.replay.rollouts:Rollout",
-    "optimizer/base_adam": "dqn_cli.agent.optimizers:Adam",
-    "optimizer/base_adamw": "dqn_cli.agent.optimizers:AdamW",
-    "optimizer/base_radam": "dqn_cli.agent.optimizers:RAdam",
-    "optimizer/base_rmsprop": "dqn_cli.agent.optimizers:RmsProp",
-    "optimizer/base_sgd": "dqn_cli.agent.optimizers:Sgd",
-}
+from dqn_cli.config.paths import config_folder
+
+SCHEMA_LINE = re.compile(
+    r"^(?:defaults: \[|  - )(base_\w+)(?:@_here_)?\]? +# (dqn_cli[\w.]*:\w+)$", re.MULTILINE
+)
+
+
+def find_schemas() -> dict[str, str]:
+    """Return the schemas that YAML files name, as `head/base_qr: dqn_cli.agent.quantiles:Qr`."""
+    root = config_folder()
+    found = {}
+    for file in sorted(root.glob("**/*.yaml")):
+        group = file.relative_to(root).parent.as_posix()
+        for schema, location in SCHEMA_LINE.findall(file.read_text()):
+            found[schema if group == "." else f"{group}/{schema}"] = location
+    return found
+
+
+# Names, not classes: completion must answer before torch is imported.
+SCHEMAS = find_schemas()
 
 _parts: dict[str, type[Any]] = {}
 _own: dict[tuple[str, str], type[Any]] = {}  # the user's, by group and choice
