@@ -1,1 +1,1 @@
-"""What a deep Q-network is: networks, heads, bootstrap targets, loss, optimisers, exploration."""
+"""Mathematics of deep Q-learning: networks, heads, TD targets, loss, optimizers, exploration."""

@@ -1,1 +1,1 @@
-"""Replay: the stream of what the environments emitted, and how transitions are drawn from it."""
+"""Replay: the stream of all that environments emit, and samplers that make batches of it."""

@@ -1,1 +1,1 @@
-"""Training: the learner, the loop, and what a run writes down."""
+"""The algorithm: the training loop, the learner, populations, randomness and settings."""

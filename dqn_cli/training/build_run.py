@@ -65,7 +65,7 @@ def build_run(
     ]
     envs = Environments(structure.env, seed_functions, structure.dtype.name, snapshots)
     try:
-        return _with_envs(settings, envs, make_learner)
+        return _assemble_run(settings, envs, make_learner)
     except BaseException:
         envs.close()
         raise
@@ -87,7 +87,7 @@ def merge_parts(parts: Sequence[Part]) -> Part:
     return replace(parts[0], **differing) if differing else parts[0]  # type: ignore[type-var]
 
 
-def _with_envs(
+def _assemble_run(
     settings: Sequence[Settings], envs: Environments, make_learner: LearnerFactory
 ) -> tuple[list[Agent], Run]:
     structure, seeds = settings[0], [member.seed for member in settings]

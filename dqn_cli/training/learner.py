@@ -65,7 +65,7 @@ class Learner:
         """
         self.population = Population(agents, dtype, device)
         self._agents, self._model, self._sampler = agents, agents[0].model, sampler
-        self._like = torch.zeros(len(agents), dtype=dtype, device=device)
+        self._template = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._initial(weights)
         (members, size), moments = parameters.shape, agents[0].optimizer.moments
         exact = torch.zeros(members, dtype=torch.float64, device=device)
@@ -73,7 +73,7 @@ class Learner:
             parameters,
             parameters.clone(),
             # Compiled code needs each of the moments to be contiguous.
-            self._like.new_zeros(moments, members, size).transpose(0, 1),
+            self._template.new_zeros(moments, members, size).transpose(0, 1),
             exact.new_zeros(members, moments),
         )
         self.metrics = exact.new_zeros(members, len(Metrics._fields))  # sums since the last reading
@@ -87,8 +87,8 @@ class Learner:
         # Inputs that most updates share are made only once.
         self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
         self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
-        self._no_noise = self._like.new_zeros(members, 0)
-        self._no_random_inputs = no_random_inputs(self._like, rows=1)
+        self._no_noise = self._template.new_zeros(members, 0)
+        self._no_random_inputs = no_random_inputs(self._template, rows=1)
 
     @property
     def is_noisy(self) -> bool:
@@ -145,7 +145,7 @@ class Learner:
         if coefficients.count(coefficients[0]) == len(coefficients):
             target.lerp_(parameters, coefficients[0])
         else:
-            target.lerp_(parameters, self._like.new_tensor(coefficients)[:, None])
+            target.lerp_(parameters, self._template.new_tensor(coefficients)[:, None])
 
     def load(self, state: LearnerState, member: int | None = None) -> None:
         """Restore the state of a learner of the same structure, or of one of its members."""
@@ -166,8 +166,8 @@ class Learner:
                 torch.full((math.prod(parameter.shape),), self._model.network.is_last(name))
                 for name, parameter in self._model.layout.items()
             ]
-        ).to(self._like.device)  # [size]
-        kept = torch.tensor(spared, device=self._like.device)[:, None]  # [members, 1]
+        ).to(self._template.device)  # [size]
+        kept = torch.tensor(spared, device=self._template.device)[:, None]  # [members, 1]
         is_reset = is_last & ~kept  # [members, size]
         fresh, state = self._initial(weights), self.state
         self.load(
@@ -225,18 +225,18 @@ class Learner:
     def _initial(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)
         return torch.stack([initial(agent.layout, random) for agent, random in pairs]).to(
-            self._like
+            self._template
         )  # [members, size]
 
     def _acting_noise(self, noise: Randomness) -> Tensor:
         if not self._noise_size:
             return self._no_noise
-        return torch.from_numpy(noise.normal(self._noise_size)).to(self._like)
+        return torch.from_numpy(noise.normal(self._noise_size)).to(self._template)
 
     def _random(self, rows: int, noise: Randomness) -> RandomInputs:
         if not (self._noise_size or self._samples):
             return self._no_random_inputs
-        return draw_random_inputs(self._model, rows, noise, self._like)
+        return draw_random_inputs(self._model, rows, noise, self._template)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

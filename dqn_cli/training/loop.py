@@ -18,7 +18,7 @@ from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.settings import Settings
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -57,10 +57,10 @@ class StepReport(NamedTuple):
 def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
     """Act, store and learn until the last member has finished; yield after each step."""
     structure = settings[0]  # all members share what is read from it
-    done = per_member(run, progress, settings, run.clocks)
+    shares = per_member(run, progress, settings, run.clocks)
     if not run.clocks[0].steps:
         run.action = act(structure, run, current_epsilon(settings, run))
-    while min(done) < 1:
+    while min(shares) < 1:
         before = run.clocks
         step = run.envs.step(run.action)
         store(run, step)
@@ -73,9 +73,9 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
         run.action = act(structure, run, epsilon)
         update_targets(settings, run, before)
         updates = updates_due(structure, run, before[0])
-        done = per_member(run, progress, settings, run.clocks)
-        learn(settings, run, updates, done)
-        finished = [share >= 1 for share in done]
+        shares = per_member(run, progress, settings, run.clocks)
+        learn(settings, run, updates, shares)
+        finished = [share >= 1 for share in shares]
         if reset_due(structure, before[0], run.clocks[0]):
             run.learner.reset(run.random.resets, spared=finished)
         yield StepReport(before, run.clocks, step, ended, epsilon, updates, finished)
@@ -108,21 +108,21 @@ def store(run: Run, step: EnvStep) -> None:
     run.stream.append(run.action, step, run.state)
 
 
-def learn(settings: Sequence[Settings], run: Run, updates: int, done: Sequence[float]) -> None:
+def learn(settings: Sequence[Settings], run: Run, updates: int, shares: Sequence[float]) -> None:
     """Take a number of gradient steps, each on one batch from replay.
 
     Args:
         settings: Settings of each member.
         run: The run.
         updates: Number of gradient steps.
-        done: Share of each member's run that is over.
+        shares: Share of each member's run that is over.
     """
     if not updates:
         return
     run.sampler.on_rollout(lambda obs: run.learner.values(obs, run.random.noise))
-    lr_factors = [settings[0].optimizer.schedule.factor(share) for share in done]
+    lr_factors = [settings[0].optimizer.schedule.factor(share) for share in shares]
     for _ in range(updates):
-        draw = run.sampler.draw(run.random.replay.uniform, done)
+        draw = run.sampler.draw(run.random.replay.uniform, shares)
         run.learner.update(draw, run.random.noise, lr_factors)
         before = run.clocks
         run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
@@ -139,7 +139,7 @@ def polyak_coefficient(settings: Settings, before: Clock, now: Clock) -> float:
     return settings.target.polyak_coefficient(before, now)
 
 
-def per_member(run: Run, function: Callable[..., Answer], *values: Sequence[Any]) -> list[Answer]:
+def per_member(run: Run, function: Callable[..., Result], *values: Sequence[Any]) -> list[Result]:
     """Apply a function to each member's values; in lockstep, only to those of the first."""
     if run.lockstep:
         return [function(*[items[0] for items in values])] * len(run.clocks)

@@ -62,15 +62,15 @@ class Population:
         Returns:
             Errors of each sample, [members, batch].
         """
-        each = self._members(tensors.scalars)
+        members = self._members(tensors.scalars)
         parameters = tensors.optimizer.parameters.detach().requires_grad_()
-        loss, metrics, errors = each(Agent.loss)(
+        loss, metrics, errors = members(Agent.loss)(
             parameters, tensors.target, self._placed(batch), random
         )
         # Members share nothing, so the gradient of the sum has each member's own gradient.
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
         with torch.no_grad():
-            state, norm = each(Agent.step)(tensors.optimizer, gradient, lr_factors)
+            state, norm = members(Agent.step)(tensors.optimizer, gradient, lr_factors)
             _copy(state, tensors.optimizer)
             metrics = metrics._replace(gradient_norm=norm)
             tensors.metrics.add_(torch.stack([*metrics], 1))  # [members, len(Metrics)]
@@ -101,7 +101,7 @@ class Population:
         return self._own_members(Agent.dormant)(parameters, self._moved(tensor(obs)))
 
     def _members(self, scalars: Tensor) -> Members:
-        # Other scalars than its own are those that a compiler traces.
+        # While a compiler traces an update, the scalars are placeholders instead of its own tensor.
         return self._own_members if scalars is self.scalars else self._with_scalars(scalars)
 
     def _with_scalars(self, scalars: Tensor) -> Members:
@@ -131,19 +131,19 @@ class Members:
     ) -> None:
         """Prepare the members' agents; `scalars` has the numbers [members] of each key."""
         self._agent, self._scalars, self._vmaps = agent, dict(scalars), vmaps
-        own = [{key: value[member] for key, value in scalars.items()} for member in range(count)]
-        self._agents = [] if vmaps else [agent.with_scalars(numbers) for numbers in own]
+        numbers = [{key: value[i] for key, value in scalars.items()} for i in range(count)]
+        self._agents = [] if vmaps else [agent.with_scalars(own) for own in numbers]
 
     def __call__(self, method: Callable[Concatenate[Agent, P], Result]) -> Callable[P, Result]:
         """Return the method of all members."""
         if self._vmaps:
 
-            def of_one_member(scalars: Mapping[str, Tensor], *arguments: Any) -> Any:
+            def one_member(scalars: Mapping[str, Tensor], *arguments: Any) -> Any:
                 return method(self._agent.with_scalars(scalars), *arguments)  # type: ignore[call-arg]
 
-            return partial(torch.func.vmap(of_one_member), self._scalars)
+            return partial(torch.func.vmap(one_member), self._scalars)
 
-        def of_all_members(*arguments: P.args, **_: P.kwargs) -> Result:
+        def all_members(*arguments: P.args, **_: P.kwargs) -> Result:
             results = [
                 method(agent, *(_map(itemgetter(member), x) for x in arguments))  # type: ignore[call-arg]
                 for member, agent in enumerate(self._agents)
@@ -151,7 +151,7 @@ class Members:
             mapped: Result = _map(_stacked, *results)
             return mapped
 
-        return of_all_members
+        return all_members
 
 
 def _copy(new: OptimizerState, old: OptimizerState) -> None:

@@ -16,7 +16,7 @@ def draw_random_inputs(model: Model, rows: int, random: Randomness, like: Tensor
 
     Args:
         model: The model that takes them.
-        rows: Observations of each member that z is computed of.
+        rows: Number of observations of each member that the online network evaluates.
         random: Random streams of the members.
         like: A tensor [members] of the right type and device.
     """
