@@ -17,8 +17,8 @@ class Pictures(gymnasium.Env[Picture, np.int64]):
 
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, colours: bool = False) -> None:
-        shape = (SIDE, SIDE, 3) if colours else (SIDE, SIDE)
+    def __init__(self, colors: bool = False) -> None:
+        shape = (SIDE, SIDE, 3) if colors else (SIDE, SIDE)
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
 
     def reset(

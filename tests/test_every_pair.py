@@ -198,7 +198,7 @@ def in_order(case: list[str]) -> list[str]:
 
 
 class Bytes(gymnasium.Env[Any, Any]):
-    """Pictures of 12 by 12 bytes in three colours."""
+    """Pictures of 12 by 12 bytes in three colors."""
 
     observation_space = spaces.Box(0, 255, (12, 12, 3), np.uint8)
     action_space = spaces.Discrete(3)

@@ -25,8 +25,8 @@ BYTE = 255
 class AtariCnn(Mlp):
     """Convolutions in front of fully connected layers; `channels` are the outputs of each.
 
-    Observations are [height, width, colours], [frames, height, width] or
-    [frames, height, width, colours]. Bytes are divided by 255 here, so that replay stores bytes.
+    Observations are [height, width, colors], [frames, height, width] or
+    [frames, height, width, colors]. Bytes are divided by 255 here, so that replay stores bytes.
     With `bfloat16` the layers compute in that precision; parameters, gradients and action values
     keep theirs.
     """
@@ -63,7 +63,7 @@ class AtariCnn(Mlp):
             raise ValueError(f"network.channels is empty: network={name} needs a convolution")
         if len(shape) not in ((3, 4) if spaces.frames else (3,)):
             raise ValueError(
-                f"network={name} needs images [height, width, colours], or frames of them; these"
+                f"network={name} needs images [height, width, colors], or frames of them; these"
                 f" observations are {shape}: use network=mlp"
             )
         layout, features = self.image_layout(*_planes(spaces))
@@ -78,8 +78,8 @@ class AtariCnn(Mlp):
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Map observations [batch, *shape] to features [batch, features]."""
         x = obs
-        if x.dim() == 5 or not spaces.frames:  # the last axis has the colours
-            x = x.movedim(-1, -3)  # [batch, (frames,) colours, height, width]
+        if x.dim() == 5 or not spaces.frames:  # the last axis has the colors
+            x = x.movedim(-1, -3)  # [batch, (frames,) colors, height, width]
         x = x.reshape(-1, *_planes(spaces))  # [batch, planes, height, width]
         x = x.contiguous(memory_format=torch.channels_last)
         scale = 1 / BYTE if set(spaces.high) == {BYTE} else 1
@@ -175,8 +175,8 @@ def _planes(spaces: Spaces) -> tuple[int, int, int]:
     """Return planes, height and width of an observation."""
     shape = spaces.observation_shape
     if not spaces.frames:
-        height, width, colours = shape
-        return colours, height, width
+        height, width, colors = shape
+        return colors, height, width
     frames, height, width, *rest = shape
     return frames * (rest[0] if rest else 1), height, width
 

@@ -180,7 +180,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         raise unwritten[0]
     if request.video:
         for path in paths:
-            print(f"film: {record_video(path, request.seed)}")
+            print(f"video: {record_video(path, request.seed)}")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
         print(f"left out: {reason}", file=sys.stderr)
     y = "greedy return" if all(curve.greedy for curve in curves) else "return, some while training"
     plot_bands(aggregate_curves(curves, x), x, y, ", ".join(sorted(envs)), out)
-    print(f"{len(curves)} runs drawn in {out}")
+    runs_drawn = "1 run" if len(curves) == 1 else f"{len(curves)} runs"
+    print(f"{runs_drawn} drawn in {out}")
 
 
 def load_runs(path: Path) -> list[RunInfo]:

@@ -35,11 +35,11 @@ def image(*shape: int, frames: int = 0, high: float = 1.0, actions: int = ACTION
 def images(height: int, width: int) -> dict[str, Spaces]:
     return {
         "frames": image(2, height, width, frames=2),
-        "colour frames": image(2, height, width, 3, frames=2),
+        "color frames": image(2, height, width, 3, frames=2),
         "one frame": image(1, height, width, frames=1),
-        "colours": image(height, width, 3),
+        "colors": image(height, width, 3),
         "bytes": image(2, height, width, frames=2, high=255.0),
-        "colours of bytes": image(height, width, 3, high=255.0),
+        "colors of bytes": image(height, width, 3, high=255.0),
     }
 
 
@@ -146,11 +146,11 @@ def convolutions(network: AtariCnn, p: dict[str, Tensor]) -> nn.Sequential:
 
 
 def planes(obs: Tensor, spaces: Spaces) -> Tensor:
-    """Observations [batch, planes, height, width]: colours of the oldest frame, of the next."""
+    """Observations [batch, planes, height, width]: colors of the oldest frame, of the next."""
     if spaces.frames and obs.dim() == 4:
         return obs
     frames = [obs[:, k] for k in range(spaces.frames)] or [obs]
-    return torch.stack([frame[..., colour] for frame in frames for colour in range(3)], 1)
+    return torch.stack([frame[..., color] for frame in frames for color in range(3)], 1)
 
 
 def reference(
@@ -202,7 +202,7 @@ def test_a_network_of_pixels_computes_what_the_same_layers_of_torch_compute(
     chosen = {"layer_norm": layer_norm, "spectral_norm": spectral_norm}
     network = replace(network, **chosen, dueling=dueling, noisy=noisy)
     check(network, spaces["bytes"], SCALAR)
-    check(network, spaces["colours"], Qr(2))
+    check(network, spaces["colors"], Qr(2))
 
 
 @BOTH
@@ -328,7 +328,7 @@ HELP = "use network=mlp"
         (image(35, 84, 3), [3, 3, 3]),
         (image(10, 10, 4), [3, 3]),
         (image(4, 10, 10, 3, frames=4), [3, 3]),
-        (image(3, 84, 84), [3]),  # colours are expected last
+        (image(3, 84, 84), [3]),  # colors are expected last
         (image(7, 8, 3), [3]),
         (image(2, 1, 1, frames=2), [3]),
     ],
@@ -595,7 +595,7 @@ def test_without_bfloat16_single_precision_is_kept(
 
 
 @BOTH
-@pytest.mark.parametrize("kind", ["bytes", "colour frames"])
+@pytest.mark.parametrize("kind", ["bytes", "color frames"])
 def test_gradients_are_those_of_finite_differences(
     network: AtariCnn, spaces: dict[str, Spaces], kind: str
 ) -> None:
@@ -614,7 +614,7 @@ def test_gradients_are_those_of_finite_differences(
 def test_an_observation_is_valued_the_same_in_any_batch(
     network: AtariCnn, spaces: dict[str, Spaces]
 ) -> None:
-    model = Model(spaces["colour frames"], replace(network, layer_norm=True), SCALAR)
+    model = Model(spaces["color frames"], replace(network, layer_norm=True), SCALAR)
     start, obs = flat_of(model.layout), observations(model.spaces)
     none = start.new_empty(0)
     together = model.q(start, obs, none)

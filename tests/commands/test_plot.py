@@ -46,7 +46,7 @@ def test_runs_without_curves_are_left_out_but_one_must_have_a_curve(
     capsys.readouterr()
     assert type_plot("sweep") == 0
     said = capsys.readouterr()
-    assert said.out.startswith("1 runs drawn")
+    assert said.out.startswith("1 run drawn")
     assert said.err.startswith("left out: ")
     assert "Pendulum" in said.err
     assert type_plot(*map(str, (in_folder / "sweep").glob("1_*"))) == 1

@@ -80,8 +80,8 @@ IGNORED = "network=mlp ignores which pixels are neighbors: use network=nature or
     ("words", "shape"),
     [
         (("env.preprocess.stack=2",), [2, 36, 36]),
-        (("+env.kwargs.colours=true",), [36, 36, 3]),
-        (("+env.kwargs.colours=true", "env.preprocess.stack=2"), [2, 36, 36, 3]),
+        (("+env.kwargs.colors=true",), [36, 36, 3]),
+        (("+env.kwargs.colors=true", "env.preprocess.stack=2"), [2, 36, 36, 3]),
         (("env.preprocess.stack=2", "network=dueling"), [2, 36, 36]),
     ],
 )
@@ -101,8 +101,8 @@ def test_an_mlp_on_images_causes_a_warning(
     "words",
     [
         (*PICTURES, "env.preprocess.stack=2", "network=nature", "network.channels=[2]"),
-        (*PICTURES, "+env.kwargs.colours=true", "network=minatar", "network.channels=[2]"),
-        (*PICTURES, "+env.kwargs.colours=true", "network=impala", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colors=true", "network=minatar", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colors=true", "network=impala", "network.channels=[2]"),
         (*SMALL, "steps=20", "learning_starts=19", "env.preprocess.stack=2"),
         (*SMALL, "steps=20", "learning_starts=19"),
     ],

@@ -108,11 +108,11 @@ PICTURES = ("env=pictures:Pictures-v0", "network.widths=[8]", "replay.batch_size
         ((), (36, 36), (36, 36)),
         (("env.preprocess.stack=3",), (36, 36), (3, 36, 36)),
         (
-            ("env.preprocess.stack=3", "+env.kwargs.colours=true", "network=nature"),
+            ("env.preprocess.stack=3", "+env.kwargs.colors=true", "network=nature"),
             (36, 36, 3),
             (3, 36, 36, 3),
         ),
-        (("+env.kwargs.colours=true", "network=nature"), (36, 36, 3), (36, 36, 3)),
+        (("+env.kwargs.colors=true", "network=nature"), (36, 36, 3), (36, 36, 3)),
     ],
 )
 def test_pictures_are_kept_once_as_bytes_and_batches_stack_them(
@@ -146,7 +146,7 @@ def test_compiled_updates_of_image_networks_take_batches_and_those_of_others_tak
 
         return recorded
 
-    words = (*PICTURES, "+env.kwargs.colours=true", f"network={network}", f"replay={replay}")
+    words = (*PICTURES, "+env.kwargs.colors=true", f"network={network}", f"replay={replay}")
     settings = settings_of(*words, "learning_starts=50", "steps=70")
     agents, run = build_run([settings], make_learner=partial(CompiledLearner, compiler=compiler))
     for _ in train([settings], run):

@@ -35,7 +35,7 @@ PONG = (
     "learning_starts=20", "replay.capacity=200", "replay.batch_size=4", "eval.episodes=1",
     "eval.max_episode_steps=5",
 )  # fmt: skip
-IMAGES = ("env=pictures:Pictures-v0", "network=nature", "+env.kwargs.colours=true")
+IMAGES = ("env=pictures:Pictures-v0", "network=nature", "+env.kwargs.colors=true")
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
