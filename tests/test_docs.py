@@ -75,11 +75,11 @@ def test_interface_lists_every_group() -> None:
 
 
 @pytest.mark.parametrize("group", sorted(documented_choices()))
-def test_interface_lists_every_choice(group: str) -> None:
+def test_choices_in_interface_exist(group: str) -> None:
+    # A new choice is promised to users once it is listed; help and completion show it before.
     documented, shipped = documented_choices()[group], shipped_choices(group)
-    if group == "env":  # the five MinAtar games are named in README
-        shipped = {name for name in shipped if "/" not in name}
-    assert documented == shipped
+    assert documented
+    assert documented <= shipped
 
 
 def test_keys_in_interface_exist() -> None:
@@ -92,7 +92,7 @@ def test_keys_in_interface_exist() -> None:
         for path in (ROOT / "configs" / group).glob("*.yaml"):
             keys: dict[str, Any] = yaml.safe_load(path.read_text())
             shipped |= keys.keys() - {"defaults"}
-        assert documented == shipped, group
+        assert documented <= shipped, group
 
 
 def fenced(page: str, language: str) -> list[str]:

@@ -6,6 +6,7 @@ take minutes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import combinations, product
@@ -42,6 +43,13 @@ TRIES = 10  # random cases that the best is taken of
 def choices(group: str) -> tuple[str, ...]:
     """Return every choice that the group has a file of."""
     return tuple(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))
+
+
+def file_of(group: str, choice: str) -> str:
+    """Return the YAML of a choice, and of the choice that it extends."""
+    text = (config_folder() / group / f"{choice}.yaml").read_text()
+    parent = re.search(r"^defaults: \[(?!base_)(\w+)", text, re.MULTILINE)
+    return text + (file_of(group, parent[1]) if parent else "")
 
 
 AXES = {
@@ -89,13 +97,19 @@ EVERY_PAIR = {
     for (one, values), (other, choices) in combinations(AXES.items(), 2)
     for value, choice in product(values, choices)
 }
+# A choice that lacks a key is refused with every value of the key.
+LACKING = [
+    (f"{group}={choice}", f"{axis}=")
+    for axis in AXES
+    if (group := axis.partition(".")[0]) in AXES and "." in axis and group != "env"
+    for choice in AXES[group]
+    if f"\n{axis.partition('.')[2]}:" not in file_of(group, choice)
+]
 REFUSED = pairs(
+    *LACKING,
     ("network=table", "head=iqn"),
     ("network=table", "exploration=noisy"),
     ("network=table", "reset.every=7"),
-    ("network=table", "network.layer_norm="),  # a table has no such keys
-    ("network=table", "network.spectral_norm="),
-    ("network=table", "network.noisy="),
     ("network=table", "env=CartPole-v1"),  # its bounds are infinite
     ("network=table", "env=MinAtar/Breakout-v1"),  # 20^400 cells
     ("network=table", "env=Bytes-v0"),
@@ -113,9 +127,6 @@ REFUSED = pairs(
     # Stacked frames are no image [height, width, planes], and too many cells for a table.
     *((f"protocol={name}", f"network={net}") for name in ("image", *ATARI) for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
-    ("head=c51", "head.loss="),  # they have no such key
-    ("head=qr", "head.loss="),
-    ("head=iqn", "head.loss="),
     ("exploration=ladder", "env.num_envs=1"),
     ("replay=rollout", "update=double"),
     ("replay=rollout", "update=munchausen"),

@@ -52,8 +52,8 @@ class Constant(Exploration):
 
 
 @dataclass
-class Linear(Exploration):
-    """Epsilon goes linearly from `start` to `end` and stays there (Mnih et al. 2015).
+class Annealed(Exploration):
+    """Base of schedules from `start` to `end` over a duration, after which epsilon is constant.
 
     A `duration` of at most 1 is a fraction of the run; a larger one is a number of units.
     """
@@ -63,14 +63,22 @@ class Linear(Exploration):
     end: Probability
     duration: Positive
 
-    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
-        """Return start + (end - start) * min(t / duration, 1)."""
+    def share(self, elapsed: Clock, horizon: Clock) -> float:
+        """Return the share of the duration that is over, 0 to 1."""
         duration = self.duration
         if duration <= 1:
             duration *= horizon.reading(self.unit)
         passed = elapsed.reading(self.unit)
-        share = passed / duration if passed < duration else 1.0
-        return self.start + (self.end - self.start) * share
+        return passed / duration if passed < duration else 1.0
+
+
+@dataclass
+class Linear(Annealed):
+    """Epsilon goes linearly from `start` to `end` (Mnih et al. 2015)."""
+
+    def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
+        """Return start + (end - start) * min(t / duration, 1)."""
+        return self.start + (self.end - self.start) * self.share(elapsed, horizon)
 
 
 @dataclass

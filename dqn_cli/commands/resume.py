@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.agent.exploration import Linear
+from dqn_cli.agent.exploration import Annealed
 from dqn_cli.commands.job import result_text, resume_hint
 from dqn_cli.commands.population_groups import (
     available_processes,
@@ -125,7 +125,7 @@ def keep_schedule(stored: Settings, resumed: Settings) -> Settings:
     A duration of at most 1 is a fraction of the run, and the resumed run may be longer.
     """
     exploration = stored.exploration
-    if isinstance(exploration, Linear) and exploration.duration <= 1 and resumed != stored:
+    if isinstance(exploration, Annealed) and exploration.duration <= 1 and resumed != stored:
         length = exploration.duration * stored.horizon.reading(exploration.unit)
         return replace(resumed, exploration=replace(exploration, duration=max(length, 1.0 + 1e-9)))
     return resumed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
-from dqn_cli.agent.exploration import Linear, Noisy, PerEnvEpsilon
+from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
@@ -30,7 +30,7 @@ def find_conflict(settings: Settings) -> str | None:
 def _fraction_without_episodes(settings: Settings) -> str | None:
     exploration = settings.exploration
     if (
-        isinstance(exploration, Linear)
+        isinstance(exploration, Annealed)
         and exploration.unit is Unit.episodes
         and exploration.duration <= 1
         and settings.episodes is None

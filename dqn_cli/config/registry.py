@@ -63,7 +63,14 @@ def register(group: str, choice: str, part: type[Any]) -> None:
         group: Such as `exploration`.
         choice: Such as `mine`; the command line then takes `exploration=mine`.
         part: A dataclass with a default for each field.
+
+    Raises:
+        ValueError: If dqn-train has a choice or a dataclass of this name.
     """
+    if (config_folder() / group / f"{choice}.yaml").is_file():
+        raise ValueError(f"{group}={choice} is a choice of dqn-train: register another name")
+    if part.__name__ in {location.partition(":")[2] for location in SCHEMAS.values()}:
+        raise ValueError(f"{part.__name__} is a class of dqn-train: give yours another name")
     _parts[part.__name__] = part
     _own[group, choice] = part
     _store(f"{group}/{choice}", part)

@@ -90,12 +90,15 @@ class Environments:
                 self._seed_numbers[row] += 1
                 self._actions[row] = []
             self.obs, self.mask = self._shaped(step.obs), self._shaped(step.mask)
-        reward, terminated, truncated, lost = (
-            values.reshape(self._shape)  # [members, envs]
-            for values in step[:4]
-        )
         return EnvStep(
-            reward, terminated, truncated, lost, final_obs, final_mask, self.obs, self.mask
+            reward=self._shaped(step.reward),
+            terminated=self._shaped(step.terminated),
+            truncated=self._shaped(step.truncated),
+            lost=self._shaped(step.lost),
+            final_obs=final_obs,
+            final_mask=final_mask,
+            obs=self.obs,
+            mask=self.mask,
         )
 
     def close(self) -> None:

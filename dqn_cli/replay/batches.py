@@ -32,7 +32,7 @@ class BatchSpec(NamedTuple):
     @property
     def window(self) -> int:
         """Slots of the stream that must follow a sample's first one."""
-        return self.n_step + max(self.burn_in + self.length - 1, 0)
+        return self.n_step + (self.burn_in + self.length - 1 if self.length else 0)
 
 
 def build_batch(
@@ -59,7 +59,7 @@ def transitions(
     slots, real = storage.action.shape[1], storage.reward.dtype
     row = indices.ring * slots
     at_obs = row + indices.slot % slots
-    reward, discount, steps = _returns(storage, row, indices.slot, gamma, spec)
+    reward, discount, steps = _n_step_returns(storage, row, indices.slot, gamma, spec)
     at_next_obs = row + (indices.slot + steps) % slots
     mask = _legal(storage, at_obs, spec.actions)
     batch = Batch(
@@ -90,12 +90,12 @@ def sequences(
     all_slots = first + arange(spec.burn_in + spec.length + spec.n_step)
     at_all = row + all_slots % slots
     learned = first + arange(spec.burn_in, spec.burn_in + spec.length)
-    reward, discount, ahead = _returns(storage, row, learned, gamma, spec)
+    reward, discount, ahead = _n_step_returns(storage, row, learned, gamma, spec)
     at_learned = row + learned % slots
     begins = _at(storage.begins, at_learned)
     counted = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
-    total = begins.shape[1] * begins.shape[2]  # slots of a member's batch
-    slot_weight = begins * total / counted
+    slots_of_member = begins.shape[1] * begins.shape[2]
+    slot_weight = begins * slots_of_member / counted
     starts = ~_at(storage.begins, row + (at_all - row - 1) % slots)
     # The stored state of the first slot is already that of a new episode, if one begins there.
     starts = starts & (arange(at_all.shape[2]) > 0)
@@ -136,7 +136,7 @@ def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int
     return seen
 
 
-def _returns(
+def _n_step_returns(
     storage: StreamStorage, row: Values, slot: Values, gamma: Values, spec: BatchSpec
 ) -> tuple[Values, Values, Values]:
     """Return n-step returns from each slot [members, ...] on: reward, discount, number of steps.
@@ -151,12 +151,12 @@ def _returns(
     reward, discount = _reward(storage, at, spec), gamma * ~terminated
     steps = array_namespace(slot).ones_like(slot)
     for k in range(1, spec.n_step):
-        lasts = ~(terminated | _at(storage.truncated, at)) & (steps == k)
+        continues = ~(terminated | _at(storage.truncated, at)) & (steps == k)
         at = row + (slot + k) % slots
         terminated = _at(storage.terminated, at)
-        reward = reward + where(lasts, discount * _reward(storage, at, spec), 0)
-        discount = where(lasts, discount * gamma * ~terminated, discount)
-        steps = steps + lasts
+        reward = reward + where(continues, discount * _reward(storage, at, spec), 0)
+        discount = where(continues, discount * gamma * ~terminated, discount)
+        steps = steps + continues
     return reward, discount, steps
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dqn_cli.agent.batch import Batch, Sequences
-from dqn_cli.arrays import Array
+from dqn_cli.arrays import Array, array_namespace, tensor
 from dqn_cli.ranges import Probability
 from dqn_cli.replay.batches import BatchSpec, build_batch
 from dqn_cli.replay.samplers import (
@@ -100,13 +100,14 @@ class RolloutSampler(Sampler[Rollout]):
 
     def sample(self, storage: ReplayStorage, draw: Draw) -> Samples:
         """Choose the transitions at the drawn indices."""
-        member = np.arange(self.stream.members)[:, None]
-        return Samples(member, draw.numbers, np.ones(draw.numbers.shape))
+        on = array_namespace(draw.numbers)
+        member = on.arange(self.stream.members)[:, None]
+        return Samples(member, draw.numbers, on.ones(draw.numbers.shape))
 
     def batch(self, storage: ReplayStorage, samples: Samples) -> Batch | Sequences:
         """Gather the samples from the rollout."""
         assert storage.rollout is not None
-        member, index = torch.from_numpy(samples.ring), torch.from_numpy(samples.position)
+        member, index = tensor(samples.ring), tensor(samples.position)
         return Batch(*(values[member, index] for values in storage.rollout))
 
     def contents(self, member: int) -> dict[str, Array]:

@@ -47,7 +47,7 @@ class Draw(NamedTuple):
 class Samples(NamedTuple):
     """Sampled transitions, [members, batch]: their places and importance weights."""
 
-    ring: Values
+    ring: Values  # of a rollout, the member: [members, 1]
     position: Values  # in the ring's queue, or in the rollout
     weight: Values
 

@@ -128,8 +128,19 @@ class Stream:
         self.count = np.zeros(rings, np.int64)
         self.head = np.zeros(rings, np.int64)  # the newest slot, which has only obs so far
         self.appends = 0  # calls of `append`
-        names = (*self._contents, *self._positions[:3])
-        self.storage = StreamStorage(*(getattr(self, name) for name in names))
+        self.storage = StreamStorage(
+            obs=self.obs,
+            state=self.state,
+            mask=self.mask,
+            action=self.action,
+            reward=self.reward,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            begins=self.begins,
+            queue=self.queue,
+            first=self.first,
+            size=self.count,
+        )
         rows = zip(obs.reshape(rings, *obs.shape[2:]), mask.reshape(rings, -1), strict=True)
         for ring, (row, legal) in enumerate(rows):
             self._write_obs(ring, 0, row, legal)

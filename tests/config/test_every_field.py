@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from conftest import NEEDED
 
 from dqn_cli.config import registry
 from dqn_cli.runs.recorder import Job
@@ -26,7 +27,7 @@ SMALL = (
     "reset.every=32",
 )  # fmt: skip
 PONG = "env=ALE/Pong-v5 env.preprocess.size=40 network.widths=[4] network.channels=[2,2,2]"
-# Together these have every dataclass of the registry.
+# Together these have every dataclass of the registry; a new choice gets a run of its own.
 RUNS = [
     "network.widths=[4] network.noisy=true target=hard exploration=linear env.num_envs=2",
     "network=table network.bins=2 network.low=[-1,-1,-1,-1] network.high=[1,1,1,1] reset.every=null"
@@ -93,6 +94,12 @@ def test_every_field_of_every_part_is_read_by_a_run(
     pytest.importorskip("ale_py")
     pytest.importorskip("minatar")
     composed = [settings_of(*words.split(), *small_for(words)) for words in RUNS]
+    names = {part.__name__ for settings in composed for part in parts_of(settings)}
+    for schema, location in registry.SCHEMAS.items():
+        if location.partition(":")[2] not in names:  # a choice without a run above
+            choice = schema.replace("/base_", "=")
+            words = " ".join((choice, *NEEDED.get(choice, ())))
+            composed.append(settings_of(*words.split(), *small_for(words)))
     parts = {part for settings in composed for part in parts_of(settings)}
     registered = {registry.part_named(x.partition(":")[2]) for x in registry.SCHEMAS.values()}
     assert registered <= parts

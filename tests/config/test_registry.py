@@ -56,7 +56,16 @@ def test_every_schema_has_a_file(schema: str) -> None:
     assert file_of(schema) in FILES
 
 
-GROUPS = ["exploration", "replay", "optimizer", "network", "target", "protocol"]
+GROUPS = [
+    "exploration",
+    "head",
+    "replay",
+    "optimizer",
+    "network",
+    "target",
+    "protocol",
+    "update",
+]
 
 
 @pytest.mark.parametrize("group", GROUPS)
