@@ -318,9 +318,7 @@ def sequences_of(
 
 
 def batch_of(sampler: Sampler[Replay], draw: Draw) -> Batch | Sequences:
-    """The batch of a draw; where sampling can be compiled, tensors make the same one."""
-    if not sampler.storage_is_fixed:
-        return sample_batch(sampler, sampler.storage, draw)
+    """The batch of a draw; tensors make the same one."""
     return in_both_kinds(partial(sample_batch, sampler), sampler.storage, draw)
 
 

@@ -273,13 +273,12 @@ def equal(one: Iterable[Values], other: Iterable[Values]) -> bool:
 
 
 Form = Callable[[Any], Any]
-# Sampling from a rollout is never compiled, so it takes no tensors.
 every_form = pytest.mark.parametrize(
     ("replay", "spec", "form"),
     [
         pytest.param(*kind.values, form, id=f"{kind.id}-{form.__name__}")
-        for form, kinds in ((as_they_are, BUFFERS + ROLLOUTS), (as_tensors, BUFFERS))
-        for kind in kinds
+        for form in (as_they_are, as_tensors)
+        for kind in BUFFERS + ROLLOUTS
     ],
 )
 
