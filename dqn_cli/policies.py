@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import flatten
 from numpy.typing import NDArray
 
 from dqn_cli.agent.model import Model
@@ -16,8 +17,11 @@ from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.envs.contract import misfit
 from dqn_cli.envs.env_config import make_env
 from dqn_cli.envs.episode_seeds import episode_seeds
+from dqn_cli.envs.masks import KEY
+from dqn_cli.envs.space_adapter import restore_space
 from dqn_cli.evaluation.atari_scores import human_normalised_score
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.play import play_episodes
@@ -69,13 +73,15 @@ def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
 class Policy:
     """A greedy policy for one environment, returned by `load_policy`.
 
-    Tuple and Dict observations must be flattened with `gymnasium.spaces.flatten`. A recurrent
-    policy has a state: call `reset` when an episode begins.
+    It takes observations as the environment gives them, or as one array. A recurrent policy has a
+    state: call `reset` when an episode begins.
     """
 
     def __init__(self, policy: GreedyPolicy) -> None:
         self._policy = policy
         self._episode_start = True
+        source = policy.model.spaces.source
+        self._own_space = restore_space(source) if source else None  # of nested observations
 
     def reset(self) -> None:
         """Begin a new episode."""
@@ -86,15 +92,16 @@ class Policy:
 
         Args:
             observation: One observation of the environment.
-            action_mask: Legal actions [actions]; None allows all.
+            action_mask: Legal actions [actions]; None takes the mask in a Dict observation, or
+                allows all.
 
         Raises:
-            ValueError: The observation's shape differs from those in training.
+            ValueError: The observation differs from those in training.
         """
         spaces = self._policy.model.spaces
-        obs = np.asarray(observation, np.float32)
-        if spaces.one_hot and obs.ndim == 0:
-            obs = np.eye(spaces.observation_size, dtype=np.float32)[int(observation)]
+        if isinstance(observation, dict) and KEY in observation and action_mask is None:
+            action_mask = observation[KEY]
+        obs = np.asarray(self._flattened(observation), np.float32)
         mask = np.ones((1, spaces.actions), bool)
         if action_mask is not None:
             mask = np.asarray(action_mask, bool).reshape(mask.shape)  # [1, actions]
@@ -105,6 +112,17 @@ class Policy:
         index = self._policy(row, mask, np.array([self._episode_start]))[0]
         self._episode_start = False
         return spaces.action(int(index))
+
+    def _flattened(self, observation: Any) -> Any:
+        """Return an observation as one array, if it is not one already."""
+        space, shape = self._own_space, self._policy.model.spaces.observation_shape
+        if space is None or (isinstance(observation, np.ndarray) and observation.shape == shape):
+            return observation
+        if isinstance(observation, dict) and KEY in observation:
+            observation = {key: part for key, part in observation.items() if key != KEY}
+        if reason := misfit(space, observation):
+            raise ValueError(f"the observation {reason}")
+        return flatten(space, observation)
 
 
 def load_policy(path: str | Path) -> Policy:

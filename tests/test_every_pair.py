@@ -28,7 +28,7 @@ from dqn_cli.compiling.compiler import AheadOfTime, Runner
 from dqn_cli.compiling.graph_passes import apply_passes, decompositions
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import train

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 import dqn_cli
 from dqn_cli.agent.heads import Loss, Scalar
@@ -125,3 +127,61 @@ def test_a_loaded_policy_plays_the_episodes_that_evaluation_plays(
             steps, ended = steps + 1, terminated or truncated
         lengths.append(steps)
     assert lengths == expected
+
+
+class Matching(gymnasium.Env[Any, Any]):
+    """Pays for the action with the number that a nested, masked observation shows."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(
+            rest=spaces.Tuple([spaces.Box(-1, 1, (2,), np.float64), spaces.Discrete(3, start=-1)]),
+            action_mask=spaces.MultiBinary(4),
+        )
+        self.action_space = spaces.Discrete(4, start=5)
+
+    def answer(self) -> tuple[Any, dict[str, Any]]:
+        self.number = int(self.np_random.integers(3))
+        noise = self.np_random.uniform(-1, 1, 2)
+        mask = np.array([1, 1, 1, 0], np.int8)
+        return {"rest": (noise, np.int64(self.number - 1)), "action_mask": mask}, {}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.answer()
+
+    def step(self, action: Any) -> Any:
+        assert action in (5, 6, 7), "an illegal action was taken"
+        reward = float(action - 5 == self.number)
+        self.steps += 1
+        obs, info = self.answer()
+        return obs, reward, False, self.steps >= 10, info
+
+
+@pytest.fixture
+def matching() -> Iterator[None]:
+    gymnasium.register("Matching-v0", Matching)
+    yield
+    del gymnasium.registry["Matching-v0"]
+
+
+def test_a_policy_takes_what_the_environment_emits(type_train: Typed, matching: None) -> None:
+    words = ("learning_starts=100", "optimizer.lr=3e-3", "network.widths=[32]", "compile=false")
+    assert type_train("env=Matching-v0", *words, "steps=1500", "hydra.run.dir=run") == 0
+    policy, env, total = dqn_cli.load_policy("run"), Matching(), 0.0
+    obs, _ = env.reset(seed=3)
+    for _ in range(10):
+        action = policy(obs)
+        assert action in (5, 6, 7)
+        obs, reward, *_ = env.step(action)
+        total += reward
+    assert total == 10.0
+    flat = spaces.flatten(spaces.Dict(rest=env.observation_space["rest"]), {"rest": obs["rest"]})
+    assert policy(np.asarray(flat), action_mask=obs["action_mask"]) == policy(obs)
+
+
+def test_a_policy_refuses_observations_that_do_not_fit(type_train: Typed, matching: None) -> None:
+    assert type_train("env=Matching-v0", *SMALL) == 0
+    policy = dqn_cli.load_policy("run")
+    with pytest.raises(ValueError, match=r"part rest.1 is 2; declared is Discrete\(3, start=-1\)"):
+        policy({"rest": (np.zeros(2), 2)})

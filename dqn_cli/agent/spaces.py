@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ class Spaces(NamedTuple):
     `low` and `high` hold a bound for each element of a flattened observation, or one for all. An
     environment's action is one number, or several if `composite`. Each of them takes `parts` values
     beginning at `starts`. `frames` is the length of an observation's first axis if that is time,
-    oldest first, and 0 if it is not.
+    oldest first, and 0 if it is not. `source` describes the environment's own observation space as
+    plain data, if observations are flattened.
     """
 
     observation_shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class Spaces(NamedTuple):
     starts: tuple[int, ...]
     composite: bool
     frames: int
+    source: Any = None
 
     @property
     def observation_size(self) -> int:

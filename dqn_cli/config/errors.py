@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn_cli.config.gymnasium_source import registered_envs
 from dqn_cli.config.hints import did_you_mean, unknown_key
 from dqn_cli.config.registry import is_part, part_named
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.session import TrainingFailure
 from dqn_cli.storage import CheckpointError

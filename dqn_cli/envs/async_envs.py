@@ -12,8 +12,9 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from dqn_cli.arrays import Array
+from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.envs.preprocessing import AnyEnv
-from dqn_cli.envs.vector_envs import VectorEnvs, legal_actions
+from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.replay.stream import EnvStep
 
 
@@ -30,8 +31,8 @@ class AsyncEnvs(VectorEnvs):
         """Start the first episodes, as `VectorEnvs.reset` describes."""
         self._actions, self._dtype = actions, dtype
         obs, info = self._vector.reset()
-        self._masked = "action_mask" in info
-        return np.array(obs, dtype), self._masks(info), self._masked
+        self._has_mask = info.get(f"_{KEY}", np.zeros(self._num_envs, bool))
+        return np.array(obs, dtype), self._masks(info), bool(self._has_mask.any())
 
     def step(self, actions: list[int]) -> EnvStep:
         """Take one action in each environment."""
@@ -40,7 +41,7 @@ class AsyncEnvs(VectorEnvs):
         final_obs, final_mask = obs, mask
         if "final_obs" in info:
             final_obs, final_mask = obs.copy(), mask.copy()
-            masks_at_end = self._masks(info.get("final_info", {}))
+            masks_at_end = self._masks(info.get("final_info", {}), is_last=True)
             for row in np.flatnonzero(info["_final_obs"]).tolist():
                 final_obs[row] = info["final_obs"][row]
                 final_mask[row] = masks_at_end[row]
@@ -51,15 +52,16 @@ class AsyncEnvs(VectorEnvs):
         """End every process."""
         self._vector.close()
 
-    def _masks(self, info: dict[str, Any]) -> Array:
+    def _masks(self, info: dict[str, Any], is_last: bool = False) -> Array:
         """Return the legal actions [envs, actions]; all where an environment gives no mask."""
-        if not self._masked or "action_mask" not in info:
+        if KEY not in info and not self._has_mask.any():
             return np.ones((self._num_envs, self._actions), bool)
-        infos = [
-            {"action_mask": info["action_mask"][row]} if has_mask else {}
-            for row, has_mask in enumerate(info["_action_mask"])
+        is_there = info.get(f"_{KEY}", np.zeros(self._num_envs, bool))
+        infos = [{KEY: info[KEY][row]} if there else {} for row, there in enumerate(is_there)]
+        masks = [
+            legal_actions(env_info, self._actions, self._env_id, bool(has_mask), is_last)
+            for env_info, has_mask in zip(infos, self._has_mask, strict=True)
         ]
-        masks = [legal_actions(env_info, self._actions, self._env_id) for env_info in infos]
         return np.stack(masks)  # [envs, actions]
 
 

@@ -11,17 +11,15 @@ import gymnasium
 import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.envs.contract import EnvironmentFailure, with_contract
 from dqn_cli.envs.env_ids import is_ale, missing_extra
+from dqn_cli.envs.masks import MaskSource, with_mask_in_info
 from dqn_cli.envs.preprocessing import AnyEnv, Atari, Images, Preprocess
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.ranges import Count
 
 # `async` is a keyword of Python, so this Enum can't be written as a class.
 Vectorization = Enum("Vectorization", ["sync", "async", "native"])
-
-
-class EnvironmentFailure(Exception):
-    """An environment can't be made, or returned values that can't be trained on."""
 
 
 @dataclass
@@ -33,6 +31,7 @@ class EnvConfig:
     num_envs: Count
     vectorization: Vectorization
     preprocess: Preprocess
+    mask: MaskSource
 
     @property
     def in_one_process(self) -> EnvConfig:
@@ -60,7 +59,8 @@ def make_env(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
         )
     make_kwargs = {"disable_env_checker": True} | preprocess.make_kwargs | config.kwargs | kwargs
     try:
-        env = preprocess.wrap(gymnasium.make(config.id, **make_kwargs))
+        env = with_contract(gymnasium.make(config.id, **make_kwargs), config.id)
+        env = preprocess.wrap(with_mask_in_info(env, config.id, config.mask))
         return adapt_spaces(env, preprocess.frames)
     except Exception as error:  # an environment's constructor may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -11,13 +11,8 @@ from gymnasium.wrappers import TimeLimit
 
 from dqn_cli.arrays import Array
 from dqn_cli.envs.async_envs import AsyncEnvs
-from dqn_cli.envs.env_config import (
-    EnvConfig,
-    EnvironmentFailure,
-    Vectorization,
-    make_env,
-    observation_dtype,
-)
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
 from dqn_cli.envs.episode_seeds import EnvSnapshot, SeededEpisodes, SeedFunction
 from dqn_cli.envs.native_atari import NativeAtari
 from dqn_cli.envs.preprocessing import AnyEnv

@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, check_installed
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, check_installed
 from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedFunction
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.envs.vector_envs import VectorEnvs

@@ -33,8 +33,10 @@ def adapt_spaces(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
     """
     action_space = env.action_space
     action_sizes, action_starts = _action_parts(action_space)
-    one_hot = isinstance(env.observation_space, spaces.Discrete)
+    own_space = env.observation_space
+    one_hot = isinstance(own_space, spaces.Discrete)
     env = _array_observations(env)
+    source = None if env.observation_space is own_space or frames else describe_space(own_space)
     if frames:
         one_hot = False
         # Frames before an episode are zeros, as in batches from the replay stream.
@@ -44,7 +46,15 @@ def adapt_spaces(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
     low, high = _bounds(box.low), _bounds(box.high)
     is_composite = isinstance(action_space, spaces.MultiDiscrete)
     adapted = Spaces(
-        tuple(box.shape), low, high, one_hot, action_sizes, action_starts, is_composite, frames
+        tuple(box.shape),
+        low,
+        high,
+        one_hot,
+        action_sizes,
+        action_starts,
+        is_composite,
+        frames,
+        source,
     )
     if is_composite or action_starts != (0,):
         shape, dtype = action_space.shape or (), action_space.dtype
@@ -54,6 +64,39 @@ def adapt_spaces(env: AnyEnv, frames: int = 0) -> tuple[AnyEnv, Spaces]:
 
         env = TransformAction(env, to_env_action, spaces.Discrete(adapted.actions))
     return env, adapted
+
+
+def describe_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
+    """Describe a space of arrays, or of nested parts, as plain data for a checkpoint."""
+    kind = type(space).__name__
+    if isinstance(space, spaces.Dict):
+        return {"type": kind, "parts": {key: describe_space(part) for key, part in space.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"type": kind, "parts": [describe_space(part) for part in space.spaces]}
+    if isinstance(space, spaces.Discrete):
+        return {"type": kind, "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": kind, "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    return {"type": kind, "shape": list(space.shape or ()), "dtype": str(space.dtype)}
+
+
+def restore_space(data: Any) -> gymnasium.Space[Any]:
+    """Return a space that flattens as the described one did; bounds of boxes are not restored."""
+    kind = data["type"]
+    if kind == "Dict":
+        return spaces.Dict({key: restore_space(part) for key, part in data["parts"].items()})
+    if kind == "Tuple":
+        return spaces.Tuple([restore_space(part) for part in data["parts"]])
+    if kind == "Discrete":
+        return spaces.Discrete(data["n"], start=data["start"])
+    if kind == "MultiDiscrete":
+        nvec, start = np.array(data["nvec"]), np.array(data["start"])
+        return spaces.MultiDiscrete(nvec, start=start)
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(data["shape"])
+    dtype = np.dtype(data["dtype"])
+    low, high = (0, 1) if dtype.kind in "bu" else (-np.inf, np.inf)
+    return spaces.Box(low, high, tuple(data["shape"]), dtype.type)
 
 
 def _bounds(bound: Array) -> tuple[float, ...]:

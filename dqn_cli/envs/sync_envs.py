@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from dqn_cli.arrays import Array
+from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.envs.preprocessing import AnyEnv
-from dqn_cli.envs.vector_envs import VectorEnvs, legal_actions
+from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.replay.stream import EnvStep
 
 
@@ -30,27 +31,29 @@ class SyncEnvs(VectorEnvs):
         num_envs = len(self._envs)
         self._obs = np.zeros((num_envs, *(self.observation_space.shape or ())), dtype)
         self._mask = np.ones((num_envs, actions), bool)
-        self._masked = False
+        self._has_mask: list[bool] = []
         for row in range(num_envs):
-            self._masked |= self._restart(row)
-        return self._obs, self._mask, self._masked
+            self._restart(row)
+        return self._obs, self._mask, any(self._has_mask)
 
     def step(self, actions: list[int]) -> EnvStep:
         """Take one action in each environment."""
         num_envs, ended = len(actions), []
+        masked = any(self._has_mask)
         reward = np.empty(num_envs)
         terminated, truncated = np.empty(num_envs, bool), np.empty(num_envs, bool)
         lost = np.zeros(num_envs, bool)
         final_obs = np.empty_like(self._obs)
-        final_mask = np.empty_like(self._mask) if self._masked else self._mask
+        final_mask = np.empty_like(self._mask) if masked else self._mask
         for row, (env, action) in enumerate(zip(self._envs, actions, strict=True)):
             obs, reward[row], terminates, truncates, info = env.step(action)
             terminated[row], truncated[row] = terminates, truncates
             final_obs[row] = obs
             if info and not (terminates or truncates):
                 lost[row] = info.get("life_lost", False)
-            if self._masked:
-                final_mask[row] = legal_actions(info, self._mask.shape[1], self._env_id)
+            if masked or (info and KEY in info):
+                ends = bool(terminates or truncates)
+                final_mask[row] = self._legal_actions(row, info, ends)
             if terminates or truncates:
                 ended.append(row)
         self._obs, self._mask = final_obs, final_mask
@@ -74,8 +77,13 @@ class SyncEnvs(VectorEnvs):
         for env in self._envs:
             env.close()
 
-    def _restart(self, row: int) -> bool:
-        """Start an episode and return whether it has masks."""
+    def _restart(self, row: int) -> None:
+        """Start an episode; the first one shows whether the environment gives masks."""
         self._obs[row], info = self._envs[row].reset()
-        self._mask[row] = legal_actions(info, self._mask.shape[1], self._env_id)
-        return "action_mask" in info
+        if len(self._has_mask) == row:
+            self._has_mask.append(KEY in info)
+        self._mask[row] = self._legal_actions(row, info)
+
+    def _legal_actions(self, row: int, info: dict[str, Any], is_last: bool = False) -> Array:
+        actions, has_mask = self._mask.shape[1], self._has_mask[row]
+        return legal_actions(info, actions, self._env_id, has_mask, is_last)

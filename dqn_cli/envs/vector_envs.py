@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.env_config import EnvironmentFailure
 from dqn_cli.replay.stream import EnvStep
 
 
@@ -49,23 +48,3 @@ class VectorEnvs(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close every environment."""
-
-
-def legal_actions(info: dict[str, Any], actions: int, env_id: str) -> Array:
-    """Return the mask of legal actions [actions] in an environment's `info`.
-
-    All actions are legal without a mask. They are all legal too if the mask allows none, as it may
-    at the end of an episode, where no action follows.
-
-    Raises:
-        EnvironmentFailure: The mask has another size.
-    """
-    if "action_mask" not in info:
-        return np.ones(actions, bool)
-    mask = np.asarray(info["action_mask"])
-    if mask.shape != (actions,):
-        raise EnvironmentFailure(
-            f"env={env_id}: action_mask has shape {mask.shape}, but there are {actions} actions"
-        )
-    mask = mask.astype(bool)
-    return mask if mask.any() else np.ones(actions, bool)

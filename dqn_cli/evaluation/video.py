@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from gymnasium.wrappers import RecordVideo
 
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, make_env
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, make_env
 from dqn_cli.envs.episode_seeds import SeededEpisodes, SeedFunction
-from dqn_cli.envs.vector_envs import legal_actions
+from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.evaluation.play import BatchPolicy
 
 
@@ -38,7 +39,7 @@ def record_episode(
     recorded = SeededEpisodes(recorder, seed_function)
     obs, info = recorded.reset()
     for step in range(max_episode_steps):
-        mask = legal_actions(info, spaces.actions, config.id)
+        mask = legal_actions(info, spaces.actions, config.id, masked=KEY in info)
         action = policy(np.asarray(obs, np.float32)[None], mask[None], np.array([step == 0]))[0]
         obs, _, terminated, truncated, info = recorded.step(int(action))
         if terminated or truncated:

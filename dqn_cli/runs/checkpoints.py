@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import tensor
 from dqn_cli.envs.episode_seeds import EnvSnapshot
 from dqn_cli.runs.metrics_tracker import MetricsTracker
@@ -79,6 +80,21 @@ def load_last(folder: Path) -> dict[str, Any]:
 def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
     """Return the snapshot of each environment in a checkpoint."""
     return [EnvSnapshot(seed_number, tuple(actions)) for seed_number, actions in data["snapshots"]]
+
+
+def check_spaces(data: Mapping[str, Any], run: Run) -> None:
+    """Check that the environment still has the spaces that a run began with.
+
+    Raises:
+        CheckpointError: They differ.
+    """
+    before, now = Spaces(*data["spaces"]), run.envs.spaces
+    if (before.observation_shape, before.actions) != (now.observation_shape, now.actions):
+        raise CheckpointError(
+            f"can't resume: the run has observations {list(before.observation_shape)} and"
+            f" {before.actions} actions; the environment now has {list(now.observation_shape)} and"
+            f" {now.actions}"
+        )
 
 
 def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTracker) -> None:

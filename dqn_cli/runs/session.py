@@ -13,7 +13,7 @@ import torch
 from dqn_cli.agent.clock import crossings
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
@@ -89,6 +89,7 @@ class Session:
         ]
         self._active = list(self.recorders)  # of members that have not ended
         for member, data in enumerate(resumed):
+            checkpoints.check_spaces(data, self.run)
             checkpoints.restore(data, self.run, member, self.recorders[member].tracker)
 
     def __call__(self) -> list[dict[str, Any]]:
@@ -153,6 +154,8 @@ class Session:
             try:
                 report = next(reports, None)
             except EnvironmentFailure as failure:
+                for recorder in self._active:
+                    recorder.save(self.compiled)  # of the step before
                 step = self.run.clocks[0].steps + 1
                 raise TrainingFailure(f"{failure}, at step {step}") from failure
             if report is not None:

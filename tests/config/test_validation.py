@@ -14,6 +14,7 @@ from dqn_cli.agent.update_rules import Double, Dqn
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
+from dqn_cli.envs.masks import MaskSource
 from dqn_cli.training.settings import Device, Precision, Settings
 
 Compose = Callable[..., Settings]
@@ -26,7 +27,9 @@ def in_file(name: str) -> Any:
 def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Compose) -> None:
     settings = settings_of("env=Blackjack-v1")
     written, mlp = in_file("config"), in_file("network/mlp")
-    assert settings.env == EnvConfig("Blackjack-v1", {}, 1, Vectorization["sync"], PLAIN)
+    assert settings.env == EnvConfig(
+        "Blackjack-v1", {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto
+    )
     assert settings.network == Mlp(**{key: mlp[key] for key in mlp if key != "defaults"})
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
         assert getattr(settings, key) == written[key]

@@ -12,7 +12,7 @@ import pytest
 from scripted import Scripted
 
 from dqn_cli.envs.async_envs import AsyncEnvs
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import SeededEpisodes
 from dqn_cli.envs.space_adapter import AnyEnv
 from dqn_cli.envs.sync_envs import SyncEnvs
@@ -20,7 +20,7 @@ from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs.signals import GracefulShutdown
 
 FLOAT = np.dtype(np.float32)
-MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
+MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]  # an episode may end without a legal action
 EnvFn = Callable[[], AnyEnv]
 Start = Callable[..., AsyncEnvs]
 

@@ -9,13 +9,9 @@ import pytest
 from conftest import PLAIN
 from gymnasium import spaces
 
-from dqn_cli.envs.env_config import (
-    EnvConfig,
-    EnvironmentFailure,
-    Vectorization,
-    make_env,
-    observation_dtype,
-)
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
+from dqn_cli.envs.masks import MaskSource
 
 
 def failing() -> gymnasium.Env[Any, Any]:
@@ -35,7 +31,7 @@ def _registered() -> Iterator[None]:
 
 
 def config(env_id: str, **kwargs: Any) -> EnvConfig:
-    return EnvConfig(env_id, kwargs, 1, Vectorization["sync"], PLAIN)
+    return EnvConfig(env_id, kwargs, 1, Vectorization["sync"], PLAIN, MaskSource.auto)
 
 
 def test_an_environment_has_the_spaces_that_are_returned() -> None:

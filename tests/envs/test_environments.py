@@ -12,9 +12,11 @@ from conftest import PLAIN
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
+from dqn_cli.envs.masks import MaskSource
 
 Array = NDArray[Any]
 
@@ -73,7 +75,7 @@ def environments(
     max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> Environments:
-    config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN)
+    config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN, MaskSource.auto)
     seed_functions = [[episode_seeds(7, "environment", env) for env in range(envs)]]
     return Environments(config, seed_functions, "float32", snapshots, max_episode_steps)
 
@@ -244,7 +246,7 @@ def test_an_overwritten_array_is_safe_in_processes_too() -> None:
 
 
 def test_members_and_environments_are_leading_axes() -> None:
-    config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"], PLAIN)
+    config = EnvConfig("CartPole-v1", {}, 2, Vectorization["sync"], PLAIN, MaskSource.auto)
     seed_functions = [[episode_seeds(s, "environment", e) for e in range(2)] for s in range(3)]
     envs = Environments(config, seed_functions, "float64")
     assert envs.obs.shape == (3, 2, 4)

@@ -11,6 +11,7 @@ from conftest import PLAIN
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, SeededEpisodes, episode_seeds
+from dqn_cli.envs.masks import MaskSource
 
 
 class SeedRecorder(gymnasium.Env[Any, Any]):
@@ -54,7 +55,7 @@ def test_gymnasium_takes_every_seed() -> None:
 
 @pytest.mark.parametrize("copies", [1, 2, 4])
 def test_an_environments_start_does_not_depend_on_the_number_of_environments(copies: int) -> None:
-    config = EnvConfig("CartPole-v1", {}, copies, Vectorization["sync"], PLAIN)
+    config = EnvConfig("CartPole-v1", {}, copies, Vectorization["sync"], PLAIN, MaskSource.auto)
     seed_functions = [[episode_seeds(5, "environment", env) for env in range(copies)]]
     envs = Environments(config, seed_functions, "float32")
     alone = gymnasium.make("CartPole-v1")

@@ -12,6 +12,7 @@ import dqn_cli.envs  # noqa: F401  (registers MinAtar)
 from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import episode_seeds
+from dqn_cli.envs.masks import MaskSource
 
 pytest.importorskip("minatar")
 
@@ -28,7 +29,9 @@ GAMES = {
 
 
 def config(game: str, version: str = "v1", num_envs: int = 1) -> EnvConfig:
-    return EnvConfig(f"MinAtar/{game}-{version}", {}, num_envs, Vectorization["sync"], PLAIN)
+    return EnvConfig(
+        f"MinAtar/{game}-{version}", {}, num_envs, Vectorization["sync"], PLAIN, MaskSource.auto
+    )
 
 
 def new_env(game: str) -> gymnasium.Env[Any, Any]:

@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from dqn_cli.envs import native_atari
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
+from dqn_cli.envs.masks import MaskSource
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.replay.stream import EnvStep
 
@@ -55,7 +57,9 @@ def environments(
     **changed: Any,
 ) -> Environments:
     """Makes environments for members with these seeds, whose rows are numbered from `first` on."""
-    config = EnvConfig(f"ALE/{game}-v5", {}, rows, Vectorization[kind], protocol(**changed))
+    config = EnvConfig(
+        f"ALE/{game}-v5", {}, rows, Vectorization[kind], protocol(**changed), MaskSource.auto
+    )
     numbers = range(first, first + rows)
     seed_functions = [
         [episode_seeds(seed, "environment", env) for env in numbers] for seed in seeds

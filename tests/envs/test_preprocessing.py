@@ -12,9 +12,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from dqn_cli.envs import env_config, env_ids
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization, make_env
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
+from dqn_cli.envs.masks import MaskSource
 from dqn_cli.envs.preprocessing import Atari, Images, Preprocess
 from dqn_cli.training.settings import Settings
 
@@ -60,7 +62,7 @@ def _registered() -> Iterator[None]:
 def config(
     env_id: str, preprocess: Preprocess, kind: str = "sync", rows: int = 1, **kwargs: Any
 ) -> EnvConfig:
-    return EnvConfig(env_id, kwargs, rows, Vectorization[kind], preprocess)
+    return EnvConfig(env_id, kwargs, rows, Vectorization[kind], preprocess, MaskSource.auto)
 
 
 def environments(

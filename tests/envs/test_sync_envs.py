@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scripted import Scripted
 
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.sync_envs import SyncEnvs
 from dqn_cli.replay.stream import EnvStep
 

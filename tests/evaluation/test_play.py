@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.episode_seeds import SeedFunction, episode_seeds
+from dqn_cli.envs.masks import MaskSource
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.evaluation import play as play_module
 from dqn_cli.evaluation.play import BatchPolicy, Episodes, play_episodes
@@ -34,7 +35,7 @@ POLICIES: dict[str, BatchPolicy] = {"CartPole-v1": follow_pole, "FrozenLake-v1":
 def play_greedily(
     env_id: str, episodes: int, max_steps: int = 10_000, seed_function: SeedFunction = SEED_FUNCTION
 ) -> Episodes:
-    config = EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN)
+    config = EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto)
     results = play_episodes(POLICIES[env_id], config, seed_function, episodes, max_steps, "float32")
     assert results is not None
     return results
@@ -98,7 +99,7 @@ def test_an_episode_ends_at_max_episode_steps() -> None:
 
 
 def test_returns_are_not_discounted() -> None:
-    config = EnvConfig("LineWorld-v0", {}, 1, Vectorization["sync"], PLAIN)
+    config = EnvConfig("LineWorld-v0", {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto)
 
     def right(obs: Array, mask: Array, episode_start: Array) -> Array:
         return np.ones(len(obs), np.int64)
@@ -112,7 +113,7 @@ def test_returns_are_not_discounted() -> None:
 @pytest.mark.parametrize("asked", [1, 10])
 def test_a_stopped_evaluation_has_no_result(asked: int) -> None:
     answers = iter([False] * (asked - 1) + [True])
-    config = EnvConfig("CartPole-v1", {}, 1, Vectorization["sync"], PLAIN)
+    config = EnvConfig("CartPole-v1", {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto)
     results = play_episodes(
         follow_pole, config, SEED_FUNCTION, 4, 100, "float32", lambda: next(answers)
     )

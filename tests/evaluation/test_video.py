@@ -10,8 +10,10 @@ from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
-from dqn_cli.envs.env_config import EnvConfig, EnvironmentFailure, Vectorization
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.episode_seeds import episode_seeds
+from dqn_cli.envs.masks import MaskSource
 from dqn_cli.evaluation import video
 from dqn_cli.evaluation.play import play_episodes
 from dqn_cli.evaluation.video import record_episode
@@ -33,7 +35,7 @@ class InputRecorder:
 
 
 def config(env_id: str) -> EnvConfig:
-    return EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN)
+    return EnvConfig(env_id, {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto)
 
 
 def test_a_missing_extra_is_an_error_that_says_what_to_install(

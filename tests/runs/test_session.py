@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -19,12 +20,12 @@ from test_recorder import SMALL, rows
 from dqn_cli.agent.clock import Clock
 from dqn_cli.compiling import when
 from dqn_cli.compiling.compiler import AheadOfTime
-from dqn_cli.envs.env_config import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Interrupted, Session, TrainingFailure, train_alone
-from dqn_cli.storage import load_checkpoint
+from dqn_cli.storage import CheckpointError, load_checkpoint
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -602,3 +603,63 @@ def test_several_members_run_as_compiled_code_together(
     assert [result["compile"] for result in results] == [True] * 3
     assert [last(job.folder)["compiled"] for job in jobs] == [True] * 3
     check_as_alone(jobs[2], tmp_path / "alone")
+
+
+class Fading(gymnasium.Env[Any, Any]):
+    """Raises in one step of its life, if told to; observations are as many as told."""
+
+    fails_at: int | None = None
+    size = 2
+    taken = 0
+
+    def __init__(self) -> None:
+        self.observation_space = gymnasium.spaces.Box(-1, 1, (self.size,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.steps = 0
+        return np.zeros(self.size, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps, Fading.taken = self.steps + 1, Fading.taken + 1
+        if Fading.taken == Fading.fails_at:
+            raise RuntimeError("the simulator lost its licence")
+        return np.full(self.size, 0.1, np.float32), 1.0, self.steps >= 7, False, {}
+
+
+@pytest.fixture
+def fading(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    gymnasium.register("Fading-v0", Fading)
+    monkeypatch.setattr(Fading, "taken", 0)
+    yield monkeypatch
+    del gymnasium.registry["Fading-v0"]
+
+
+OF_FADING = ("env=Fading-v0", "steps=120", "learning_starts=20", "network.widths=[4]")
+NEVER = ("eval.every=1000", "checkpoint.every=1000", "eval.episodes=1", "compile=false")
+
+
+def test_what_was_learned_until_an_environment_fails_is_saved(
+    settings_of: Compose, tmp_path: Path, fading: pytest.MonkeyPatch
+) -> None:
+    fading.setattr(Fading, "fails_at", 66)
+    job = Job(settings_of(*OF_FADING, *NEVER), tmp_path, [])
+    with pytest.raises(TrainingFailure, match=r"RuntimeError: the simulator lost .*, at step 66$"):
+        train_alone(job)
+    saved = load_checkpoint(tmp_path / "checkpoints" / "last")
+    assert tuple(saved["clock"][:2]) == (65, 2)  # a batch is there from step 64 on
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
+    fading.setattr(Fading, "fails_at", None)
+    result = train_alone(job._replace(resumes=True))
+    assert (result["status"], result["steps"]) == ("finished", 120)
+
+
+def test_a_run_is_not_resumed_in_another_environment(
+    settings_of: Compose, tmp_path: Path, fading: pytest.MonkeyPatch
+) -> None:
+    job = Job(settings_of(*OF_FADING, *NEVER), tmp_path, [])
+    train_alone(job)
+    fading.setattr(Fading, "size", 3)
+    longer = job._replace(settings=settings_of(*OF_FADING, *NEVER, "steps=200"), resumes=True)
+    with pytest.raises(CheckpointError, match=r"has observations \[2\] .* now has \[3\] and 2"):
+        train_alone(longer)

@@ -1,0 +1,168 @@
+"""The contract of an environment: what `reset` and `step` must return, checked at each call."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from dqn_cli.envs.preprocessing import AnyEnv
+
+OLD_API = "this is the old Gym API: return {right}, or wrap the environment with Shimmy"
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+RESET = "(observation, info)"
+STEP = "(observation, reward, terminated, truncated, info)"
+
+
+class EnvironmentFailure(Exception):
+    """An environment can't be made, or returned values that can't be trained on."""
+
+
+class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Checks everything that an environment returns, and reports what its own code raises."""
+
+    def __init__(self, env: AnyEnv, env_id: str) -> None:
+        super().__init__(env)
+        self._env_id, self._steps = env_id, 0
+        self._seed: int | None = None
+        space = env.observation_space
+        # Comparing type and shape accepts most observations at once.
+        self._dtype = space.dtype if isinstance(space, spaces.Box) else None
+        self._shape = space.shape
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment and check what it returns."""
+        self._seed, self._steps = seed, 0
+        try:
+            result = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            raise self._failure(f"reset raised {describe_error(error)}") from error
+        if not (isinstance(result, tuple) and len(result) == 2 and not self._fits(result)):
+            raise self._failure(f"reset returned no {RESET}; {OLD_API.format(right=RESET)}")
+        obs, info = result
+        self._check(obs, info)
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment and check what it returns."""
+        self._steps += 1
+        try:
+            result = self.env.step(action)
+        except Exception as error:
+            raise self._failure(f"step raised {describe_error(error)}") from error
+        if len(result) != 5:
+            hint = f"; {OLD_API.format(right=STEP)}" if len(result) == 4 else f", not {STEP}"
+            raise self._failure(f"step returned {len(result)} values{hint}")
+        obs, reward, terminated, truncated, info = result
+        if type(reward) is not float:
+            reward = self._number(reward)
+        self._check(obs, info)
+        return obs, reward, terminated, truncated, info
+
+    def _check(self, obs: Any, info: Any) -> None:
+        if type(info) is not dict and not isinstance(info, dict):
+            raise self._failure(f"info is {info!r}; it must be a dict, if only an empty one")
+        is_array = type(obs) is np.ndarray and obs.dtype == self._dtype
+        if is_array and obs.shape == self._shape:
+            return
+        if reason := misfit(self.observation_space, obs):
+            raise self._failure(f"the observation {reason}")
+
+    def _fits(self, value: Any) -> bool:
+        """Return whether a tuple is an observation itself."""
+        return isinstance(self.observation_space, spaces.Tuple) and not misfit(
+            self.observation_space, value
+        )
+
+    def _number(self, reward: Any) -> float:
+        try:
+            values = np.asarray(reward, float)
+        except (TypeError, ValueError):
+            values = np.zeros(0)
+        if reward is None or values.size != 1:
+            raise self._failure(f"the reward is {shorten(reward)}; it must be one number")
+        return float(values.item())
+
+    def _failure(self, what: str) -> EnvironmentFailure:
+        where = f"in step {self._steps}" if self._steps else "in reset"
+        return EnvironmentFailure(
+            f"env={self._env_id}: {what} ({where} of the episode with seed {self._seed})"
+        )
+
+
+def with_contract(env: AnyEnv, env_id: str) -> AnyEnv:
+    """Return the environment with a `Contract` around the user's own, inside all wrappers."""
+    outer = env
+    while isinstance(outer, gymnasium.Wrapper) and isinstance(outer.env, gymnasium.Wrapper):
+        outer = outer.env
+    if not isinstance(outer, gymnasium.Wrapper):
+        return Contract(env, env_id)
+    outer.env = Contract(outer.env, env_id)
+    return env
+
+
+def misfit(space: gymnasium.Space[Any], value: Any, part: str = "") -> str | None:
+    """Return why a value can't be an observation of this space; None if it can.
+
+    Bounds are not checked. Numbers of another type are accepted if none of them changes.
+    """
+    name = f"part {part} " if part else ""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(value, dict) or set(value) != set(space.spaces):
+            keys = sorted(value) if isinstance(value, dict) else shorten(value)
+            return f"{name}is {keys}; declared are the parts {sorted(space.spaces)}"
+        parts = [(key, space[key], value[key]) for key in space.spaces]
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(value, (tuple, list)) or len(value) != len(space.spaces):
+            return f"{name}is {shorten(value)}; declared is a tuple of {len(space.spaces)} parts"
+        parts = [(str(i), space[i], item) for i, item in enumerate(value)]
+    else:
+        return _misfit_of_array(space, value, name)
+    reasons = (misfit(own, item, f"{part}.{key}".lstrip(".")) for key, own, item in parts)
+    return next(filter(None, reasons), None)
+
+
+def _misfit_of_array(space: gymnasium.Space[Any], value: Any, name: str) -> str | None:
+    if not isinstance(space, ARRAYS):
+        return None
+    try:
+        array = np.asarray(value)
+        declared = np.dtype(space.dtype)
+        if array.shape != space.shape:
+            return f"{name}has shape {list(array.shape)}; declared is {list(space.shape or ())}"
+        if array.dtype != declared and not np.can_cast(array.dtype, declared, "same_kind"):
+            with np.errstate(invalid="ignore"):
+                if array.dtype.kind not in "biuf" or (array.astype(declared) != array).any():
+                    return f"{name}has {_described(array)}, which {declared} can't hold"
+    except (TypeError, ValueError):
+        return f"{name}is {shorten(value)}; declared is {space}"
+    if not isinstance(space, spaces.Box) and not space.contains(array.astype(declared)[()]):
+        return f"{name}is {shorten(value)}; declared is {space}"
+    return None
+
+
+def describe_error(error: BaseException) -> str:
+    """Return type, message, file and line of an error in somebody else's code, in one line."""
+    message = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "gymnasium" not in Path(frame.filename).parts]
+    last = (own or frames)[-1]
+    return f"{type(error).__name__}: {message or 'no message'} ({last.filename}:{last.lineno})"
+
+
+def shorten(value: Any) -> str:
+    """Return a value in one short line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _described(array: np.ndarray[Any, Any]) -> str:
+    if array.dtype.kind not in "biuf" or not array.size:
+        return f"values of type {array.dtype}"
+    return f"{array.dtype} values from {array.min():g} to {array.max():g}"
