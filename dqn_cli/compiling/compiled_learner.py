@@ -12,7 +12,7 @@ from dqn_cli.agent.agent import Agent, SampleErrors
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.compiling.compiler import Compiler
-from dqn_cli.replay.samplers import Replay, ReplayStorage, Sampler
+from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.training.learner import Learner, UpdateInputs
 from dqn_cli.training.population import UpdateTensors
 
@@ -38,17 +38,15 @@ class CompiledLearner(Learner):
         self._samples_in_graph = bool(sampler and sampler.storage_is_fixed and not is_large)
         if sampler and self._samples_in_graph:
             fixed = (self.tensors, sampler.storage)
-            self._replay_update = compiler(super().replay_update, fixed)
+            self._replay_update = compiler(super().sample_and_update, fixed)
         self._batch_update = compiler(super().batch_update, (self.tensors,))
         parameters, scalars = self.tensors.optimizer.parameters, self.tensors.scalars
         self._act = compiler(self.population.act, (parameters, scalars))
 
-    def replay_update(
-        self, tensors: UpdateTensors, storage: ReplayStorage, inputs: UpdateInputs
-    ) -> SampleErrors:
-        """Sample a batch, learn from it, and update its priorities."""
+    def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
+        """Take one gradient step on a batch from the replay's storage as it is now."""
         if not self._samples_in_graph:
-            return super().replay_update(tensors, storage, inputs)
+            return super().replay_update(inputs)
         return SampleErrors(*self._replay_update(inputs))
 
     def batch_update(
@@ -59,7 +57,7 @@ class CompiledLearner(Learner):
         lr_factors: Tensor,
     ) -> SampleErrors:
         """Take one gradient step of all members."""
-        if self._samples_in_graph:  # this call is part of a compiled `replay_update`
+        if self._samples_in_graph:  # this call is part of a compiled update
             return super().batch_update(tensors, batch, random, lr_factors)
         return SampleErrors(*self._batch_update(batch, random, lr_factors))
 

@@ -30,7 +30,6 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._env_id, self._steps = env_id, 0
         self._seed: int | None = None
         space = env.observation_space
-        # Comparing type and shape accepts most observations at once.
         self._dtype = space.dtype if isinstance(space, spaces.Box) else None
         self._shape = space.shape
 
@@ -56,21 +55,21 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
             result = self.env.step(action)
         except Exception as error:
             raise self._failure(f"step raised {describe_error(error)}") from error
-        if len(result) != 5:
-            hint = f"; {OLD_API.format(right=STEP)}" if len(result) == 4 else f", not {STEP}"
-            raise self._failure(f"step returned {len(result)} values{hint}")
-        obs, reward, terminated, truncated, info = result
-        if type(reward) is not float:
-            reward = self._number(reward)
-        self._check(obs, info)
-        return obs, reward, terminated, truncated, info
+        try:
+            obs, reward, terminated, truncated, info = result
+        except (TypeError, ValueError):
+            raise self._failure(_not_five_values(result)) from None
+        # Nearly all answers pass these tests, which are cheap.
+        is_array = type(obs) is np.ndarray and obs.dtype is self._dtype
+        if not (is_array and obs.shape == self._shape and type(info) is dict):
+            self._check(obs, info)
+        if type(reward) is float:
+            return result
+        return obs, self._number(reward), terminated, truncated, info
 
     def _check(self, obs: Any, info: Any) -> None:
-        if type(info) is not dict and not isinstance(info, dict):
+        if not isinstance(info, dict):
             raise self._failure(f"info is {info!r}; it must be a dict, if only an empty one")
-        is_array = type(obs) is np.ndarray and obs.dtype == self._dtype
-        if is_array and obs.shape == self._shape:
-            return
         if reason := misfit(self.observation_space, obs):
             raise self._failure(f"the observation {reason}")
 
@@ -94,6 +93,14 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         return EnvironmentFailure(
             f"env={self._env_id}: {what} ({where} of the episode with seed {self._seed})"
         )
+
+
+def _not_five_values(result: Any) -> str:
+    """Return what is wrong with the result of a step."""
+    if not isinstance(result, (tuple, list)):
+        return f"step returned {shorten(result)}, not {STEP}"
+    hint = f"; {OLD_API.format(right=STEP)}" if len(result) == 4 else f", not {STEP}"
+    return f"step returned {len(result)} values{hint}"
 
 
 def with_contract(env: AnyEnv, env_id: str) -> AnyEnv:

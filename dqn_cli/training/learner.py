@@ -1,7 +1,4 @@
-"""The learner: parameters, target networks and moments of all members, and their updates.
-
-Every tensor has a leading axis [members].
-"""
+"""The learner: parameters, targets and moments of all members; tensors have an axis [members]."""
 
 from __future__ import annotations
 
@@ -84,9 +81,9 @@ class Learner:
             self.metrics,
             self.population.scalars,
         )
-        # Inputs that most updates share are made only once.
         self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
-        self._noise_size, self._samples = self._model.noise_size, self._model.head.samples
+        self._noise_size = self._model.noise_size
+        self._takes_random = bool(self._noise_size or self._model.head.samples)
         self._no_noise = self._template.new_zeros(members, 0)
         self._no_random_inputs = no_random_inputs(self._template, rows=1)
 
@@ -106,11 +103,18 @@ class Learner:
         Returns:
             Errors of each sample, [members, batch].
         """
-        rows = draw.numbers.shape[1] * self._replay.spec.evaluations
-        inputs = UpdateInputs(draw, self._random(rows, noise), self._factors(lr_factors))
-        return self.replay_update(self.tensors, self._replay.storage, inputs)
+        random = self._no_random_inputs
+        if self._takes_random:
+            rows = draw.numbers.shape[1] * self._replay.spec.evaluations
+            random = draw_random_inputs(self._model, rows, noise, self._template)
+        inputs = UpdateInputs(draw, random, self._factors(lr_factors))
+        return self.replay_update(inputs)
 
-    def replay_update(
+    def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
+        """Take one gradient step on a batch from the replay's storage as it is now."""
+        return self.sample_and_update(self.tensors, self._replay.storage, inputs)
+
+    def sample_and_update(
         self, tensors: UpdateTensors, storage: ReplayStorage, inputs: UpdateInputs
     ) -> SampleErrors:
         """Sample a batch, learn from it, and update its priorities."""
@@ -124,7 +128,10 @@ class Learner:
         self, batch: Batch | Sequences, noise: Randomness, lr_factors: list[float]
     ) -> SampleErrors:
         """Take one gradient step on a given batch, [members, batch]."""
-        random = self._random(self._model.evaluations(batch), noise)
+        random = self._no_random_inputs
+        if self._takes_random:
+            rows = self._model.evaluations(batch)
+            random = draw_random_inputs(self._model, rows, noise, self._template)
         return self.batch_update(self.tensors, batch, random, self._factors(lr_factors))
 
     def batch_update(
@@ -232,11 +239,6 @@ class Learner:
         if not self._noise_size:
             return self._no_noise
         return torch.from_numpy(noise.normal(self._noise_size)).to(self._template)
-
-    def _random(self, rows: int, noise: Randomness) -> RandomInputs:
-        if not (self._noise_size or self._samples):
-            return self._no_random_inputs
-        return draw_random_inputs(self._model, rows, noise, self._template)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

@@ -248,7 +248,7 @@ def test_the_run_calls_what_the_compiler_returns(settings_of: Compose) -> None:
         pass
     run.envs.close()
     # Each action is chosen one step ahead.
-    assert calls == ["act", *(["act"] * 5 + ["replay_update"] * 2) * 4]
+    assert calls == ["act", *(["act"] * 5 + ["sample_and_update"] * 2) * 4]
 
 
 def test_parts_that_agree_are_merged_into_one_of_them() -> None:
