@@ -1,7 +1,7 @@
 """Every legal pair of choices runs and learns in at least one run; all others are refused.
 
-Compiled runs are traced, changed by all graph passes and interpreted: machine code of each would
-take minutes.
+A slow test runs the same cases compiled: they are traced, changed by all graph passes and
+interpreted, because machine code of each would take minutes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ AXES = {
     "reset.every": ("null", "7"),
     "dtype": ("float32", "float64"),
     "device": ("auto", "cpu"),
-    "compile": ("false", "true"),
 }
 ATARI = ("nature", "dopamine", "cleanrl", "btr")
 FRAMELESS = ("minatar", "table")
@@ -278,11 +277,22 @@ CASES = covering_array()
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_legal_pair_of_choices_runs(settings_of: Compose, case: list[str]) -> None:
+    run_a_little(settings_of(*words_of(case)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_legal_pair_of_choices_can_be_compiled(settings_of: Compose, case: list[str]) -> None:
+    run_a_little(settings_of(*words_of(case), "compile=true"))
+
+
+def words_of(case: list[str]) -> tuple[str, ...]:
+    """Return the words of a small run with these choices."""
     pytest.importorskip("minatar")
     pytest.importorskip("ale_py")
     (network,) = (word.removeprefix("network=") for word in case if word.startswith("network="))
     own = OWN.get(network, ("network.widths=[8,8]",))
-    run_a_little(settings_of(*SMALL, *in_order(case), *own))
+    return (*SMALL, *in_order(case), *own)
 
 
 def test_the_cases_cover_every_pair_and_hold_none_that_is_refused() -> None:

@@ -88,7 +88,10 @@ def update(run: Run, size: int = 8) -> SampleErrors:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case == "prioritised" else pytest.mark.slow) for case in CASES],
+)
 def test_compiled_updates_are_those_of_the_learner_and_other_shapes_are_not_compiled(
     settings_of: Compose, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
