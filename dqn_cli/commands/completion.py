@@ -22,7 +22,7 @@ COMMAND_LINE = "COMP_LINE"  # where the shell puts the line to complete
 
 def complete(arguments: Sequence[str]) -> int:
     """Print the completions of the shell's command line, or the script that installs them."""
-    from dqn_cli.commands.train import run_hydra
+    from dqn_cli.commands.hydra_app import run_hydra
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 

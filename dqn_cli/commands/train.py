@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dqn_cli.commands.arguments import config_folders, flags_first, split_imports, without_plus
+from dqn_cli.commands.arguments import config_folders, split_imports, without_plus
 from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
 from dqn_cli.commands.help import train_help
 
@@ -49,6 +49,7 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
     """Train one run, or a sweep and print its table; return the exit code."""
+    from dqn_cli.commands.hydra_app import run_hydra
     from dqn_cli.commands.sweep_tables import report_sweep
     from dqn_cli.config.run_folders import Sweep, register_resolvers
 
@@ -64,17 +65,6 @@ def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
     finally:
         if Sweep.folder is not None:
             report_sweep(Sweep.folder)
-
-
-def run_hydra(arguments: Sequence[str], job: Callable[[Any], Any]) -> int:
-    """Let Hydra compose a configuration and call the job with it, once or for each of a sweep."""
-    import hydra
-
-    from dqn_cli.config.paths import config_folder
-
-    sys.argv[1:] = flags_first(arguments)
-    hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
-    return 0
 
 
 def _help(arguments: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from dqn_cli.replay.stream import Indices, StreamStorage
 
 
 class BatchSpec(NamedTuple):
-    """What a batch holds: transitions, or sequences if `length` is not 0."""
+    """Contents of a batch: transitions, or sequences if `length` is not 0."""
 
     n_step: int  # rewards summed in a return
     actions: int
