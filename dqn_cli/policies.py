@@ -222,7 +222,7 @@ def check_spaces(settings: Settings, policy: GreedyPolicy, path: Path) -> None:
     env, spaces = make_env(settings.env)
     env.close()
     trained = policy.model.spaces
-    if (spaces.observation_shape, spaces.actions) != (trained.observation_shape, trained.actions):
+    if not trained.fits(spaces):
         raise CheckpointError(
             f"{path} was trained on observations {trained.observation_shape} and {trained.actions}"
             f" actions; {settings.env.id} has {spaces.observation_shape} and {spaces.actions}"

@@ -46,6 +46,11 @@ class Spaces(NamedTuple):
         """Number of actions to choose from."""
         return math.prod(self.parts)
 
+    def fits(self, other: Spaces) -> bool:
+        """Return whether a network for these spaces can be used with others."""
+        mine, theirs = self.observation_shape, other.observation_shape
+        return (mine, self.actions) == (theirs, other.actions)
+
     def action(self, index: int) -> int | NDArray[np.int64]:
         """Return the environment's action of an index: a number, or an array [parts]."""
         values = np.array(np.unravel_index(index, self.parts), np.int64) + self.starts

@@ -34,24 +34,24 @@ class SyncEnvs(VectorEnvs):
         self._has_mask: list[bool] = []
         for row in range(num_envs):
             self._restart(row)
-        return self._obs, self._mask, any(self._has_mask)
+        self._masked = any(self._has_mask)
+        return self._obs, self._mask, self._masked
 
     def step(self, actions: list[int]) -> EnvStep:
         """Take one action in each environment."""
         num_envs, ended = len(actions), []
-        masked = any(self._has_mask)
         reward = np.empty(num_envs)
         terminated, truncated = np.empty(num_envs, bool), np.empty(num_envs, bool)
         lost = np.zeros(num_envs, bool)
         final_obs = np.empty_like(self._obs)
-        final_mask = np.empty_like(self._mask) if masked else self._mask
+        final_mask = np.empty_like(self._mask) if self._masked else self._mask
         for row, (env, action) in enumerate(zip(self._envs, actions, strict=True)):
             obs, reward[row], terminates, truncates, info = env.step(action)
             terminated[row], truncated[row] = terminates, truncates
             final_obs[row] = obs
             if info and not (terminates or truncates):
                 lost[row] = info.get("life_lost", False)
-            if masked or (info and KEY in info):
+            if self._masked or (info and KEY in info):
                 ends = bool(terminates or truncates)
                 final_mask[row] = self._legal_actions(row, info, ends)
             if terminates or truncates:

@@ -89,7 +89,7 @@ def check_spaces(data: Mapping[str, Any], run: Run) -> None:
         CheckpointError: They differ.
     """
     before, now = Spaces(*data["spaces"]), run.envs.spaces
-    if (before.observation_shape, before.actions) != (now.observation_shape, now.actions):
+    if not before.fits(now):
         raise CheckpointError(
             f"can't resume: the run has observations {list(before.observation_shape)} and"
             f" {before.actions} actions; the environment now has {list(now.observation_shape)} and"

@@ -82,6 +82,7 @@ class Learner:
             self.population.scalars,
         )
         self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
+        self._evaluations = sampler.spec.evaluations if sampler else 0
         self._noise_size = self._model.noise_size
         self._takes_random = bool(self._noise_size or self._model.head.samples)
         self._no_noise = self._template.new_zeros(members, 0)
@@ -103,10 +104,7 @@ class Learner:
         Returns:
             Errors of each sample, [members, batch].
         """
-        random = self._no_random_inputs
-        if self._takes_random:
-            rows = draw.numbers.shape[1] * self._replay.spec.evaluations
-            random = draw_random_inputs(self._model, rows, noise, self._template)
+        random = self._random_inputs(draw.numbers.shape[1] * self._evaluations, noise)
         inputs = UpdateInputs(draw, random, self._factors(lr_factors))
         return self.replay_update(inputs)
 
@@ -128,10 +126,7 @@ class Learner:
         self, batch: Batch | Sequences, noise: Randomness, lr_factors: list[float]
     ) -> SampleErrors:
         """Take one gradient step on a given batch, [members, batch]."""
-        random = self._no_random_inputs
-        if self._takes_random:
-            rows = self._model.evaluations(batch)
-            random = draw_random_inputs(self._model, rows, noise, self._template)
+        random = self._random_inputs(self._model.evaluations(batch), noise)
         return self.batch_update(self.tensors, batch, random, self._factors(lr_factors))
 
     def batch_update(
@@ -239,6 +234,11 @@ class Learner:
         if not self._noise_size:
             return self._no_noise
         return torch.from_numpy(noise.normal(self._noise_size)).to(self._template)
+
+    def _random_inputs(self, rows: int, noise: Randomness) -> RandomInputs:
+        if not self._takes_random:
+            return self._no_random_inputs
+        return draw_random_inputs(self._model, rows, noise, self._template)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from test_model import both, random_inputs
 from torch import Tensor
 
-from dqn_cli.agent.batch import RandomInputs, Sequences
+from dqn_cli.agent.batch import Sequences
 from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
-from dqn_cli.agent.parameters import size
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
@@ -28,18 +28,6 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def recurrent(kind: type[Gru | Lstm], burn_in: int, noisy: bool, head: Head) -> Model:
     network = kind([6, 5], False, False, True, noisy, 0.5, 4, burn_in, LENGTH)
     return Model(SPACES, network, head)
-
-
-def both(model: Model) -> tuple[Tensor, Tensor]:
-    online, target = (drawn(size(model.layout), seed=seed) * 0.5 for seed in (1, 2))
-    return online.requires_grad_(), target
-
-
-def random_inputs(model: Model, rows: int) -> RandomInputs:
-    """Different numbers for each purpose."""
-    random = np.random.default_rng(9)
-    taus = torch.from_numpy(random.random((2, rows, model.head.samples)))
-    return RandomInputs(taus, torch.from_numpy(random.normal(size=(3, model.noise_size))))
 
 
 def sequences(burn_in: int, state: int) -> Sequences:

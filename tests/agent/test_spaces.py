@@ -64,3 +64,16 @@ def test_a_composite_action_of_one_part_is_still_an_array() -> None:
 def test_an_action_that_does_not_exist_is_refused(index: int) -> None:
     with pytest.raises(ValueError, match="out of bounds"):
         spaces().action(index)
+
+
+@pytest.mark.parametrize(
+    ("other", "fits"),
+    [
+        (spaces(starts=(4,))._replace(low=(-9.0,)), True),  # other values, as many of them
+        (spaces(shape=(3,)), False),
+        (spaces(parts=(4,)), False),
+    ],
+)
+def test_spaces_fit_if_a_network_has_the_same_inputs_and_outputs(other: Spaces, fits: bool) -> None:
+    assert spaces().fits(other) is fits
+    assert other.fits(spaces()) is fits
