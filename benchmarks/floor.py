@@ -22,7 +22,7 @@ from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule
-from dqn_cli.agent.spaces import Spaces
+from dqn_cli.agent.spaces import VECTOR, Part, Spaces
 from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
@@ -68,9 +68,9 @@ def make_update(
     stream, random = filled(members, capacity), np.random.default_rng(0)
     replay = replace(replay, batch_size=batch, capacity=capacity)
     sampler = replay.sampler(stream, BatchSpec(1, ACTIONS, 0, False), np.full(members, 0.99))
-    bound = (-1.0,) * INPUTS, (1.0,) * INPUTS
+    part = Part("", VECTOR, (INPUTS,), (-1.0,), (1.0,), False)
     agent = Agent(
-        Spaces((INPUTS,), *bound, False, (ACTIONS,), (0,), False, 0),
+        Spaces((part,), ACTIONS),
         Mlp([width, width], False, False, False, False, 0.5),
         Scalar(Loss.huber),
         Dqn(),

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import torch
 
-SCHEMA = 5
+SCHEMA = 6
 _HEADER = re.compile(rb"dqn-train checkpoint (\d{4}) ([0-9a-f]{64})\n")
 _HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn_cli.commands.arguments import without_plus
+from dqn_cli.commands.arguments import hydra_words
 from dqn_cli.commands.command_line import imported_modules, run_command
 from dqn_cli.config import registry
 from dqn_cli.config.gymnasium_source import register_source
@@ -121,4 +121,4 @@ def composed(*words: str) -> Settings:
 def chosen(*words: str) -> DictConfig:
     """Composes words as Hydra does for a user."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides=without_plus(words))
+        return compose("config", overrides=hydra_words(words))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,9 @@ import pytest
 import yaml
 
 import dqn_cli
+from dqn_cli.commands.check import dispatch as check_dispatch
+from dqn_cli.commands.command_line import run_command
+from dqn_cli.commands.evaluate import dispatch as eval_dispatch
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -124,6 +128,29 @@ def test_examples_of_own_parts_run(monkeypatch: pytest.MonkeyPatch) -> None:
     (settings,) = map(yaml.safe_load, fenced("extending.md", "yaml"))
     assert settings.pop("defaults") == ["base_squares"]
     parts["network", "base_squares"](**settings)
+
+
+def test_the_example_environment_is_checked_trained_and_deployed(
+    in_folder: Path,
+    type_train: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment, deploy = fenced("your_environment.md", "python")
+    (in_folder / "my_package.py").write_text(environment)
+    monkeypatch.syspath_prepend(in_folder)
+    commands = fenced("your_environment.md", "sh")[0].splitlines()
+    check, train, evaluate = map(shlex.split, commands)
+    monkeypatch.setattr("sys.argv", check)
+    assert run_command(lambda: check_dispatch([*check[1:], "seconds=3"])) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command == train[:-1]  # without the steps
+    small = ("learning_starts=200", "network.widths=[32]", "compile=false", "optimizer.lr=1e-3")
+    assert type_train(*train[1:], *small, "hydra.run.dir=outputs/RUN") == 0
+    assert run_command(lambda: eval_dispatch([*evaluate[1:], "episodes=20"])) == 0
+    namespace: dict[str, Any] = {}
+    exec(compile(deploy, "docs/your_environment.md", "exec"), namespace)
+    assert namespace["total"] in (5, 6)  # the most that it gives, from either cell
 
 
 def test_readme_has_the_two_commands_that_ci_runs() -> None:

@@ -21,6 +21,7 @@ from gymnasium import spaces
 from hydra.errors import HydraException
 from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
+from parts import Parts
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.compiling.compiled_learner import CompiledLearner
@@ -53,7 +54,15 @@ def file_of(group: str, choice: str) -> str:
 
 
 AXES = {
-    "env": ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5"),
+    "env": (
+        "CartPole-v1",
+        "CliffWalking-v1",
+        "MinAtar/Breakout-v1",
+        "Bytes-v0",
+        "Floats-v0",
+        "Both-v0",
+        "ALE/Pong-v5",
+    ),
     "protocol": choices("protocol"),
     "network": choices("network"),
     "network.layer_norm": ("false", "true"),
@@ -70,13 +79,19 @@ AXES = {
     "optimizer.schedule": ("constant", "linear"),
     "optimizer.max_grad_norm": ("null", "1"),
     "env.num_envs": ("1", "3"),
+    "env.normalize": ("none", "running", "bounds"),
+    "env.reward_scale": ("1", "0.1"),
     "reset.every": ("null", "7"),
     "dtype": ("float32", "float64"),
     "device": ("auto", "cpu"),
 }
 ATARI = ("nature", "dopamine", "cleanrl", "btr")
+PIXELS = ("image", *ATARI)
+NORMALIZED = ("running", "bounds")
 FRAMELESS = ("minatar", "table")
-OTHER_ENVS = ("CartPole-v1", "CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0")
+OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
+BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
+PICTURE_NETWORKS = ("minatar", "nature", "impala")
 
 
 def pairs(*patterns: tuple[str, str]) -> set[Pair]:
@@ -113,18 +128,23 @@ REFUSED = pairs(
     ("network=table", "env=MinAtar/Breakout-v1"),  # 20^400 cells
     ("network=table", "env=Bytes-v0"),
     ("network=table", "env=ALE/Pong-v5"),
-    ("network=minatar", "env=CartPole-v1"),
-    ("network=minatar", "env=CliffWalking-v1"),
-    ("network=nature", "env=CartPole-v1"),
-    ("network=nature", "env=CliffWalking-v1"),
-    ("network=impala", "env=CartPole-v1"),
-    ("network=impala", "env=CliffWalking-v1"),
-    ("protocol=image", "env=CartPole-v1"),  # no pictures of bytes
-    ("protocol=image", "env=CliffWalking-v1"),
-    ("protocol=image", "env=MinAtar/Breakout-v1"),
+    ("network=table", "env=Floats-v0"),
+    ("network=table", "env=Both-v0"),
+    *(
+        (f"network={net}", f"env={env}")
+        for net in PICTURE_NETWORKS
+        for env in ("CartPole-v1", "CliffWalking-v1", "Both-v0")
+    ),
+    # No pictures of bytes.
+    *(("protocol=image", f"env={env}") for env in OTHER_ENVS if env != "Bytes-v0"),
+    # Nothing to normalize, infinite bounds, and bins between the bounds of the environment.
+    *((f"env.normalize={how}", f"env={env}") for how in NORMALIZED for env in BYTE_ENVS),
+    *((f"env.normalize={how}", f"protocol={name}") for how in NORMALIZED for name in PIXELS),
+    ("env.normalize=bounds", "env=CartPole-v1"),
+    *((f"env.normalize={how}", "network=table") for how in NORMALIZED),
     *((f"protocol={name}", f"env={env}") for name in ATARI for env in OTHER_ENVS),
     # Stacked frames are no image [height, width, planes], and too many cells for a table.
-    *((f"protocol={name}", f"network={net}") for name in ("image", *ATARI) for net in FRAMELESS),
+    *((f"protocol={name}", f"network={net}") for name in PIXELS for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
     ("exploration=ladder", "env.num_envs=1"),
     ("replay=rollout", "update=double"),
@@ -144,12 +164,15 @@ NEEDS = NEEDED | {
     **{f"protocol={name}": ("env=ALE/Pong-v5",) for name in ATARI},
 }
 # What a network needs to be small.
+CONVOLUTIONS = ("network.widths=[8,8]", "network.channels=[2,2]", "network.features=4")
 OWN = {
+    "multi": CONVOLUTIONS,
+    "dueling": CONVOLUTIONS,
     "minatar": ("network.widths=[8,8]", "network.channels=[2]"),
     "nature": ("network.widths=[8,8]", "network.channels=[2]"),
     "impala": ("network.widths=[8,8]", "network.channels=[2]", "network.pool=2"),
-    "gru": ("network.widths=[8,8]", "network.length=3", "network.burn_in=1"),
-    "lstm": ("network.widths=[8,8]", "network.length=3", "network.burn_in=1"),
+    "gru": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
+    "lstm": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
     "table": (),
 }
 # Words that make a run small and fast whatever the axes choose.
@@ -224,6 +247,15 @@ class Bytes(gymnasium.Env[Any, Any]):
         return self.np_random.integers(0, 256, (12, 12, 3), np.uint8)
 
 
+class Floats(Bytes):
+    """The same pictures, of floats from 0 to 1."""
+
+    observation_space = spaces.Box(0, 1, (12, 12, 3), np.float32)
+
+    def picture(self) -> Any:
+        return self.np_random.random((12, 12, 3), np.float32)
+
+
 class Mixed(gymnasium.Env[Any, Any]):
     """Dict observations, actions of two parts, and a mask that forbids one of them."""
 
@@ -249,8 +281,11 @@ class Mixed(gymnasium.Env[Any, Any]):
 def registered() -> Iterator[None]:
     gymnasium.register("Mixed-v0", Mixed, max_episode_steps=9)
     gymnasium.register("Bytes-v0", Bytes, max_episode_steps=9)
+    gymnasium.register("Floats-v0", Floats, max_episode_steps=9)
+    gymnasium.register("Both-v0", Parts, max_episode_steps=9)
     yield
-    del gymnasium.registry["Mixed-v0"], gymnasium.registry["Bytes-v0"]
+    for name in ("Mixed-v0", "Bytes-v0", "Floats-v0", "Both-v0"):
+        del gymnasium.registry[name]
 
 
 class Interpreted(AheadOfTime):
@@ -322,6 +357,7 @@ def test_a_pair_that_makes_no_sense_is_refused_in_words(
 
 
 OBSERVATIONS = {
+    "picture and vector": "env=Both-v0",
     "vector": "env=CartPole-v1",
     "one-hot": "env=CliffWalking-v1",
     "tuple": "env=Blackjack-v1",

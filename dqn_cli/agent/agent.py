@@ -15,8 +15,9 @@ from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Network
+from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.optimizers import Optimizer, OptimizerState
-from dqn_cli.agent.parameters import Layout
+from dqn_cli.agent.parameters import Layout, size
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.update_rules import UpdateRule
@@ -50,11 +51,12 @@ class Agent:
     head: Head
     update: UpdateRule
     optimizer: Optimizer
+    normalization: Normalization = Normalization.none
 
     @cached_property
     def model(self) -> Model:
         """Network and head."""
-        return Model(self.spaces, self.network, self.head)
+        return Model(self.spaces, self.network, self.head, self.normalization)
 
     @property
     def layout(self) -> Layout:
@@ -109,8 +111,13 @@ class Agent:
         Returns:
             The state after the step, and the gradient's norm before it was clipped.
         """
+        before = state.parameters
         gradient, norm = self.optimizer.clipped(gradient)
         state = self.optimizer.step(state, gradient, lr_factor)
+        if constants := size(self.model.normalization_layout):
+            # Weight decay would shrink them.
+            parts = [state.parameters[:-constants], before[-constants:]]
+            state = state._replace(parameters=torch.cat(parts))  # [size]
         if has_spectral_norm(self.layout):
             state = state._replace(parameters=power_iteration(state.parameters, self.layout))
         return state, norm

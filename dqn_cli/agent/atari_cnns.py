@@ -12,13 +12,13 @@ from dqn_cli.agent import layers
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.normalization import picture_scale
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count, Natural
 
 KERNELS = ((8, 4), (4, 2), (3, 1))  # kernel size and stride of the Nature CNN's convolutions
 BLOCKS = 2  # residual blocks in each section of IMPALA
-BYTE = 255
 
 
 @dataclass
@@ -64,13 +64,13 @@ class AtariCnn(Mlp):
         if len(shape) not in ((3, 4) if spaces.frames else (3,)):
             raise ValueError(
                 f"network={name} needs images [height, width, colors], or frames of them; these"
-                f" observations are {shape}: use network=mlp"
+                f" observations are {shape}: use network=multi"
             )
         layout, features = self.image_layout(*_planes(spaces))
         if not features:
             raise ValueError(
                 f"network={name} needs larger images than observations of {shape}: use"
-                " network=mlp, or network=minatar for small images"
+                " network=multi, or network=minatar for small images"
             )
         dense, features = self.dense_torso_layout(features)
         return layout | dense, features
@@ -82,8 +82,7 @@ class AtariCnn(Mlp):
             x = x.movedim(-1, -3)  # [batch, (frames,) colors, height, width]
         x = x.reshape(-1, *_planes(spaces))  # [batch, planes, height, width]
         x = x.contiguous(memory_format=torch.channels_last)
-        scale = 1 / BYTE if set(spaces.high) == {BYTE} else 1
-        x = self.features(p, x, scale)
+        x = self.features(p, x, picture_scale(p, spaces.parts[0]))
         return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]
 
 

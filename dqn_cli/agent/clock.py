@@ -35,6 +35,6 @@ class Clock(NamedTuple):
         )
 
 
-def crossings(before: int, now: int, every: int) -> int:
-    """Return how many multiples of `every` lie in (before, now]."""
-    return now // every - before // every
+def crossings(before: int, now: int, every: int | None) -> int:
+    """Return how many multiples of `every` lie in (before, now]; None has no multiples."""
+    return now // every - before // every if every is not None else 0

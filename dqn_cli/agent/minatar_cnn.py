@@ -36,7 +36,7 @@ class MinAtarCnn(Mlp):
         if len(shape) != 3 or spaces.frames or min(shape[:2]) < smallest:
             raise ValueError(
                 f"network=minatar needs observations [height, width, planes] of at least {smallest}"
-                f" by {smallest}; these are {list(shape)}: use network=mlp"
+                f" by {smallest}; these are {list(shape)}: use network=multi"
             )
         height, width, planes = shape
         layout: Layout = {}

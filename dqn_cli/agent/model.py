@@ -14,6 +14,7 @@ from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.networks import Network
+from dqn_cli.agent.normalization import Normalization, normalization_layout, normalize
 from dqn_cli.agent.parameters import Layout, size, views
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
@@ -37,11 +38,17 @@ class Model:
     spaces: Spaces
     network: Network
     head: Head
+    normalization: Normalization = Normalization.none
 
     @cached_property
     def layout(self) -> Layout:
-        """Names, shapes and initial ranges of the network's parameters."""
-        return self.network.layout(self.spaces, self.head)
+        """Names, shapes and initial ranges of the parameters; those of normalization come last."""
+        return self.network.layout(self.spaces, self.head) | self.normalization_layout
+
+    @cached_property
+    def normalization_layout(self) -> Layout:
+        """The part of the layout that has no gradient."""
+        return normalization_layout(self.spaces, self.normalization)
 
     @cached_property
     def noise_layout(self) -> Layout:
@@ -73,7 +80,11 @@ class Model:
 
     def z(self, p: Parameters, obs: Tensor) -> Tensor:
         """Return the network's z [batch, actions, atoms] for observations [batch, *shape]."""
-        return self.network.forward(p, obs, self.spaces, self.head)
+        return self.network.forward(p, self.normalized(p, obs), self.spaces, self.head)
+
+    def normalized(self, p: Parameters, obs: Tensor) -> Tensor:
+        """Return observations [..., *shape] as the network takes them."""
+        return normalize(p, obs, self.spaces)
 
     def q(self, parameters: Tensor, obs: Tensor, noise: Tensor) -> Tensor:
         """Return action values [batch, actions] of observations [batch, *shape]."""
@@ -114,7 +125,7 @@ class Model:
         if not isinstance(self.network, Recurrent):
             return self.q(parameters, obs, noise), state
         p = self.named(parameters, noise, self.head.taus(obs))
-        step = obs.unsqueeze(1)  # [batch, 1, *shape]
+        step = self.normalized(p, obs).unsqueeze(1)  # [batch, 1, *shape]
         z, state = self.network.unroll(p, step, state, None, self.spaces, self.head)
         return self.head.q(z), state
 

@@ -45,8 +45,12 @@ class Network:
 
     @property
     def is_large(self) -> bool:
-        """True if one member keeps a processor busy, so that `vmap` gains nothing."""
+        """True if a GPU is faster, whatever the spaces are."""
         return False
+
+    def is_busy(self, spaces: Spaces) -> bool:
+        """Return whether one member keeps a processor busy, so that `vmap` gains nothing."""
+        return self.is_large
 
     def is_last(self, name: str) -> bool:
         """Return whether a parameter is of the last layers, which periodic resets draw anew."""

@@ -11,11 +11,14 @@ from torch import Tensor
 
 
 class Parameter(NamedTuple):
-    """Shape of one parameter, and the interval of its initial values, drawn uniformly."""
+    """Shape of one parameter, and the interval of its initial values, drawn uniformly.
+
+    The bounds are numbers, or one for each element.
+    """
 
     shape: tuple[int, ...]
-    low: float
-    high: float
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
 
 
 Layout = dict[str, Parameter]

@@ -10,14 +10,14 @@ from torch import Tensor
 from dqn_cli.agent import layers
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.multi import Multi
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count, Natural
 
 
 @dataclass
-class Recurrent(Mlp):
+class Recurrent(Multi):
     """Base of recurrent networks: torso, a cell of `units`, streams (Hausknecht & Stone 2015).
 
     Sequences of `length` steps are learned from. Each begins with a stored state, which is first
@@ -44,7 +44,7 @@ class Recurrent(Mlp):
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """Return the layout of dense torso and cell, and the number of features."""
-        layout, features = self.dense_torso_layout(spaces.observation_size)
+        layout, features = super().torso_layout(spaces)
         columns = self.gates * self.units
         layout |= layers.linear_layout("cell.input", features, columns)
         return layout | layers.linear_layout("cell.state", self.units, columns), self.units
@@ -52,7 +52,7 @@ class Recurrent(Mlp):
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Map each observation to features as if an episode began with it."""
         zeros = obs.new_zeros(obs.shape[0], self.state_size)
-        return self.run_cell(p, obs.unsqueeze(1), zeros, None)[0]
+        return self.run_cell(p, obs.unsqueeze(1), zeros, None, spaces)[0]
 
     def unroll(
         self,
@@ -76,15 +76,21 @@ class Recurrent(Mlp):
         Returns:
             z [batch * time, actions, atoms], and the state after the last observation.
         """
-        features, state = self.run_cell(p, obs, state, starts)
+        features, state = self.run_cell(p, obs, state, starts, spaces)
         return self.streams(p, features, spaces, head), state
 
     def run_cell(
-        self, p: Parameters, obs: Tensor, state: Tensor, starts: Tensor | None
+        self,
+        p: Parameters,
+        obs: Tensor,
+        state: Tensor,
+        starts: Tensor | None,
+        spaces: Spaces,
     ) -> tuple[Tensor, Tensor]:
         """Return the cell's outputs [batch * time, units] along a sequence, and the last state."""
         batch, time = obs.shape[:2]
-        x = self.dense_torso(p, obs.reshape(batch * time, -1))  # [batch * time, features]
+        rows = obs.reshape(batch * time, *obs.shape[2:])  # [batch * time, *shape]
+        x = super().torso(p, rows, spaces)  # [batch * time, features]
         gates = layers.dense(p, "cell.input", x).view(batch, time, -1)  # [batch, time, gates]
         outputs = []
         for step in range(time):

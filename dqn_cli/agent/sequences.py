@@ -74,9 +74,10 @@ def _unroll(
     network = model.network
     assert isinstance(network, Recurrent)
     p = model.named(parameters, noise, taus)
-    obs, starts, state, burn_in = batch.obs, batch.starts, batch.state, network.burn_in
+    obs, starts, state = model.normalized(p, batch.obs), batch.starts, batch.state
+    burn_in, spaces = network.burn_in, model.spaces
     if burn_in:
         with torch.no_grad():
-            _, state = network.run_cell(p, obs[:, :burn_in], state, starts[:, :burn_in])
-    z, _ = network.unroll(p, obs[:, burn_in:], state, starts[:, burn_in:], model.spaces, model.head)
+            _, state = network.run_cell(p, obs[:, :burn_in], state, starts[:, :burn_in], spaces)
+    z, _ = network.unroll(p, obs[:, burn_in:], state, starts[:, burn_in:], spaces, model.head)
     return z.view(obs.shape[0], -1, *z.shape[1:])  # [batch, length + n, actions, atoms]

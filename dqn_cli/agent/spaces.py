@@ -3,31 +3,71 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+PICTURE, VECTOR, ONE_HOT, BINARY = "picture", "vector", "one_hot", "binary"
+BYTE = 255
+
+Bounds: TypeAlias = tuple[float, ...]
+
+
+class Part(NamedTuple):
+    """One array of an observation.
+
+    A `picture` is [height, width, colors] or [height, width]. A `one_hot` part stands for one
+    choice, a `binary` part for several flags or choices. All other numbers are a `vector`, which
+    may have any shape. `low` and `high` hold a bound for each element, or one for all.
+    """
+
+    name: str  # the keys that lead to it, joined by dots; empty if the observation is the array
+    kind: str
+    shape: tuple[int, ...]
+    low: Bounds
+    high: Bounds
+    is_bytes: bool  # stored as bytes
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def scale(self) -> float:
+        """Factor that a network applies to a picture: bytes become numbers from 0 to 1."""
+        return 1 / BYTE if set(self.high) == {BYTE} else 1.0
+
+    @property
+    def can_be_normalized(self) -> bool:
+        """True for numbers that have no natural scale: not for flags, nor for pictures of bytes."""
+        return self.kind == VECTOR or (self.kind == PICTURE and not self.is_bytes)
 
 
 class Spaces(NamedTuple):
-    """Observations as one array, and actions 0 to n - 1 with the environment's own values.
+    """Observations as one array, and actions 0 to n - 1.
 
-    `low` and `high` hold a bound for each element of a flattened observation, or one for all. An
-    environment's action is one number, or several if `composite`. Each of them takes `parts` values
-    beginning at `starts`. `frames` is the length of an observation's first axis if that is time,
-    oldest first, and 0 if it is not. `source` describes the environment's own observation space as
-    plain data, if observations are flattened.
+    The array is that of a single part, or all parts flattened one after the other: first those
+    that are stored as bytes. Parts that can be normalized come last. `frames` is the length of a
+    first axis of time, oldest first, and 0 if there is none. The environment's own spaces are
+    described as plain data.
     """
 
-    observation_shape: tuple[int, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    one_hot: bool
-    parts: tuple[int, ...]
-    starts: tuple[int, ...]
-    composite: bool
-    frames: int
-    source: Any = None
+    parts: tuple[Part, ...]
+    actions: int
+    frames: int = 0
+    own_observations: Any = None
+    own_actions: Any = None
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of an observation without the axis of time."""
+        if len(self.parts) == 1:
+            return self.parts[0].shape
+        return (sum(part.size for part in self.parts),)
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of an observation."""
+        return (self.frames, *self.frame_shape) if self.frames else self.frame_shape
 
     @property
     def observation_size(self) -> int:
@@ -35,23 +75,42 @@ class Spaces(NamedTuple):
         return math.prod(self.observation_shape)
 
     @property
-    def bounds(self) -> tuple[list[float], list[float]]:
-        """Lower and upper bounds, each with a number for each element."""
-        size = self.observation_size
-        low, high = (list(b) * (size // len(b)) for b in (self.low, self.high))
-        return low, high
+    def byte_size(self) -> int:
+        """Number of leading elements of a frame that are stored as bytes."""
+        return sum(part.size for part in self.parts if part.is_bytes)
 
     @property
-    def actions(self) -> int:
-        """Number of actions to choose from."""
-        return math.prod(self.parts)
+    def is_one_hot(self) -> bool:
+        """True if an observation stands for one choice."""
+        return len(self.parts) == 1 and self.parts[0].kind == ONE_HOT and not self.frames
+
+    @property
+    def bounds(self) -> tuple[list[float], list[float]]:
+        """Lower and upper bounds, each with a number for each element."""
+        low: list[float] = []
+        high: list[float] = []
+        for part in self.parts:
+            low += list(part.low) * (part.size // len(part.low))
+            high += list(part.high) * (part.size // len(part.high))
+        return low * max(self.frames, 1), high * max(self.frames, 1)
 
     def fits(self, other: Spaces) -> bool:
         """Return whether a network for these spaces can be used with others."""
-        mine, theirs = self.observation_shape, other.observation_shape
-        return (mine, self.actions) == (theirs, other.actions)
+        mine, theirs = ([part[:3] for part in own.parts] for own in (self, other))
+        return (mine, self.frames, self.actions) == (theirs, other.frames, other.actions)
 
-    def action(self, index: int) -> int | NDArray[np.int64]:
-        """Return the environment's action of an index: a number, or an array [parts]."""
-        values = np.array(np.unravel_index(index, self.parts), np.int64) + self.starts
-        return values if self.composite else int(values[0])
+    def __str__(self) -> str:
+        """Return shapes and actions in words, for messages."""
+        shapes = [f"{part.name} {list(part.shape)}".lstrip() for part in self.parts]
+        frames = f"{self.frames} frames of " if self.frames else ""
+        return f"observations {frames}{', '.join(shapes)} and {self.actions} actions"
+
+    def plain(self) -> tuple[Any, ...]:
+        """Return tuples, numbers and strings, for a checkpoint."""
+        return (tuple(map(tuple, self.parts)), *self[1:])
+
+    @classmethod
+    def restore(cls, data: Any) -> Spaces:
+        """Return the spaces that `plain` described."""
+        parts, *others = data
+        return cls(tuple(Part(*part) for part in parts), *others)

@@ -50,7 +50,7 @@ class Table(Network):
     def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, outputs]."""
         x = obs.flatten(1)  # [batch, observation_size]
-        if spaces.one_hot:
+        if spaces.is_one_hot:
             cell = x.argmax(1)
         else:
             low, high = self._bounds(spaces)
@@ -61,7 +61,7 @@ class Table(Network):
         return row.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
 
     def _cells(self, spaces: Spaces) -> int:
-        if spaces.one_hot:
+        if spaces.is_one_hot:
             return spaces.observation_size
         cells: int = self.bins**spaces.observation_size
         return cells

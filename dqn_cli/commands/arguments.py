@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 SWEEP_FLAGS = ("-m", "--multirun")
 SEARCH_PATH = "hydra.searchpath="
+ENV_KWARG = re.compile(r"\+{0,2}env\.kwargs\.")
+WRAPPERS = re.compile(r"\+*env\.wrappers=")
+MODULE_KEY = re.compile(r"['\"]?\b([\w.]+):(\w+)['\"]?\s*:")  # module:Class as a key
 
 
 def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -16,6 +20,30 @@ def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     imports = [argument for argument in arguments if argument.startswith("import=")]
     modules = [name for argument in imports for name in _names_in(argument)]
     return modules, [argument for argument in arguments if argument not in imports]
+
+
+def split_env_kwargs(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of `+env.kwargs.KEY=VALUE`, as Hydra reads them, and all other arguments.
+
+    Raises:
+        ValueError: A key has several values.
+    """
+    words = [argument for argument in arguments if ENV_KWARG.match(argument)]
+    others = [argument for argument in arguments if argument not in words]
+    if not words:
+        return {}, others
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create({})
+    for override in OverridesParser.create().parse_overrides(words):
+        key = override.key_or_group.removeprefix("env.kwargs.")
+        if override.is_sweep_override():
+            raise ValueError(f"env.kwargs.{key} has several values; put [] around a list")
+        OmegaConf.update(config, key, override.value())
+    kwargs = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(kwargs, dict)
+    return {str(key): value for key, value in kwargs.items()}, others
 
 
 def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -39,12 +67,14 @@ def config_folders(arguments: Sequence[str]) -> list[str]:
     return urls + [url for argument in search_paths for url in _names_in(argument)]
 
 
-def without_plus(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `+experiment=NAME` spelled `experiment=NAME`.
+def hydra_words(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in Hydra's words.
 
-    Hydra refuses the plus for a group that is in its defaults list.
+    `+experiment=NAME` loses its plus, which Hydra refuses for a group of its defaults list. In
+    `env.wrappers=[{module:Class: {KEY: VALUE}}]` the colon of a key is escaped.
     """
-    return [re.sub(r"^\++(?=experiment=)", "", argument) for argument in arguments]
+    words = [re.sub(r"^\++(?=experiment=)", "", argument) for argument in arguments]
+    return [MODULE_KEY.sub(r"\1\\:\2:", word) if WRAPPERS.match(word) else word for word in words]
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TextIO, cast
 
@@ -99,6 +99,16 @@ def shell_command(command: str, argument: str, env_ids: Iterable[str]) -> str:
     env_modules = (env_id.rpartition(":")[0] for env_id in env_ids)
     modules = dict.fromkeys(filter(None, [*imported_modules, *env_modules]))
     return shlex.join([command, argument, *(f"import={module}" for module in modules)])
+
+
+def note_modules(modules: Iterable[str]) -> None:
+    """Note modules that a configuration names, for later commands and new processes.
+
+    A module that can't be imported is left out; the environment that needs it says why.
+    """
+    for module in modules:
+        with suppress(Exception):
+            import_modules([module])
 
 
 def import_modules(modules: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ from contextlib import redirect_stdout
 
 from dqn_cli.commands.arguments import (
     config_folders,
+    hydra_words,
     split_config_dirs,
     split_imports,
-    without_plus,
 )
 from dqn_cli.commands.command_line import import_modules
 
@@ -52,7 +52,7 @@ def words_of(line: str) -> list[str]:
 def without_own_words(line: str) -> str:
     """Return the line without the finished words that Hydra does not know."""
     head, space, last = line.rpartition(" ")
-    words = without_plus(head.split())
+    words = hydra_words(head.split())
     return " ".join(word for word in words if not word.startswith("import=")) + space + last
 
 

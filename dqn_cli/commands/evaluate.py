@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dqn_cli.commands.arguments import split_imports
+from dqn_cli.commands.arguments import split_env_kwargs, split_imports
 from dqn_cli.commands.command_line import (
     exit_on_flags,
     import_modules,
@@ -29,6 +29,7 @@ class EvaluationRequest:
     episodes: int = 100
     seed: int = 0
     video: bool = False
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -61,13 +62,15 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     from dqn_cli.config.validation import ConfigError
 
     values: dict[str, str] = {}
-    keys = list(EvaluationRequest.__dataclass_fields__)
-    for argument in arguments:
+    keys = [name for name in EvaluationRequest.__dataclass_fields__ if name != "env_kwargs"]
+    env_kwargs, words = split_env_kwargs(arguments)
+    for argument in words:
         key, separator, value = argument.partition("=")
         if not separator or key not in keys:
             is_path = Path(argument).exists()
             hint = f"; did you mean checkpoint={argument}?" if is_path else did_you_mean(key, keys)
-            raise ConfigError(f"unknown word {argument}: dqn-eval takes {', '.join(keys)}{hint}")
+            takes = f"dqn-eval takes {', '.join(keys)}, +env.kwargs.KEY"
+            raise ConfigError(f"unknown word {argument}: {takes}{hint}")
         values[key] = value
     if not values.get("checkpoint"):
         raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")
@@ -83,7 +86,7 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     assert isinstance(request, EvaluationRequest)
     if request.episodes < 1 or request.seed < 0:
         raise ConfigError("episodes must be at least 1, and seed at least 0")
-    return replace(request, checkpoint=path)
+    return replace(request, checkpoint=path, env_kwargs=env_kwargs)
 
 
 def named_checkpoints(text: str) -> list[Path]:
@@ -168,7 +171,11 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         for number, path in enumerate(paths, start=1):
             if len(paths) > 1:
                 print(f"evaluating {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
-            reports.append(evaluate_checkpoint(path, request.episodes, request.seed, modules))
+            reports.append(
+                evaluate_checkpoint(
+                    path, request.episodes, request.seed, modules, request.env_kwargs
+                )
+            )
             try:
                 write_json(evaluation_path(path), reports[-1])
             except OSError as error:
@@ -180,7 +187,7 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         raise unwritten[0]
     if request.video:
         for path in paths:
-            print(f"video: {record_video(path, request.seed)}")
+            print(f"video: {record_video(path, request.seed, request.env_kwargs)}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ Ten commands people type
   dqn-train experiment=soft-huber                  a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run or sweep
   dqn-train --cfg job                              the whole configuration, without running
-Then
+Before and after
+  dqn-check env=my_package:MyEnv-v0                what is seen of an environment, what to change
   dqn-eval checkpoint=outputs/RUN                  evaluate the best checkpoint on 100 episodes
   dqn-plot outputs/RUN                             draw learning curves
   tensorboard --logdir outputs                     look at everything
@@ -52,17 +53,37 @@ NOTES = {"env": ["any other Gymnasium id; with the extra atari any game, as ALE/
 EVALUATE = """\
 dqn-eval evaluates trained agents: greedily, without learning, on fresh episodes.
 
-  dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [import=[my_package]]
+  dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [+env.kwargs.KEY=VALUE]
+           [import=[my_package]]
 
 PATH is the folder of a run (its best checkpoint, or else its last) or of a sweep (all its runs), a
 checkpoint, a list [A,B] or a pattern with *. The command prints a table, with a summary over the
 seeds of each choice, and writes evaluation.json beside each checkpoint (evaluation_last.json for a
 last checkpoint that is not the best).
-video=true also records the first episode (pip install 'dqn-train[video]').
+video=true also records the first episode (pip install 'dqn-train[video]'). +env.kwargs.KEY=VALUE
+changes an argument of the environment, over eval.env.kwargs and env.kwargs of the run.
 
   dqn-eval checkpoint=outputs/RUN
   dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20
   dqn-eval checkpoint=outputs/SWEEP
+"""
+
+CHECK = """\
+dqn-check tells what this tool sees of an environment, before hours are spent on training.
+
+  dqn-check env=ID [KEY=VALUE ...] [import=[my_package]] [seconds=5]
+
+It takes random legal actions for some seconds, in processes of its own, so that an environment
+that hangs or crashes ends the check with a line. It shows observations, actions, masks, rewards,
+episodes, speed and memory; tries whether a seed repeats an episode, whether two copies can live at
+once and run in other processes; and ends with what to change and the command that trains.
+All words of dqn-train are taken, as env.drop=[mission] or protocol=image; seconds=N is the time
+for the whole check: give a slow environment more.
+
+  dqn-check env=LunarLander-v3
+  dqn-check env=my_package:MyEnv-v0 +env.kwargs.size=8 env.wrappers=[my_package:Mine]
+
+Exit codes: 0 it can be trained, 1 training would be wrong, 2 an unknown flag, 130 Ctrl-C.
 """
 
 PLOT = """\

@@ -12,12 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dqn_cli.commands.command_line import import_modules, shell_command
+from dqn_cli.commands.command_line import import_modules, note_modules, shell_command
 from dqn_cli.config.errors import explain
 from dqn_cli.config.run_folders import Refused
 from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.scores import TRAINING
 from dqn_cli.runs.session import Interrupted, train_alone
 
 
@@ -31,7 +32,9 @@ def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
     if in_sweep:
         print(f"job {hydra.job.num}: {' '.join(overrides)}", flush=True)
     try:
-        result = train_alone(Job(settings_from(config), relative_to_cwd(folder), overrides))
+        settings = settings_from(config)
+        note_modules(settings.env.modules.values())
+        result = train_alone(Job(settings, relative_to_cwd(folder), overrides))
     except Interrupted as interrupted:
         print(resume_hint(relative_to_cwd(folder), [config.env.id]), flush=True)
         if in_sweep:
@@ -60,9 +63,10 @@ def result_text(result: dict[str, Any], folder: Path) -> str:
     for name in ("best", "final"):
         if summary := result[name]:
             mean, low, high = map(format_return, (summary["mean"], *summary["mean_ci95"]))
+            kind = "training" if summary.get("by") == TRAINING else "greedy"
             lines.append(
                 f"{name}: mean return {mean} [{low}, {high}] over"
-                f" {summary['episodes']} greedy episodes at step {summary['step']:,}"
+                f" {summary['episodes']} {kind} episodes at step {summary['step']:,}"
             )
     evaluation = shell_command("dqn-eval", f"checkpoint={folder}", [result["env"]])
     lines.append(f"look at it:   {shlex.join(['tensorboard', '--logdir', str(folder)])}")

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from dqn_cli.commands.command_line import note_modules
 from dqn_cli.commands.job import relative_to_cwd, resume_hint
 from dqn_cli.commands.population_groups import available_processes, print_groups, train_groups
 from dqn_cli.config.errors import explain
@@ -90,7 +91,9 @@ def _prepare_job(
         folder, job_overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
         print(f"job {number}: {' '.join(job_overrides)}")
         try:
-            return Job(settings_from(composed), folder, job_overrides, number)
+            settings = settings_from(composed)
+            note_modules(settings.env.modules.values())
+            return Job(settings, folder, job_overrides, number)
         except Exception as error:
             print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
             raise

@@ -20,13 +20,14 @@ from dqn_cli.commands.sweep_tables import report_sweep
 from dqn_cli.config import run_metadata
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.policies import check_env_module
+from dqn_cli.runs.early_stopping import is_over, stop_reason, stored_evaluations
 from dqn_cli.runs.grouping import group_key
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import can_resume, has_checkpoint, load_state
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.session import Interrupted, TrainingFailure, train_alone
-from dqn_cli.training.loop import is_finished
+from dqn_cli.runs.startup import Checkpoint
 from dqn_cli.training.settings import Settings
 
 
@@ -40,9 +41,8 @@ def resume(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> in
         return _resume_sweep(folder, runs, overrides, modules)
     data = load_state(folder)
     job = _load_job(folder, data, overrides, modules)
-    clock = Clock(*data["clock"])
-    if _is_finished(job, clock):
-        print(f"{folder} is finished after {clock.steps:,} steps; steps=N goes on to more")
+    if _is_finished(job, data):
+        print(_finished_text(job, data))
         return 0
     try:
         result = train_alone(job)
@@ -70,7 +70,7 @@ def _resume_sweep(
         stored = int(data["stream"].get("appends", 0))
         position = (job.resumes, steps, updates, stored)
         key = (*data["together"], group_key(job.settings), *position)
-        if not _is_finished(job, Clock(*data["clock"])):
+        if not _is_finished(job, data):
             groups.setdefault(key, []).append(job)
     if not groups:
         print(f"every run in {folder} is finished or has failed; steps=N goes on to more")
@@ -93,9 +93,19 @@ def _resume_sweep(
     return 0
 
 
-def _is_finished(job: Job, clock: Clock) -> bool:
+def _is_finished(job: Job, data: Checkpoint) -> bool:
     """Return True if the run needs neither training nor its last evaluation."""
-    return is_finished(job.settings, clock) and _status(job.folder) != "interrupted"
+    is_done = is_over(job.settings, Clock(*data["clock"]), stored_evaluations(data))
+    return is_done and _status(job.folder) != "interrupted"
+
+
+def _finished_text(job: Job, data: Checkpoint) -> str:
+    """Return a line that says why the run is finished and what goes on."""
+    text = f"{job.folder} is finished after {Clock(*data['clock']).steps:,} steps"
+    reason = stop_reason(job.settings.stop, stored_evaluations(data))
+    if reason is None:
+        return f"{text}; steps=N goes on to more"
+    return f"{text}: {reason}; {reason.partition('=')[0]}=null goes on"
 
 
 def _status(run: Path) -> str | None:

@@ -59,7 +59,8 @@ def _row(job: Path) -> dict[str, Any]:
 
 
 def _print_jobs(rows: list[dict[str, Any]], keys: list[str]) -> None:
-    table = Table(caption="score: mean of the best greedy evaluation, with its 95 % interval")
+    kinds = "the best greedy evaluation, or of training returns without one"
+    table = Table(caption=f"score: mean of {kinds}, with its 95 % interval")
     for heading in ("job", *keys, "score", "interval", "status", "seconds"):
         table.add_column(heading, justify="right" if heading in ("score", "seconds") else "left")
     for row in rows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dqn_cli.commands.arguments import config_folders, split_imports, without_plus
+from dqn_cli.commands.arguments import config_folders, hydra_words, split_imports
 from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
 from dqn_cli.commands.help import train_help
 
@@ -34,7 +34,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 
-    modules, arguments = split_imports(without_plus(arguments))
+    modules, arguments = split_imports(hydra_words(arguments))
     import_modules(modules)
     register_source(config_folders(arguments))
     registry.register_schemas()

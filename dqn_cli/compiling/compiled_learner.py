@@ -34,8 +34,8 @@ class CompiledLearner(Learner):
         compiler: Compiler,
     ) -> None:
         super().__init__(agents, weights, dtype, device, sampler)
-        is_large = agents[0].network.is_large
-        self._samples_in_graph = bool(sampler and sampler.storage_is_fixed and not is_large)
+        is_busy = agents[0].network.is_busy(agents[0].spaces)
+        self._samples_in_graph = bool(sampler and sampler.storage_is_fixed and not is_busy)
         if sampler and self._samples_in_graph:
             fixed = (self.tensors, sampler.storage)
             self._replay_update = compiler(super().sample_and_update, fixed)

@@ -49,15 +49,15 @@ def with_parts(
 def run_keys(config_file: Path) -> Keys:
     """Return the keys that a run has beside its groups, as `eval.every`."""
     keys: Keys = {}
-    section = ""
+    path: list[str] = []  # of the key in the line before
     for line in config_file.read_text().splitlines():
         match = re.match(r"(\s*)([a-z]\w*): *([^#]*)(.*)", line)
         if match is None or match[2] == "defaults":
             continue
         indent, name, value, comment = match.groups()
-        section = section if indent else name
-        if section != "hydra" and value.strip():
-            keys[f"{section}.{name}" if indent else name] = _legal_values(comment)
+        path[len(indent) // 2 :] = [name]
+        if path[0] != "hydra" and value.strip():
+            keys[".".join(path)] = _legal_values(comment)
     return keys
 
 

@@ -8,14 +8,16 @@ from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
+from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.target_networks import NoTarget
 from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.envs.env_config import Vectorization
-from dqn_cli.envs.env_ids import is_ale
-from dqn_cli.envs.preprocessing import Atari
+from dqn_cli.envs.env_ids import has_vector_entry_point, is_ale, is_imported, vector_factory
+from dqn_cli.envs.masks import MaskSource
+from dqn_cli.envs.preprocessing import Atari, Preprocess
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.training.settings import Device, Precision, Settings
 
@@ -38,6 +40,16 @@ def _fraction_without_episodes(settings: Settings) -> str | None:
         return (
             "exploration.duration is a fraction of the run's episodes, and episodes is null:"
             " set episodes=N, or a duration above 1"
+        )
+    return None
+
+
+def _table_of_normalized(settings: Settings) -> str | None:
+    normalize = settings.env.normalize
+    if isinstance(settings.network, Table) and normalize is not Normalization.none:
+        return (
+            "network=table cuts observations into bins between their own bounds:"
+            f" env.normalize={normalize.name} needs another network, or use env.normalize=none"
         )
     return None
 
@@ -127,14 +139,44 @@ def _bfloat16_of_float64(settings: Settings) -> str | None:
 def _native_limits(settings: Settings) -> str | None:
     env = settings.env
     if env.vectorization is not Vectorization.native:
-        return None
+        if vector_factory(env.id) is None:
+            return None
+        return (
+            f"env={env.id} is a function and no registered id: use env.vectorization=native if it"
+            " makes vector environments, or register an id"
+        )
+    if env.wrappers:
+        return (
+            "env.wrappers are for single environments, which env.vectorization=native does not"
+            " make: use env.wrappers=[], or env.vectorization=sync"
+        )
+    if is_ale(env.id) or isinstance(env.preprocess, Atari):
+        return _native_atari_limits(settings)
+    has_vector = vector_factory(env.id) is not None or has_vector_entry_point(env.id)
+    if is_imported(env.id) and not has_vector:
+        return (
+            f"env={env.id} has no vector environment, which env.vectorization=native needs: use"
+            " env.vectorization=sync, or a function module:make that returns one"
+        )
+    if not isinstance(env.preprocess, Preprocess) or env.preprocess.stack > 1:
+        return (
+            "env.vectorization=native takes observations as they are, without a protocol or"
+            " stack: use protocol=none env.preprocess.stack=1, or env.vectorization=sync"
+        )
+    if env.mask is MaskSource.method:
+        return "env.mask=method is for single environments: use env.vectorization=sync"
+    return None
+
+
+def _native_atari_limits(settings: Settings) -> str | None:
+    env = settings.env
     if not (isinstance(env.preprocess, Atari) and is_ale(env.id)):
         return (
             "env.vectorization=native is for the games of ALE with their protocols"
             " (protocol=nature, ...): use env.vectorization=sync"
         )
-    if env.kwargs:
-        words = ", ".join(env.kwargs)
+    if kwargs := settings.evaluation_env.kwargs:  # which has those of training too
+        words = ", ".join(kwargs)
         return (
             f"env.kwargs ({words}) are for gymnasium.make, which env.vectorization=native does not"
             " call: use env.vectorization=sync"
@@ -158,16 +200,30 @@ def _threads_limits(settings: Settings) -> str | None:
     return None
 
 
+def _stop_without_evaluations(settings: Settings) -> str | None:
+    stop = settings.stop
+    keys = {"stop.at": stop.at, "stop.patience": stop.patience}
+    if settings.eval.every is None and (typed := [key for key in keys if keys[key] is not None]):
+        unset = " ".join(f"{key}=null" for key in typed)
+        return (
+            f"{' and '.join(typed)} need evaluations, and eval.every is null: set eval.every=N, or"
+            f" {unset}"
+        )
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _threads_limits,
     _compile_limits,
     _native_limits,
     _bfloat16_of_float64,
     _fraction_without_episodes,
+    _table_of_normalized,
     _empty_support,
     _iqn_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,
     _epsilons_of_one_environment,
     _rollout_limits,
+    _stop_without_evaluations,
 )

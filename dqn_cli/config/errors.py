@@ -74,7 +74,7 @@ def _composition(error: Exception) -> str:
 
 
 def _unknown(key: str, details: str) -> str:
-    if key.startswith("env.kwargs."):
+    if key.startswith(("env.kwargs.", "eval.env.kwargs.")):
         return f"unknown key {key}: add an argument of gymnasium.make with a plus, +{key}=..."
     part = re.search(r"object_type=(\w+)", details)
     if part is None or not is_part(part[1]):
@@ -88,5 +88,5 @@ def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     wrapped = "raised while composing config" in lines[0] and len(lines) > 1
     reason = lines[1] if wrapped else lines[0]
-    no_list = reason.endswith("ListConfig, list or tuple.")
+    no_list = reason.endswith(("ListConfig, list or tuple.", "DictConfig with ListConfig"))
     return "it must be a list, as in [1,2]" if no_list else reason

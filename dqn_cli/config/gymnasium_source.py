@@ -49,14 +49,14 @@ class GymnasiumSource(ConfigSource):
         return config_path in ("", "env")
 
     def is_config(self, config_path: str) -> bool:
-        """Return True if Gymnasium knows this id; import the module of `module:ID` first.
+        """Return True for an id that Gymnasium knows, and for a function `module:make`.
 
         Raises:
             ConfigCompositionException: If the module is missing, if the id needs an extra that is
                 not installed, or if it is a legacy Atari id.
         """
         group, _, env_id = config_path.partition("/")
-        return group == "env" and bool(env_id) and is_registered(_env_id(env_id))
+        return group == "env" and bool(env_id) and is_known(_env_id(env_id))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Return all registered ids but legacy Atari ids."""
@@ -92,8 +92,10 @@ def register_source(user_folders: Sequence[str] = ()) -> None:
 
 
 @cache
-def is_registered(env_id: str) -> bool:
-    """Return True if Gymnasium knows this id; import the module of `module:ID` first.
+def is_known(env_id: str) -> bool:
+    """Return True if Gymnasium knows this id or it names a function of a module.
+
+    The module of `module:ID` is imported first.
 
     Raises:
         ConfigCompositionException: As GymnasiumSource.is_config.
@@ -104,7 +106,7 @@ def is_registered(env_id: str) -> bool:
             import_module(module)
         except ImportError as error:
             raise ConfigCompositionException(f"env={env_id}: {error}") from error
-    from dqn_cli.envs.env_ids import missing_extra
+    from dqn_cli.envs.env_ids import missing_extra, vector_factory
 
     if name not in registered_envs() and (missing := missing_extra(name)):
         raise ConfigCompositionException(f"env={env_id} {missing}")
@@ -112,7 +114,7 @@ def is_registered(env_id: str) -> bool:
         raise ConfigCompositionException(
             f"env={env_id} is a legacy id without preprocessing; use env={current}"
         )
-    return name in registered_envs()
+    return name in registered_envs() or vector_factory(env_id) is not None
 
 
 def registered_envs() -> dict[str, Any]:

@@ -45,9 +45,7 @@ def register_schemas() -> None:
         part = getattr(import_module(module), attribute)
         _parts[part.__name__] = part
         _store(name, part)
-    for kind in get_type_hints(_parts["Settings"]).values():
-        if is_dataclass(kind) and isinstance(kind, type):
-            _parts[kind.__name__] = kind
+    _add_nested(_parts["Settings"])
 
 
 def register_untyped() -> None:
@@ -104,6 +102,14 @@ def part_named(name: str) -> type[Any]:
 def is_part(name: str) -> bool:
     """Return True if a dataclass of this name is registered."""
     return name in _parts
+
+
+def _add_nested(part: type[Any]) -> None:
+    """Register the dataclasses of a part's fields, and of theirs."""
+    for kind in get_type_hints(part).values():
+        if is_dataclass(kind) and isinstance(kind, type):
+            _parts[kind.__name__] = kind
+            _add_nested(kind)
 
 
 def _store(path: str, node: Any) -> None:

@@ -14,7 +14,9 @@ from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.settings import Settings
 
 # Keys that a resumed run may change; another device or thread count may change the last bits.
-CHANGEABLE = ("steps", "episodes", "device", "threads", "eval", "log", "checkpoint")
+CHANGEABLE = ("steps", "episodes", "device", "threads", "eval", "stop", "log", "checkpoint")
+
+EVAL_KWARGS = "eval.env.kwargs."  # arguments of gymnasium.make, which need no key of that name yet
 
 
 def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
@@ -26,13 +28,17 @@ def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> S
     config = _typed_node(data, Settings)
     for override in overrides:
         key, separator, value = override.partition("=")
+        if key.startswith(f"+{EVAL_KWARGS}"):
+            key = key[1:]
         if not separator or key.split(".")[0] not in CHANGEABLE:
             changeable = ", ".join(CHANGEABLE)
             raise ConfigError(f"{key} can't change when a run is resumed; only {changeable} can")
-        if OmegaConf.select(config, key, default=config) is config:
+        is_known = OmegaConf.select(config, key, default=config) is not config
+        if not is_known and not key.startswith(EVAL_KWARGS):
             raise ConfigError(f"unknown key {key}")
         try:
-            OmegaConf.update(config, key, OmegaConf.create(f"value: {value}").value)
+            typed = OmegaConf.create(f"value: {value}").value
+            OmegaConf.update(config, key, typed, force_add=True)
         except YAMLError as error:
             raise ConfigError(f"{override} can't be read: it must be key=value") from error
     return settings_from(config)

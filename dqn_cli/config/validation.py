@@ -64,7 +64,8 @@ def _checked_value(key: str, value: Any, hint: Any) -> Any:
         ConfigError: If it is no number or out of range.
     """
     options = [hint, *get_args(hint)]
-    if value is None and type(None) in options:
+    is_optional = type(None) in options
+    if value is None and is_optional:
         return None
     items = next((get_args(option)[0] for option in options if get_origin(option) is list), None)
     if isinstance(value, list) and items is not None:
@@ -76,5 +77,6 @@ def _checked_value(key: str, value: Any, hint: Any) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not allowed.contains(value):
         shown = "null" if value is None else value
-        raise ConfigError(f"{key}={shown} is not valid: it must be {allowed}")
+        right = f"{allowed}, or null" if is_optional else str(allowed)
+        raise ConfigError(f"{key}={shown} is not valid: it must be {right}")
     return int(value) if allowed.whole else float(value)

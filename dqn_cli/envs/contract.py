@@ -40,6 +40,8 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seed, self._steps = seed, 0
         try:
             result = self.env.reset(seed=seed, options=options)
+        except EnvironmentFailure:  # of a contract inside
+            raise
         except Exception as error:
             raise self._failure(f"reset raised {describe_error(error)}") from error
         if not (isinstance(result, tuple) and len(result) == 2 and not self._fits(result)):
@@ -53,6 +55,8 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             result = self.env.step(action)
+        except EnvironmentFailure:
+            raise
         except Exception as error:
             raise self._failure(f"step raised {describe_error(error)}") from error
         try:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
 from dqn_cli.envs.async_envs import AsyncEnvs
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
 from dqn_cli.envs.episode_seeds import EnvSnapshot, SeededEpisodes, SeedFunction
+from dqn_cli.envs.info_scalars import InfoReader
+from dqn_cli.envs.joined_envs import JoinedEnvs
 from dqn_cli.envs.native_atari import NativeAtari
+from dqn_cli.envs.native_vector import NativeVector
 from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.sync_envs import SyncEnvs
 from dqn_cli.envs.vector_envs import VectorEnvs
@@ -35,6 +39,7 @@ class Environments:
         dtype: str,
         snapshots: Sequence[EnvSnapshot] | None = None,
         max_episode_steps: int | None = None,
+        info_names: Sequence[str] = (),
     ) -> None:
         """Start the environments, or bring each to the state in its snapshot.
 
@@ -44,18 +49,24 @@ class Environments:
             dtype: Type of observations, unless they are bytes.
             snapshots: One for each environment, first those of the first member.
             max_episode_steps: Length at which episodes are truncated.
+            info_names: Scalars of the environment's `info` that each step has.
         """
         self._shape = (len(seed_functions), len(seed_functions[0]))
         flat = [seed_function for member in seed_functions for seed_function in member]
         snapshots = snapshots or [EnvSnapshot()] * len(flat)
-        self._envs = _make_vector(config, flat, snapshots, max_episode_steps)
+        self._envs = _make_vector(
+            config, flat, snapshots, max_episode_steps, info_names, len(seed_functions)
+        )
         self._env_id = config.id
         self._seed_numbers = [snapshot.seed_number for snapshot in snapshots]
         self._actions = [list(snapshot.actions) for snapshot in snapshots]
-        probe, self.spaces = make_env(config)
-        probe.close()
-        stored_as = observation_dtype(self._envs.observation_space, dtype)
+        self.spaces = self._envs.spaces
+        stored_as = observation_dtype(self.spaces, dtype)
         obs, mask, self.masked = self._envs.reset(self.spaces.actions, stored_as)
+        self.not_restored = self._envs.not_restored
+        for row in self.not_restored:
+            self._seed_numbers[row] += 1
+            self._actions[row] = []
         self.obs, self.mask = self._shaped(obs), self._shaped(mask)
         self._check_finite("observation", self.obs)
 
@@ -73,14 +84,17 @@ class Environments:
         """
         actions = action.ravel().tolist()
         step = self._envs.step(actions)
-        for index, since_seed in zip(actions, self._actions, strict=True):
-            since_seed.append(index)
+        # A run that fails here is saved as it was before the step.
         self._check_finite("reward", step.reward)
         self._check_finite("observation", step.final_obs)
+        if step.obs is not step.final_obs:
+            self._check_finite("observation", step.obs)
+        if self._envs.is_restorable:
+            for index, since_seed in zip(actions, self._actions, strict=True):
+                since_seed.append(index)
         final_obs, final_mask = self._shaped(step.final_obs), self._shaped(step.final_mask)
         self.obs, self.mask = final_obs, final_mask
         if step.obs is not step.final_obs:
-            self._check_finite("observation", step.obs)
             for row in np.flatnonzero(self._envs.newly_seeded(step.ended)).tolist():
                 self._seed_numbers[row] += 1
                 self._actions[row] = []
@@ -94,11 +108,16 @@ class Environments:
             final_mask=final_mask,
             obs=self.obs,
             mask=self.mask,
+            info=self._shaped_info(step.info) if step.info else {},
+            is_reset=None if step.is_reset is None else self._shaped(step.is_reset),
         )
 
     def close(self) -> None:
         """Close every environment."""
         self._envs.close()
+
+    def _shaped_info(self, info: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: self._shaped(values) for name, values in info.items()}
 
     def _shaped(self, rows: Array) -> Array:
         return rows.reshape(self._shape + rows.shape[1:])  # [members, envs, ...]
@@ -114,21 +133,65 @@ class Environments:
             )
 
 
+def read_spaces(config: EnvConfig) -> Spaces:
+    """Return the spaces of an environment, which is made and closed.
+
+    Raises:
+        EnvironmentFailure: It can't be made.
+    """
+    if config.is_native_vector:
+        vector = NativeVector(config, config.num_envs, lambda _: 0, EnvSnapshot())
+        vector.close()
+        return vector.spaces
+    env, spaces = make_env(config)
+    env.close()
+    return spaces
+
+
 def _make_vector(
     config: EnvConfig,
     seed_functions: Sequence[SeedFunction],
     snapshots: Sequence[EnvSnapshot],
     max_episode_steps: int | None,
+    info_names: Sequence[str],
+    members: int,
 ) -> VectorEnvs:
     """Make one environment for each seed function, in the state of its snapshot."""
+    if config.is_native_vector:
+        return _make_native(
+            config, seed_functions, snapshots, max_episode_steps, info_names, members
+        )
     if config.vectorization is Vectorization.native:
         return NativeAtari(config, seed_functions, snapshots, max_episode_steps)
+    read_info = InfoReader(config.id, info_names) if info_names else None
     env_fns = [
-        partial(_make_seeded, config, seed_function, snapshot, max_episode_steps)
+        partial(_make_seeded, config, seed_function, snapshot, max_episode_steps, read_info)
         for seed_function, snapshot in zip(seed_functions, snapshots, strict=True)
     ]
     is_async = config.vectorization is Vectorization["async"]
-    return (AsyncEnvs if is_async else SyncEnvs)(config.id, env_fns)
+    return (AsyncEnvs if is_async else SyncEnvs)(config.id, env_fns, info_names)
+
+
+def _make_native(
+    config: EnvConfig,
+    seed_functions: Sequence[SeedFunction],
+    snapshots: Sequence[EnvSnapshot],
+    max_episode_steps: int | None,
+    info_names: Sequence[str],
+    members: int,
+) -> VectorEnvs:
+    """Make a vector environment for each member, with the seeds of its first copy."""
+    size = len(seed_functions) // members
+    vectors: list[NativeVector] = []
+    try:
+        for first in range(0, len(seed_functions), size):
+            start = seed_functions[first], snapshots[first]
+            vectors.append(NativeVector(config, size, *start, max_episode_steps, info_names))
+    except BaseException:
+        for vector in vectors:
+            vector.close()
+        raise
+    return vectors[0] if members == 1 else JoinedEnvs(vectors)
 
 
 def _make_seeded(
@@ -136,8 +199,9 @@ def _make_seeded(
     seed_function: SeedFunction,
     snapshot: EnvSnapshot,
     max_episode_steps: int | None,
-) -> AnyEnv:
-    env, _ = make_env(config)
+    read_info: InfoReader | None,
+) -> tuple[AnyEnv, Spaces]:
+    env, spaces = make_env(config)
     if max_episode_steps is not None:
         env = TimeLimit(env, max_episode_steps)
-    return SeededEpisodes(env, seed_function, snapshot)
+    return SeededEpisodes(env, seed_function, snapshot, read_info), spaces

@@ -11,11 +11,16 @@ from typing import Any, NamedTuple, SupportsFloat
 import gymnasium
 import numpy as np
 
+from dqn_cli.arrays import Array
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.info_scalars import SCALARS, InfoReader
 from dqn_cli.envs.preprocessing import AnyEnv
 
 SeedFunction = Callable[[int], int]  # from a seed's number in its sequence to the seed
 
 INFO_KEYS = ("action_mask", "life_lost")  # the entries of `info` that a run uses
+NOT_RESTORED = "not_restored"  # in the first `info`: why the environment left its snapshot
+SEED = "does not repeat its seed"
 
 
 class EnvSnapshot(NamedTuple):
@@ -27,6 +32,7 @@ class EnvSnapshot(NamedTuple):
 
     seed_number: int = 0  # the latest seed is the seed function's value at this number
     actions: tuple[int, ...] = ()
+    obs: Array | None = None  # the observation that they led to, if it is known
 
 
 def episode_seeds(seed: int, purpose: str, env: int) -> SeedFunction:
@@ -46,21 +52,49 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(
-        self, env: AnyEnv, seed_function: SeedFunction, snapshot: EnvSnapshot = EnvSnapshot()
+        self,
+        env: AnyEnv,
+        seed_function: SeedFunction,
+        snapshot: EnvSnapshot = EnvSnapshot(),
+        read_info: InfoReader | None = None,
     ) -> None:
         super().__init__(env)
+        self._read_info = read_info
         self._seed_function = seed_function
-        self._next_number, self._replay = snapshot.seed_number, snapshot.actions
+        self._next_number, self._snapshot = snapshot.seed_number, snapshot
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start the next episode, whatever `seed` is."""
-        obs, info = self.env.reset(seed=self._seed_function(self._next_number), options=options)
-        for action in self._replay:
-            obs, _, _, _, info = self.env.step(action)
-        self._next_number, self._replay = self._next_number + 1, ()
-        return obs, _used_info(info)
+        obs, info = self._begin(options)
+        snapshot, self._snapshot = self._snapshot, EnvSnapshot()
+        obs, info, reason = self._replay(snapshot, obs, info)
+        if reason is None:
+            return obs, _used_info(info)
+        obs, info = self._begin(options)
+        return obs, _used_info(info) | {NOT_RESTORED: f"{SEED}: {reason}"}
+
+    def _begin(self, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode with the next seed."""
+        seed, self._next_number = self._seed_function(self._next_number), self._next_number + 1
+        return self.env.reset(seed=seed, options=options)
+
+    def _replay(
+        self, snapshot: EnvSnapshot, obs: Any, info: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any], str | None]:
+        """Take the snapshot's actions; return the result, and why it is not the snapshot's."""
+        total = len(snapshot.actions)
+        for count, action in enumerate(snapshot.actions, start=1):
+            try:
+                obs, _, terminated, truncated, info = self.env.step(action)
+            except EnvironmentFailure as failure:  # an action may be illegal in another state
+                return obs, info, f"action {count} of {total} failed when replayed ({failure})"
+            if terminated or truncated:
+                return obs, info, f"its episode ended at action {count} of {total} when replayed"
+        if snapshot.obs is not None and not _equal(obs, snapshot.obs):
+            return obs, info, f"{total} actions led to another observation when replayed"
+        return obs, info, None
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and keep only the entries of `info` that a run uses."""
@@ -68,7 +102,14 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         if terminated or truncated:
             # The reset that follows may write into this very array.
             obs = np.copy(obs)
-        return obs, reward, terminated, truncated, _used_info(info)
+        used = _used_info(info)
+        if self._read_info is not None:
+            used = used | {SCALARS: self._read_info(info)}
+        return obs, reward, terminated, truncated, used
+
+
+def _equal(obs: Any, stored: Array) -> bool:
+    return np.array_equal(np.asarray(obs).astype(stored.dtype), stored)
 
 
 def _used_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, SupportsFloat
 
@@ -61,12 +62,12 @@ class MaskInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
             parts = {key: part for key, part in obs.items() if key != KEY}
             return parts, info | {KEY: obs[KEY]}
         if self._source is MaskSource.method:
-            return obs, info | {KEY: getattr(self.env.unwrapped, METHOD)()}
+            return obs, info | {KEY: self.env.get_wrapper_attr(METHOD)()}
         return obs, {key: value for key, value in info.items() if key != KEY}
 
 
-def with_mask_in_info(env: AnyEnv, env_id: str, source: MaskSource) -> AnyEnv:
-    """Return the environment with its mask of legal actions in `info`.
+def find_mask_source(env: AnyEnv, source: MaskSource) -> MaskSource:
+    """Return the place where an environment's mask is read.
 
     `auto` takes a part `action_mask` of a Dict observation, else the method `action_masks`, else
     `info`.
@@ -76,14 +77,47 @@ def with_mask_in_info(env: AnyEnv, env_id: str, source: MaskSource) -> AnyEnv:
     """
     space = env.observation_space
     is_part = isinstance(space, spaces.Dict) and KEY in space.spaces
-    has_method = callable(getattr(env.unwrapped, METHOD, None))
+    has_method = env.has_wrapper_attr(METHOD) and callable(env.get_wrapper_attr(METHOD))
     if source is MaskSource.auto:
         found = MaskSource.method if has_method else MaskSource.info
-        source = MaskSource.observation if is_part else found
+        return MaskSource.observation if is_part else found
     if source is MaskSource.observation and not is_part:
         raise ValueError(f"env.mask=observation needs a Dict with a part {KEY}; it is {space}")
     if source is MaskSource.method and not has_method:
         raise ValueError(f"env.mask=method needs a method {METHOD}() of the environment")
+    return source
+
+
+class JointMask(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Makes one mask of all combinations from masks of an action's parts."""
+
+    def __init__(self, env: AnyEnv, joint_mask: Callable[[Any], Array]) -> None:
+        super().__init__(env)
+        self._joint_mask = joint_mask
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment and join its mask."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return obs, self._joined(info)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment and join its mask."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return obs, reward, terminated, truncated, self._joined(info)
+
+    def _joined(self, info: dict[str, Any]) -> dict[str, Any]:
+        return info | {KEY: self._joint_mask(info[KEY])} if KEY in info else info
+
+
+def with_mask_in_info(env: AnyEnv, env_id: str, source: MaskSource) -> AnyEnv:
+    """Return the environment with its mask of legal actions in `info`.
+
+    Raises:
+        ValueError: As find_mask_source.
+    """
+    source = find_mask_source(env, source)
     return env if source is MaskSource.info else MaskInInfo(env, env_id, source)
 
 

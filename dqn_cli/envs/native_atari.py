@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 
 from dqn_cli.arrays import Array
 from dqn_cli.envs.contract import EnvironmentFailure
-from dqn_cli.envs.env_config import EnvConfig, check_installed
-from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedFunction
+from dqn_cli.envs.env_config import EnvConfig, check_installed, make_env
+from dqn_cli.envs.episode_seeds import SEED, EnvSnapshot, SeedFunction
 from dqn_cli.envs.preprocessing import Atari
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.hardware import available_cores
@@ -43,13 +43,16 @@ class NativeAtari(VectorEnvs):
             EnvironmentFailure: The environment is not a game of ALE.
         """
         check_installed(config)
+        probe, self.spaces = make_env(config)
+        probe.close()
         protocol = config.preprocess
         assert isinstance(protocol, Atari)
         from ale_py.vector_env import AtariVectorEnv
 
         max_frames = protocol.max_frames
-        if max_episode_steps is not None:
-            max_frames = min(max_frames, max_episode_steps * protocol.frame_skip)
+        for limit in (max_episode_steps, config.max_episode_steps):
+            if limit is not None:
+                max_frames = min(max_frames, limit * protocol.frame_skip)
         try:
             self._vector = AtariVectorEnv(
                 gymnasium.spec(config.id).kwargs["game"],
@@ -70,11 +73,11 @@ class NativeAtari(VectorEnvs):
             )
         except (KeyError, gymnasium.error.Error) as error:
             raise EnvironmentFailure(f"env={config.id} is not a game of ALE: {error}") from error
-        self.observation_space = self._vector.single_observation_space
         self._marks_lost_lives = protocol.loss_of_life
         self._seed_functions = seed_functions
         self._seed_numbers = [snapshot.seed_number for snapshot in snapshots]
         self._replay = [snapshot.actions for snapshot in snapshots]
+        self._expected = [snapshot.obs for snapshot in snapshots]
         self._steps_since_seed = np.array([len(actions) for actions in self._replay])
         self._newly_seeded: Array = np.zeros(len(seed_functions), bool)
 
@@ -94,6 +97,14 @@ class NativeAtari(VectorEnvs):
             self._lives = info["lives"]
         if longest and (self._steps_since_seed == 0).any():
             self._reseed(self._steps_since_seed == 0)
+        differs = np.array([not self._is_restored(row) for row in range(num_envs)])
+        reason = f"{SEED}: its actions led to another frame when replayed"
+        self.not_restored = dict.fromkeys(np.flatnonzero(differs).tolist(), reason)
+        if self.not_restored:
+            for row in self.not_restored:
+                self._seed_numbers[row] += 1
+            self._reseed(differs)
+            self._steps_since_seed[differs] = 0
         return self._obs, self._mask, False
 
     def step(self, actions: list[int]) -> EnvStep:
@@ -132,6 +143,10 @@ class NativeAtari(VectorEnvs):
         """End the games and their threads, which ale-py's own `close` leaves running."""
         self._vector.close()
         self._vector.ale = None  # type: ignore[assignment]
+
+    def _is_restored(self, row: int) -> bool:
+        expected = self._expected[row]
+        return expected is None or np.array_equal(self._obs[row], expected)
 
     def _reseed(self, rows: Array) -> None:
         """Start an episode in these rows with their latest seeds."""

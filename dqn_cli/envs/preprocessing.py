@@ -13,16 +13,18 @@ from gymnasium.wrappers import (
     GrayscaleObservation,
     MaxAndSkipObservation,
     ResizeObservation,
+    TransformObservation,
 )
 
+from dqn_cli.envs.observation_encoder import Channels, has_channels_first
 from dqn_cli.ranges import Count, Natural, Probability
 
 AnyEnv = gymnasium.Env[Any, Any]
 
 
 @dataclass
-class Preprocess:
-    """Observations of the environment, stacked or not.
+class Protocol:
+    """Base of all preprocessing.
 
     With `clip_rewards`, rewards are clipped to [-1, 1] for learning only. Reported returns are sums
     of the rewards that the environment gave.
@@ -41,6 +43,11 @@ class Preprocess:
         """Arguments of gymnasium.make."""
         return {}
 
+    @property
+    def color_axis(self) -> Channels:
+        """Axis of the colors of pictures, after preprocessing."""
+        return Channels.last
+
     def wrap(self, env: AnyEnv) -> AnyEnv:
         """Wrap the environment in all preprocessing but the stack.
 
@@ -51,8 +58,20 @@ class Preprocess:
 
 
 @dataclass
-class Images(Preprocess):
-    """Images [height, width, colors] of bytes, resized to [stack, size, size].
+class Preprocess(Protocol):
+    """Observations as the environment returns them, stacked or not."""
+
+    channels: Channels = Channels.auto
+
+    @property
+    def color_axis(self) -> Channels:
+        """Axis of the colors of pictures."""
+        return self.channels
+
+
+@dataclass
+class Resized(Protocol):
+    """Base of protocols that resize images of bytes to [stack, size, size].
 
     Each action is repeated for `frame_skip` frames, and the observation is the maximum of the last
     two frames. Colors, where they are kept, are the last axis.
@@ -67,6 +86,13 @@ class Images(Preprocess):
         """Number of stacked frames, which may be 1."""
         return int(self.stack)
 
+
+@dataclass
+class Images(Resized):
+    """Images of any environment, [height, width, colors] or [colors, height, width]."""
+
+    channels: Channels = Channels.auto
+
     def wrap(self, env: AnyEnv) -> AnyEnv:
         """Wrap the environment in Gymnasium's own wrappers."""
         space = env.observation_space
@@ -76,6 +102,11 @@ class Images(Preprocess):
                 f"protocol=image needs images, Box(0, 255, [height, width, colors], uint8);"
                 f" observations are {space}: use protocol=none"
             )
+        if has_channels_first(shape, self.channels):
+            shape = (*shape[1:], shape[0])
+            low, high = (np.moveaxis(bound, 0, -1) for bound in (space.low, space.high))
+            box = spaces.Box(low, high, dtype=np.uint8)
+            env = TransformObservation(env, _with_channels_last, box)
         if self.frame_skip > 1:
             env = MaxAndSkipObservation(env, self.frame_skip)
         if self.grayscale and shape[2] == 3:
@@ -86,7 +117,7 @@ class Images(Preprocess):
 
 
 @dataclass
-class Atari(Images):
+class Atari(Resized):
     """A game of the Arcade Learning Environment (Bellemare et al. 2013; Machado et al. 2018)."""
 
     noop_max: Natural
@@ -143,3 +174,7 @@ class _LifeLossInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
         obs, reward, terminated, truncated, info = self.env.step(action)
         lost, self._lives = info["lives"] < self._lives, info["lives"]
         return obs, reward, terminated, truncated, info | {"life_lost": bool(lost)}
+
+
+def _with_channels_last(image: Any) -> Any:
+    return np.moveaxis(image, 0, -1)

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
+from dqn_cli.envs.episode_seeds import NOT_RESTORED
+from dqn_cli.envs.info_scalars import SCALARS, scalars_by_name
 from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.vector_envs import VectorEnvs
@@ -21,19 +24,33 @@ class SyncEnvs(VectorEnvs):
     than the overhead of Gymnasium's SyncVectorEnv.
     """
 
-    def __init__(self, env_id: str, env_fns: Sequence[Callable[[], AnyEnv]]) -> None:
-        self._env_id = env_id
-        self._envs = [make_env() for make_env in env_fns]
-        self.observation_space = self._envs[0].observation_space
+    def __init__(
+        self,
+        env_id: str,
+        env_fns: Sequence[Callable[[], tuple[AnyEnv, Spaces]]],
+        info_names: Sequence[str] = (),
+    ) -> None:
+        """Make each environment; `env_fns` return one with its spaces."""
+        self._env_id, self._info_names = env_id, info_names
+        self._envs: list[AnyEnv] = []
+        try:
+            for make_env in env_fns:
+                env, self.spaces = make_env()
+                self._envs.append(env)
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, actions: int, dtype: np.dtype[Any]) -> tuple[Array, Array, bool]:
         """Start the first episodes, as `VectorEnvs.reset` describes."""
         num_envs = len(self._envs)
-        self._obs = np.zeros((num_envs, *(self.observation_space.shape or ())), dtype)
+        self._obs = np.zeros((num_envs, *self.spaces.observation_shape), dtype)
         self._mask = np.ones((num_envs, actions), bool)
         self._has_mask: list[bool] = []
-        for row in range(num_envs):
-            self._restart(row)
+        infos = [self._restart(row) for row in range(num_envs)]
+        self.not_restored = {
+            row: info[NOT_RESTORED] for row, info in enumerate(infos) if NOT_RESTORED in info
+        }
         self._masked = any(self._has_mask)
         return self._obs, self._mask, self._masked
 
@@ -43,6 +60,7 @@ class SyncEnvs(VectorEnvs):
         reward = np.empty(num_envs)
         terminated, truncated = np.empty(num_envs, bool), np.empty(num_envs, bool)
         lost = np.zeros(num_envs, bool)
+        scalars: list[Array] = []  # of each environment, if any are logged
         final_obs = np.empty_like(self._obs)
         final_mask = np.empty_like(self._mask) if self._masked else self._mask
         for row, (env, action) in enumerate(zip(self._envs, actions, strict=True)):
@@ -54,6 +72,8 @@ class SyncEnvs(VectorEnvs):
             if self._masked or (info and KEY in info):
                 ends = bool(terminates or truncates)
                 final_mask[row] = self._legal_actions(row, info, ends)
+            if self._info_names:
+                scalars.append(info[SCALARS])
             if terminates or truncates:
                 ended.append(row)
         self._obs, self._mask = final_obs, final_mask
@@ -70,6 +90,7 @@ class SyncEnvs(VectorEnvs):
             final_mask=final_mask,
             obs=self._obs,
             mask=self._mask,
+            info=scalars_by_name(self._info_names, np.stack(scalars)) if scalars else {},
         )
 
     def close(self) -> None:
@@ -77,12 +98,13 @@ class SyncEnvs(VectorEnvs):
         for env in self._envs:
             env.close()
 
-    def _restart(self, row: int) -> None:
+    def _restart(self, row: int) -> dict[str, Any]:
         """Start an episode; the first one shows whether the environment gives masks."""
         self._obs[row], info = self._envs[row].reset()
         if len(self._has_mask) == row:
             self._has_mask.append(KEY in info)
         self._mask[row] = self._legal_actions(row, info)
+        return info
 
     def _legal_actions(self, row: int, info: dict[str, Any], is_last: bool = False) -> Array:
         actions, has_mask = self._mask.shape[1], self._has_mask[row]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
 from dqn_cli.replay.stream import EnvStep
 
@@ -19,11 +20,15 @@ class VectorEnvs(ABC):
     never overwritten by a later call.
     """
 
-    observation_space: gymnasium.Space[Any]  # of a single environment
+    spaces: Spaces  # of a single environment
+    is_restorable = True  # False if no snapshot brings them back
+    not_restored: Mapping[int, str] = {}  # why these left their snapshot
 
     @abstractmethod
     def reset(self, actions: int, dtype: np.dtype[Any]) -> tuple[Array, Array, bool]:
-        """Start the first episodes; call it once, before the first step.
+        """Start the first episodes, or restore the snapshots; call it once, before the first step.
+
+        An environment that can't be restored begins a new episode, see `not_restored`.
 
         Args:
             actions: Number of actions, legal or not.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig
-from dqn_cli.envs.environments import Environments
+from dqn_cli.envs.environments import Environments, read_spaces
 from dqn_cli.envs.episode_seeds import SeedFunction
+from dqn_cli.evaluation.info_means import InfoMeans
 
 # From obs [batch, *shape], mask [batch, actions] and episode_start [batch] to actions [batch].
 BatchPolicy = Callable[[Array, Array, Array], Array]
@@ -23,6 +26,7 @@ class Episodes(NamedTuple):
 
     returns: Array  # [episodes]
     lengths: Array  # [episodes]
+    info: Mapping[str, Mapping[str, float | None]] = {}  # an InfoSummary
 
 
 def play_episodes(
@@ -33,16 +37,31 @@ def play_episodes(
     max_episode_steps: int,
     dtype: str,
     stopped: Callable[[], bool] = lambda: False,
+    info_names: Sequence[str] = (),
 ) -> Episodes | None:
     """Play episodes with consecutive seeds; None if `stopped` before the last one ended.
 
     Each environment plays a fixed share of the episodes. To count the episodes that end first would
     prefer short ones.
     """
-    width = min(episodes, MAX_PARALLEL_ENVS)
-    # Environment i plays episodes i, i + width, i + 2 * width, ...
-    seed_functions = [[_every_nth(seed_function, first, width) for first in range(width)]]
-    envs = Environments(config, seed_functions, dtype, max_episode_steps=max_episode_steps)
+
+    def make_envs(width: int) -> Environments:
+        # Environment i plays episodes i, i + width, i + 2 * width, ...
+        seeds = [[_every_nth(seed_function, first, width) for first in range(width)]]
+        return Environments(
+            config, seeds, dtype, max_episode_steps=max_episode_steps, info_names=info_names
+        )
+
+    # The copies of a vector play one episode each: it may not begin another after a cut.
+    width = episodes if config.is_native_vector else min(episodes, MAX_PARALLEL_ENVS)
+    try:
+        envs = make_envs(width)
+    except EnvironmentFailure:  # of some environments only one can exist at a time
+        if config.is_native_vector:
+            raise
+        width = 1
+        envs = make_envs(width)
+    means = InfoMeans(info_names)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     current = np.arange(width)  # the episode that each environment is playing
     episode_start = np.ones(width, bool)
@@ -55,10 +74,26 @@ def play_episodes(
             playing = current < episodes
             returns[current[playing]] += step.reward[0, playing]
             lengths[current[playing]] += 1
+            if step.info:
+                info = {name: values[0, playing] for name, values in step.info.items()}
+                means.record(info, episode_start[playing])
             current[episode_start] += width
     finally:
         envs.close()
-    return Episodes(returns, lengths)
+    return Episodes(returns, lengths, means.summary())
+
+
+def check_evaluation_env(config: EnvConfig, spaces: Spaces) -> None:
+    """Make the environment of evaluations once, to find out before training whether it fits.
+
+    Raises:
+        EnvironmentFailure: It can't be made, or has other spaces.
+    """
+    own_spaces = read_spaces(config)
+    if not spaces.fits(own_spaces):
+        raise EnvironmentFailure(
+            f"env={config.id} has {spaces} in training, and with eval.env.kwargs {own_spaces}"
+        )
 
 
 def _every_nth(seed_function: SeedFunction, first: int, n: int) -> SeedFunction:

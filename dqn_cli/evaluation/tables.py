@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dqn_cli.evaluation.play import Episodes
@@ -28,6 +29,7 @@ def summarize_episodes(episodes: Episodes) -> dict[str, Any]:
         "iqm_ci95": list(summary.iqm_ci95),
         "min": summary.min,
         "max": summary.max,
+        "info": episodes.info,
     }
 
 
@@ -56,7 +58,9 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
     """
     console = table_console()
     table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
-    for heading in ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes"):
+    info_names = list(dict.fromkeys(name for report in reports for name in report["info"]))
+    columns = ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes")
+    for heading in (*columns, *map(escape, info_names)):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, report in enumerate(reports, start=1):
         console.print(f"{number}: {report['checkpoint']} ({report['env']})", markup=False)
@@ -67,6 +71,7 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
             *(format_return(report[name]) for name in ("min", "max")),
             f"{sum(report['lengths']) / len(report['lengths']):.1f}",
             str(report["episodes"]),
+            *(_format_at_end(report["info"].get(name)) for name in info_names),
         )
     console.print(table)
     means: dict[tuple[str, str], list[float]] = {}
@@ -79,3 +84,9 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
                 f"{label or 'together'}: iqm of {len(group)} means {format_return(summary.iqm)}"
                 f" {format_interval(summary.iqm_ci95)}, worst {format_return(summary.min)}"
             )
+
+
+def _format_at_end(means: Mapping[str, float | None] | None) -> str:
+    """Format the value of a scalar in `info` at episodes' ends."""
+    value = means["at_end"] if means else None
+    return "-" if value is None else format_return(value)

@@ -30,6 +30,8 @@ def record_episode(
     """
     if find_spec("moviepy") is None:
         raise EnvironmentFailure("video=true needs an extra: pip install 'dqn-train[video]'")
+    if config.is_native_vector:
+        raise EnvironmentFailure(f"env={config.id} makes vectors, which can't be recorded")
     env, spaces = make_env(config, render_mode="rgb_array")
     if "rgb_array" not in env.metadata.get("render_modes", []):
         raise EnvironmentFailure(f"env={config.id} can't be recorded: it renders no images")

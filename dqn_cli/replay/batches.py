@@ -21,6 +21,7 @@ class BatchSpec(NamedTuple):
     actions: int
     frames: int  # stacked in an observation; 0: observations have no axis of time
     clip_rewards: bool  # to [-1, 1], each before it is summed
+    reward_scale: float = 1  # factor of each reward, before it is clipped
     burn_in: int = 0  # steps of a sequence before those that are learned from
     length: int = 0  # steps of a sequence that are learned from; 0: transitions
 
@@ -121,10 +122,10 @@ def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int
     """
     slots = storage.action.shape[1]
     if not frames:
-        return _at(storage.obs, ring * slots + slot % slots)
+        return _observations_at(storage, ring * slots + slot % slots)
     back = array_namespace(slot).arange(frames - 1, -1, -1)
     at = ring[..., None] * slots + (slot[..., None] - back) % slots  # [..., frames]
-    seen = _at(storage.obs, at)
+    seen = _observations_at(storage, at)
     # A slot that begins no transition holds an episode's last observation, or nothing yet.
     within = _at(storage.begins, at) | (back == 0)
     flip = array_namespace(slot).flip
@@ -162,7 +163,18 @@ def _n_step_returns(
 
 def _reward(storage: StreamStorage, at: Values, spec: BatchSpec) -> Values:
     reward = cast(_at(storage.reward, at), "float64")
+    if spec.reward_scale != 1:
+        reward = reward * spec.reward_scale
     return reward.clip(-1, 1) if spec.clip_rewards else reward
+
+
+def _observations_at(storage: StreamStorage, slots: Values) -> Values:
+    """Return the frames [..., *shape] in slots [...], numbered through all rings."""
+    obs = _at(storage.obs, slots)
+    if not storage.numbers.shape[2]:
+        return obs
+    numbers = _at(storage.numbers, slots)
+    return array_namespace(numbers).concatenate([cast(obs, numbers.dtype), numbers], -1)
 
 
 def _at(values: Values, slots: Values) -> Values:

@@ -46,6 +46,7 @@ class RolloutSampler(Sampler[Rollout]):
     def __init__(self, replay: Rollout, stream: Stream, spec: BatchSpec, gamma: Array) -> None:
         super().__init__(replay, stream, spec, gamma)
         self._trained = 0  # the stream's count of appends at the last training
+        self._ends = np.zeros(stream.first.size, np.int64)  # of the rings' queues at that time
         self._rollout: Batch | None = None
         self._order = np.zeros((stream.members, 0), np.int64)
 
@@ -54,8 +55,11 @@ class RolloutSampler(Sampler[Rollout]):
         stream = self.stream
         # Each episode's end takes a slot of its own: one-step episodes halve a ring's transitions.
         steps = min(stream.appends - self._trained, max(stream.capacity // 2, 1))
-        self._trained, end = stream.appends, stream.first + stream.count
-        # Environments advance in lockstep, so the newest `steps` of each make the rollout.
+        end = stream.first + stream.count
+        # Environments advance in lockstep, so the newest `steps` of each make the rollout. Where
+        # some of the steps only began an episode, the oldest of them are not new.
+        is_new = np.arange(steps) >= steps - (end - self._ends)[:, None]  # [rings, steps]
+        self._trained, self._ends = stream.appends, end
         ring = np.arange(stream.members * stream.envs)[:, None]
         places = (end - steps)[:, None] + np.arange(steps)
         slot = stream.queue[ring, places % stream.capacity]  # [rings, steps]
@@ -63,7 +67,7 @@ class RolloutSampler(Sampler[Rollout]):
         of_envs = (stream.members, stream.envs, steps)
         rings = np.broadcast_to(ring, slot.shape)
         indices = Indices(rings.reshape(of_members), slot.reshape(of_members))
-        weight = np.ones(of_members)
+        weight = is_new.reshape(of_members).astype(float)
         batch = build_batch(stream.storage, indices, weight, self.gamma, self.spec)
         assert isinstance(batch, Batch)
         q = np.where(batch.next_mask.numpy(), values(batch.next_obs.numpy()), -np.inf)
@@ -111,12 +115,14 @@ class RolloutSampler(Sampler[Rollout]):
         return Batch(*(values[member, index] for values in storage.rollout))
 
     def contents(self, member: int) -> dict[str, Array]:
-        """Return the count of appends at the last training; no checkpoint falls inside a round."""
-        return {"trained": np.array(self._trained)}
+        """Return where the last training was; no checkpoint falls inside a round."""
+        ends = self._ends[self.stream.rings_of(member)]
+        return {"trained": np.array(self._trained), "ends": ends}
 
     def load(self, contents: Mapping[str, Array], member: int) -> None:
         """Restore the `contents` of a member of a sampler of the same shape."""
         self._trained = int(contents["trained"])
+        self._ends[self.stream.rings_of(member)] = contents["ends"]
 
 
 @np.errstate(invalid="ignore")  # the session reports a run that diverges

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from torch import as_tensor
 
 from dqn_cli.arrays import Array, Values, tensor
+from dqn_cli.replay import ring_writer
 
 
 class EnvStep(NamedTuple):
@@ -23,7 +23,10 @@ class EnvStep(NamedTuple):
     `final_obs` is the observation that the action led to, also where the episode ended. `obs` is
     the observation to act on next. It is the same array, unless an episode ended: then it has the
     first observation of the next one. Where a life is `lost` the episode goes on, but the learner
-    takes it for terminated.
+    takes it for terminated. `info` has the scalars that are logged, and NaN where there is none.
+
+    Some vector environments begin an episode in a step of its own, which is no transition: there
+    `is_reset`, and one step earlier the observation to act on is the final one.
     """
 
     reward: Array
@@ -34,6 +37,8 @@ class EnvStep(NamedTuple):
     final_mask: Array
     obs: Array
     mask: Array
+    info: Mapping[str, Array] = {}
+    is_reset: Array | None = None
 
     @property
     def ended(self) -> Array:
@@ -45,6 +50,7 @@ class StreamStorage(NamedTuple):
     """Arrays or tensors of a stream."""
 
     obs: Values  # [rings, slots, *shape], without an axis of stacked frames
+    numbers: Values  # [rings, slots, n]: elements of flattened observations that follow their bytes
     state: Values  # [rings, slots, state]
     mask: Values  # [rings, slots, actions], or [rings, slots, 0] if all are always legal
     action: Values  # [rings, slots], as are the four below
@@ -78,7 +84,17 @@ class Stream:
     """
 
     # Attributes in a checkpoint: contents of the rings, and positions in each ring.
-    _contents = ("obs", "state", "mask", "action", "reward", "terminated", "truncated", "begins")
+    _contents = (
+        "obs",
+        "numbers",
+        "state",
+        "mask",
+        "action",
+        "reward",
+        "terminated",
+        "truncated",
+        "begins",
+    )
     _positions = ("queue", "first", "count", "head")
 
     def __init__(
@@ -90,6 +106,8 @@ class Stream:
         state_size: int,
         window: int,
         frames: int = 0,
+        byte_size: int = 0,
+        dtype: str | None = None,
         device: str = "cpu",
     ) -> None:
         """Create the rings and store the first observations.
@@ -102,23 +120,32 @@ class Stream:
             state_size: Length of a recurrent state; each slot keeps the state before obs_t.
             window: Slots that must follow a transition before it can be sampled.
             frames: Length of the first axis of `shape` if that has frames, newest last; else 0.
+            byte_size: Number of leading elements of a flattened frame that are bytes; they are
+                stored apart from the others.
+            dtype: Type of the rewards; None: that of the observations, or float32 for bytes.
             device: Device of the observations; they are a tensor unless it is the CPU.
         """
         self.members, self.envs, self.actions = mask.shape
         self.masked, self.window, self.frames = masked, window, frames
         self.capacity = -(-capacity // self.envs)  # transitions of one ring
-        self._before = max(frames - 1, 0)  # earlier slots that an observation needs
+        self.before = max(frames - 1, 0)  # earlier slots that an observation needs
         # A window follows the newest transition, and an episode's end takes one more slot.
-        self.slots = self.capacity + self.window + 1 + self._before
+        self.slots = self.capacity + self.window + 1 + self.before
         rings = self.members * self.envs
         shape = (rings, self.slots)
-        self.obs: Values = np.zeros(shape + obs.shape[3 if frames else 2 :], obs.dtype)
+        frame_shape = obs.shape[3 if frames else 2 :]
+        self.splits_at = byte_size if obs.dtype.kind == "f" else 0
+        self.obs: Values = np.zeros(shape + frame_shape, obs.dtype)
+        self.numbers: Values = np.zeros((*shape, 0), obs.dtype)
+        if self.splits_at:
+            self.obs = np.zeros((*shape, byte_size), np.uint8)
+            self.numbers = np.zeros((*shape, frame_shape[-1] - byte_size), obs.dtype)
         if device != "cpu":
-            self.obs = tensor(self.obs).to(device)
+            self.obs, self.numbers = (tensor(x).to(device) for x in (self.obs, self.numbers))
         self.state = np.zeros((*shape, state_size), np.float32)
         self.mask = np.zeros((*shape, self.actions if masked else 0), bool)
         self.action = np.zeros(shape, np.uint8 if self.actions <= 256 else np.int32)
-        self.reward = np.zeros(shape, np.float64 if obs.dtype == np.float64 else np.float32)
+        self.reward = np.zeros(shape, dtype or (obs.dtype if obs.dtype.kind == "f" else "float32"))
         self.terminated = np.zeros(shape, bool)
         self.truncated = np.zeros(shape, bool)
         self.begins = np.zeros(shape, bool)
@@ -130,6 +157,7 @@ class Stream:
         self.appends = 0  # calls of `append`
         self.storage = StreamStorage(
             obs=self.obs,
+            numbers=self.numbers,
             state=self.state,
             mask=self.mask,
             action=self.action,
@@ -143,7 +171,7 @@ class Stream:
         )
         rows = zip(obs.reshape(rings, *obs.shape[2:]), mask.reshape(rings, -1), strict=True)
         for ring, (row, legal) in enumerate(rows):
-            self._write_obs(ring, 0, row, legal)
+            ring_writer.write_obs(self, ring, 0, row, legal)
 
     @property
     def nbytes(self) -> int:
@@ -164,25 +192,22 @@ class Stream:
             state: Recurrent state to act on `step.obs` with, [members, envs, state_size].
         """
         self.appends += 1
-        # There are few rings, and writing numbers is faster than writing arrays of one number.
-        for ring in range(self.members * self.envs):
-            env = divmod(ring, self.envs)
-            at = int(self.head[ring]) % self.slots
-            terminated, truncated = step.terminated[env], step.truncated[env]
-            self.action[ring, at] = action[env]
-            self.reward[ring, at] = step.reward[env]
-            self.terminated[ring, at] = terminated or step.lost[env]
-            self.truncated[ring, at] = truncated
-            self.begins[ring, at] = True
-            self._advance(ring, step.final_obs[env], step.final_mask[env])
-            if terminated or truncated:
-                self._advance(ring, step.obs[env], step.mask[env])
-            if state is not None:
-                self.state[ring, int(self.head[ring]) % self.slots] = state[env]
+        ring_writer.append(self, action, step, state)
+
+    def begin_episode(self, member: int, env: int, obs: Array, mask: Array) -> None:
+        """Begin an episode in a ring whose running episode can't go on, and is truncated.
+
+        Args:
+            member: Member of the ring.
+            env: Environment of the ring.
+            obs: First observation, [*shape].
+            mask: Legal actions there, [actions].
+        """
+        ring_writer.begin_episode(self, member * self.envs + env, obs, mask)
 
     def newest(self, count: int) -> Indices:
         """Return the slots of the latest observations, at most `count` of each environment."""
-        back = np.arange(min(count, int(self.head.min()) + 1, self.slots - self._before))
+        back = np.arange(min(count, int(self.head.min()) + 1, self.slots - self.before))
         slot = self.head[:, None] - back  # [rings, count]
         ring = np.broadcast_to(np.arange(self.head.size)[:, None], slot.shape)
         return Indices(*(each.reshape(self.members, -1) for each in (ring, slot)))
@@ -218,29 +243,7 @@ class Stream:
             order = (self.first[ring] + np.arange(self.count[ring])) % self.capacity
             slots = self.queue[ring, order]
             assert (np.diff(slots) > 0).all(), "the queue is in order"
-            oldest = slots - self._before
+            oldest = slots - self.before
             assert (oldest > self.head[ring] - self.slots).all(), "nothing sampled is overwritten"
             assert (slots <= self.head[ring] - self.window).all(), "every window is complete"
             assert self.begins[ring, slots % self.slots].all(), "only transitions are sampled"
-
-    def _advance(self, ring: int, obs: Array, mask: Array) -> None:
-        head = int(self.head[ring]) + 1
-        self.head[ring] = head
-        self._write_obs(ring, head % self.slots, obs, mask)
-        first, count = int(self.first[ring]), int(self.count[ring])
-        if count and self.queue[ring, first % self.capacity] <= head - self.slots + self._before:
-            first, count = first + 1, count - 1
-        complete = head - self.window
-        if complete >= 0 and self.begins[ring, complete % self.slots]:
-            if count == self.capacity:
-                first, count = first + 1, count - 1
-            self.queue[ring, (first + count) % self.capacity] = complete
-            count += 1
-        self.first[ring], self.count[ring] = first, count
-
-    def _write_obs(self, ring: int, at: int, obs: Array, mask: Array) -> None:
-        self.begins[ring, at] = False
-        newest = obs[-1] if self.frames else obs
-        self.obs[ring, at] = newest if isinstance(self.obs, np.ndarray) else as_tensor(newest)
-        if self.masked:
-            self.mask[ring, at] = mask

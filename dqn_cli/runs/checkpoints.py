@@ -27,7 +27,7 @@ def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
     """Return the data of checkpoints/best, which is all that evaluation needs."""
     return {
         "settings": plain(settings),
-        "spaces": tuple(run.envs.spaces),
+        "spaces": run.envs.spaces.plain(),
         "clock": tuple(run.clocks[member]),
         # Saving a view would save the storage of all members.
         "parameters": run.learner.state.parameters[member].clone(),
@@ -47,14 +47,20 @@ def run_data(
         "learner": {name: values[member].clone() for name, values in learner.items()},
         "stream": {name: tensor(values).cpu() for name, values in stream.items()},
         "sampler": {name: tensor(values) for name, values in sampler.items()},
+        "normalizer": torch.from_numpy(run.normalizer.statistics[member].copy())
+        if run.normalizer
+        else None,
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
         "random": {
             name: generator.state(member) for name, generator in run.random._asdict().items()
         },
         "snapshots": [
-            tuple(snapshot) for snapshot in run.envs.snapshots[run.stream.rings_of(member)]
+            (seed_number, actions)
+            for seed_number, actions, _ in run.envs.snapshots[run.stream.rings_of(member)]
         ],
+        "obs": torch.from_numpy(run.envs.obs[member]),
+        "exact": run.exact[member],
         "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
         "compiled": compiled,
@@ -79,7 +85,8 @@ def load_last(folder: Path) -> dict[str, Any]:
 
 def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
     """Return the snapshot of each environment in a checkpoint."""
-    return [EnvSnapshot(seed_number, tuple(actions)) for seed_number, actions in data["snapshots"]]
+    rows = zip(data["snapshots"], data["obs"].numpy(), strict=True)
+    return [EnvSnapshot(seed_number, tuple(actions), obs) for (seed_number, actions), obs in rows]
 
 
 def check_spaces(data: Mapping[str, Any], run: Run) -> None:
@@ -88,13 +95,9 @@ def check_spaces(data: Mapping[str, Any], run: Run) -> None:
     Raises:
         CheckpointError: They differ.
     """
-    before, now = Spaces(*data["spaces"]), run.envs.spaces
+    before, now = Spaces.restore(data["spaces"]), run.envs.spaces
     if not before.fits(now):
-        raise CheckpointError(
-            f"can't resume: the run has observations {list(before.observation_shape)} and"
-            f" {before.actions} actions; the environment now has {list(now.observation_shape)} and"
-            f" {now.actions}"
-        )
+        raise CheckpointError(f"can't resume: the run has {before}; the environment now has {now}")
 
 
 def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTracker) -> None:
@@ -105,6 +108,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
         sampler = {name: values.numpy() for name, values in data["sampler"].items()}
         run.stream.load(stream, member)
         run.sampler.load(sampler, member)
+    if run.normalizer:
+        run.normalizer.statistics[member] = data["normalizer"].numpy()
     run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
     for name, generator in run.random._asdict().items():
@@ -112,6 +117,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
     run.clocks[member] = Clock(*data["clock"])
     run.learning_began[member] = Clock(*data["learning_began"])
     tracker.load(data["tracker"], run.clocks[member])
+    # Without its replay, a run goes on with other batches.
+    run.exact[member] = data["exact"] and bool(data["stream"] or not run.clocks[member].steps)
 
 
 class CheckpointFolder:

@@ -19,7 +19,12 @@ from torch.utils.tensorboard.summary import hparams
 from dqn_cli.training.settings import Settings, plain
 
 HPARAMS_METRIC = "eval/mean_reward"
-EXCLUDED_PARTS = ("eval", "checkpoint", "log")  # settings that do not change what is learned
+EXCLUDED_PARTS = (
+    "eval",
+    "stop",
+    "checkpoint",
+    "log",
+)  # settings that do not change what is learned
 
 
 class EventFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
@@ -13,47 +14,102 @@ from torch import Tensor
 
 from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
+from dqn_cli.arrays import Array
+from dqn_cli.evaluation.info_means import InfoMeans, info_metrics
 from dqn_cli.replay.batches import observations
+from dqn_cli.runs.early_stopping import EvaluationHistory
+from dqn_cli.runs.scores import RECENT
 from dqn_cli.runs.stopwatch import ACTIVITIES, Stopwatch
 from dqn_cli.training.loop import Run, StepReport
 
 FPS = "time/fps"
+MANY_ENVS = 32  # from this number on, arrays are faster than a loop
 DORMANCY_SAMPLE = 256  # observations that dormant units are counted on
-RECENT = 100  # episodes in the rolling means, as in Stable-Baselines3
 
 
 class MetricsTracker:
     """Metrics of one member, with the tags of Stable-Baselines3."""
 
-    def __init__(self, envs: int, stopwatch: Stopwatch, sums: Tensor, member: int = 0) -> None:
-        """Track one member; the learner adds its updates' metrics to `sums` [len(Metrics)]."""
+    def __init__(
+        self,
+        envs: int,
+        stopwatch: Stopwatch,
+        sums: Tensor,
+        member: int = 0,
+        info_names: Sequence[str] = (),
+    ) -> None:
+        """Track one member.
+
+        Args:
+            envs: Number of environments.
+            stopwatch: Times of the session.
+            sums: Metrics to which the learner adds those of its updates, [len(Metrics)].
+            member: Number of the member.
+            info_names: Scalars of the environment's `info`.
+        """
         self.best: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
         self.evaluated_at = -1  # the step of the latest evaluation
+        self.evaluations = EvaluationHistory()
+        self.info = InfoMeans(info_names, RECENT)
         self._stopwatch, self._member = stopwatch, member
         self._earlier_seconds = dict.fromkeys(ACTIVITIES, 0.0)  # of earlier sessions
-        self._return, self._length = [0.0] * envs, [0] * envs  # of running episodes
+        # Of running episodes; a loop over few environments is faster with plain numbers.
+        self._return: Any = np.zeros(envs) if envs >= MANY_ENVS else [0.0] * envs
+        self._length: Any = np.zeros(envs, np.int64) if envs >= MANY_ENVS else [0] * envs
         self._returns: deque[float] = deque(maxlen=RECENT)
         self._lengths: deque[int] = deque(maxlen=RECENT)
+        self._has_new_returns = False  # since the last call of `new_returns`
         self.sums, self._updates = sums, 0
         self._last_speed = (0.0, 0)  # seconds trained and steps taken when speed was last measured
 
-    def record_step(self, rewards: list[float], ended: list[bool], updates: int) -> None:
-        """Record one step of the member's environments and the number of updates after it.
+    def record(self, report: StepReport) -> None:
+        """Record one step of the member's environments and the updates after it."""
+        member, step = self._member, report.step
+        resets = None if step.is_reset is None else step.is_reset[member]
+        if isinstance(self._return, np.ndarray):
+            self._record_rows(step.reward[member], step.ended[member], resets)
+        else:
+            begun = None if resets is None else resets.tolist()
+            self._record_each(step.reward[member].tolist(), report.ended[member], begun)
+        self._updates += report.updates
+        if step.info:
+            info = {name: values[member] for name, values in step.info.items()}
+            self.info.record(info, report.ended[member])
 
-        Args:
-            rewards: One of each environment.
-            ended: True for each environment whose episode ended.
-            updates: Number of updates that followed the step.
-        """
+    def _record_each(
+        self, rewards: list[float], ended: list[bool], resets: list[bool] | None
+    ) -> None:
         for env, reward in enumerate(rewards):
+            if resets is not None and resets[env]:
+                continue
             self._return[env] += reward
             self._length[env] += 1
             if ended[env]:
                 self._returns.append(self._return[env])
                 self._lengths.append(self._length[env])
                 self._return[env], self._length[env] = 0.0, 0
-        self._updates += updates
+                self._has_new_returns = True
+
+    def _record_rows(self, rewards: Array, ended: Array, resets: Array | None) -> None:
+        """Record what `_record_each` does, of many environments at once, [envs] each."""
+        self._return += rewards
+        self._length += 1 if resets is None else ~resets
+        if ended.any():
+            self._returns.extend(self._return[ended].tolist())
+            self._lengths.extend(self._length[ended].tolist())
+            self._return[ended], self._length[ended] = 0, 0
+            self._has_new_returns = True
+
+    def forget_episode(self, env: int) -> None:
+        """Forget the running episode of an environment, which began a new one."""
+        self._return[env], self._length[env] = 0.0, 0
+
+    def new_returns(self) -> list[float]:
+        """Return the recent returns, or an empty list if no episode ended since the last call."""
+        returns = list(self._returns) if self._has_new_returns else []
+        self._has_new_returns = False
+        return returns
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -84,29 +140,39 @@ class MetricsTracker:
             metrics |= {f"train/{name}": value for name, value in means.items()}
             self.sums.zero_()
             self._updates = 0
+        metrics |= info_metrics("", self.info.summary())
+        self.info.restart()
         return metrics
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint, as plain numbers."""
         return {
             "best": self.best,
+            "final": self.final,
             "evaluated": self.evaluated_at,
+            "evaluations": asdict(self.evaluations),
+            "info": self.info.state(),
             "seconds": self.seconds,
-            "return": list(self._return),
-            "length": list(self._length),
+            "return": np.asarray(self._return).tolist(),
+            "length": np.asarray(self._length).tolist(),
             "returns": list(self._returns),
             "lengths": list(self._lengths),
+            "new_returns": self._has_new_returns,
             "sums": self.sums.tolist(),
             "updates": self._updates,
         }
 
     def load(self, state: Mapping[str, Any], clock: Clock) -> None:
         """Restore the state that `state()` returned at this clock."""
-        self.best, self.evaluated_at = state["best"], state["evaluated"]
+        self.best, self.final = state["best"], state.get("final")
+        self.evaluated_at = state["evaluated"]
+        self.evaluations = EvaluationHistory(**state.get("evaluations", {}))
+        self.info.load(state.get("info", {}))
         self._earlier_seconds = dict(state["seconds"])
-        self._return, self._length = list(state["return"]), list(state["length"])
+        self._return[:], self._length[:] = state["return"], state["length"]
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
+        self._has_new_returns = state.get("new_returns", False)
         self.sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
         self._last_speed = (self.seconds["train"], clock.steps)

@@ -9,18 +9,20 @@ from typing import Any, NamedTuple
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import crossings
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import episode_seeds
-from dqn_cli.evaluation.atari_scores import human_normalised_score
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
+from dqn_cli.evaluation.info_means import info_metrics
 from dqn_cli.evaluation.play import Episodes, play_episodes
-from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.runs import checkpoints
+from dqn_cli.runs.early_stopping import is_over, stop_reason
 from dqn_cli.runs.event_file import EventFile
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, member_result
+from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
-from dqn_cli.training.loop import Run, StepReport, is_finished, progress
+from dqn_cli.training.loop import Run, StepReport, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
 
@@ -53,19 +55,26 @@ class RunRecorder:
         self.job, self.member, self.folder = job, member, job.folder
         self.print_line: Callable[[str], None] = print
         self.result: dict[str, Any] | None = None  # once the run has ended
+        sums, info_names = run.learner.metrics[member], job.settings.log.info
         self.tracker = MetricsTracker(
-            job.settings.env.num_envs, stopwatch, run.learner.metrics[member], member
+            job.settings.env.num_envs, stopwatch, sums, member, info_names
         )
         self._settings, self._agent, self._run = job.settings, agent, run
         self._group = list(group)
         self._checkpoints = checkpoints.CheckpointFolder(job.folder, job.settings.checkpoint.keep)
         self._events: EventFile | None = None
-        self._warned_of_edge_mass = False
+        self._warned_of_edge_mass = self._warned_of_info = False
 
     @property
     def is_finished(self) -> bool:
-        """True once the member's steps or episodes are done."""
-        return is_finished(self._settings, self._run.clocks[self.member])
+        """True once the member's steps or episodes are done, or its evaluations end it."""
+        clock = self._run.clocks[self.member]
+        return is_over(self._settings, clock, self.tracker.evaluations)
+
+    @property
+    def stopped(self) -> str | None:
+        """Reason why the member's evaluations end it, if they do."""
+        return stop_reason(self._settings.stop, self.tracker.evaluations)
 
     @property
     def missed_evaluation(self) -> bool:
@@ -81,11 +90,14 @@ class RunRecorder:
 
     def log(self, report: StepReport, dormant: float) -> dict[str, float]:
         """Write and return the metrics since the last call; `dormant` is a share of units."""
+        if self._settings.eval.every is None:
+            self._rate_training()
         optimizer = self._settings.optimizer
         factor = optimizer.schedule.factor(progress(self._settings, report.now[self.member]))
         metrics = self.tracker.collect_metrics(report, optimizer.lr * factor)
         metrics["train/dormant_units"] = dormant
         self._check_edge_mass(metrics)
+        self._check_info()
         self._write(metrics)
         return metrics
 
@@ -93,33 +105,43 @@ class RunRecorder:
         """Evaluate the greedy policy and save it if it is the best so far.
 
         Returns:
-            Metrics by tag; none if this step was evaluated before or `should_stop` ended it.
+            Metrics by tag; none if this step was evaluated before, `should_stop` ended it, or
+            eval.every is null: then training returns are rated.
+
+        Raises:
+            EnvironmentFailure: The environment failed; the message says at which step.
         """
-        settings, step = self._settings, self._steps
-        if step == self.tracker.evaluated_at:
+        tracker, step = self.tracker, self._steps
+        if self._settings.eval.every is None:
+            self._rate_training()
             return {}
-        episodes = self._play(should_stop)
+        if step == tracker.evaluated_at:
+            return {}
+        try:
+            episodes = self._play(should_stop)
+        except EnvironmentFailure as failure:
+            hint = "eval.every=null trains without evaluations"
+            reason = f"{failure}, in the evaluation at step {step}; {hint}"
+            raise EnvironmentFailure(reason) from failure
         if episodes is None:
             return {}
-        self.tracker.evaluated_at = step
-        scores = summarize(episodes.returns)
-        summary = {"step": step, "episodes": settings.eval.episodes, **scores._asdict()}
+        summary = score_summary(
+            self._settings.env.id, step, episodes.returns, episodes.info, EVALUATION
+        )
+        tracker.evaluated_at, tracker.final = step, summary
+        tracker.evaluations.record(summary["mean"])
         metrics = {
-            "eval/mean_reward": scores.mean,
+            "eval/mean_reward": summary["mean"],
             "eval/mean_ep_length": float(episodes.lengths.mean()),
-            "eval/mean_ci95_low": scores.mean_ci95[0],
-            "eval/mean_ci95_high": scores.mean_ci95[1],
+            "eval/mean_ci95_low": summary["mean_ci95"][0],
+            "eval/mean_ci95_high": summary["mean_ci95"][1],
         }
-        human_normalised = human_normalised_score(settings.env.id, scores.mean)
-        if human_normalised is not None:
-            summary["human_normalised"] = human_normalised
-            metrics["eval/human_normalised"] = human_normalised
-        self.tracker.final = summary
+        if "human_normalised" in summary:
+            metrics["eval/human_normalised"] = summary["human_normalised"]
+        metrics |= info_metrics("eval/", episodes.info)
         self._write(metrics)
-        if self.tracker.best is None or scores.mean >= self.tracker.best["mean"]:
-            self.tracker.best = summary
-            policy = checkpoints.policy_data(settings, self._run, self.member)
-            self._save_or_warn(lambda: self._checkpoints.save_best(policy))
+        if is_best(episodes.returns, EVALUATION, tracker.best):
+            self._save_best(summary)
         return metrics
 
     def save(self, compiled: bool, required: bool = False) -> None:
@@ -140,6 +162,9 @@ class RunRecorder:
         """Close the event file and write result.json."""
         if self._events is not None:
             self._events.close()
+        if status == "finished" and self.stopped:
+            name = f"{self.folder} " if len(self._group) > 1 else ""
+            self.print_line(f"{name}stopped at step {self._steps:,}: {self.stopped}")
         self.result = member_result(
             self._settings,
             self._run,
@@ -160,13 +185,26 @@ class RunRecorder:
         settings = self._settings
         return play_episodes(
             GreedyPolicy(self._agent.model, self._run.learner.state.parameters[self.member]),
-            settings.env.in_one_process,
+            settings.evaluation_env,
             episode_seeds(settings.seed, Purpose.evaluation.value, 0),
             settings.eval.episodes,
             settings.eval.max_episode_steps,
             settings.dtype.name,
             should_stop,
+            settings.log.info,
         )
+
+    def _rate_training(self) -> None:
+        """Save the policy if its recent training returns are the best so far."""
+        returns, info = self.tracker.new_returns(), self.tracker.info.summary()
+        if returns and is_best(returns, TRAINING, self.tracker.best):
+            env_id = self._settings.env.id
+            self._save_best(score_summary(env_id, self._steps, returns, info, TRAINING))
+
+    def _save_best(self, summary: dict[str, Any]) -> None:
+        self.tracker.best = summary
+        policy = checkpoints.policy_data(self._settings, self._run, self.member)
+        self._save_or_warn(lambda: self._checkpoints.save_best(policy))
 
     def _write(self, metrics: Mapping[str, float]) -> None:
         if self._events is not None:
@@ -188,4 +226,15 @@ class RunRecorder:
             f"warning: {mass:.0%} of the returns' distribution is at the edges of head.v_min="
             f"{head.v_min:g} and head.v_max={head.v_max:g}, beyond which returns can't be told"
             " apart: widen them"
+        )
+
+    def _check_info(self) -> None:
+        # The members of a group have the same environment, so the first one warns for all.
+        absent = self.tracker.info.absent
+        is_due = self.member == 0 and self._run.clocks[0].episodes > 0
+        if not absent or self._warned_of_info or not is_due:
+            return
+        self._warned_of_info = True
+        self.print_line(
+            f"warning: log.info=[{','.join(absent)}]: no step so far had such a number in its info"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dqn_cli.runs.early_stopping import stop_reason
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import git_commit, versions
 from dqn_cli.training.loop import Run
@@ -36,6 +37,7 @@ def member_result(
 ) -> dict[str, Any]:
     """Return the result of a member that is finished, interrupted or failed."""
     seconds, clock = tracker.seconds, run.clocks[member]
+    stopped = stop_reason(settings.stop, tracker.evaluations)
     return unstarted_result(settings, overrides, status, error) | {
         "steps": clock.steps,
         "episodes": clock.episodes,
@@ -48,9 +50,11 @@ def member_result(
         },
         "compile": compiled,
         "members": len(run.clocks),
+        "exact": run.exact[member],
         "device": str(run.learner.state.parameters.device),
         "final": tracker.final,
         "best": tracker.best,
+        "stopped": stopped if status == "finished" else None,
     }
 
 
@@ -72,10 +76,12 @@ def unstarted_result(
         "seconds": {"total": 0.0, "train": 0.0, "eval": 0.0, "compile": 0.0},
         "compile": False,
         "members": 1,
+        "exact": True,
         "threads": torch.get_num_threads(),
         "device": None,
         "final": None,
         "best": None,
+        "stopped": None,
         "versions": versions(),
         "git_commit": git_commit(),
     }

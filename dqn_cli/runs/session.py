@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -21,8 +21,10 @@ from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.recorder import Job, RunRecorder
+from dqn_cli.runs.restarts import begin_new_episodes
+from dqn_cli.runs.scale_warnings import scale_warnings
 from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
-from dqn_cli.runs.startup import choose_threads, describe_run, settings_warnings, should_compile
+from dqn_cli.runs.startup import check_evaluations, choose_threads, should_compile, start_lines
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.learner import Learner
@@ -81,6 +83,7 @@ class Session:
         compiler = self._compiler
         make_learner = partial(CompiledLearner, compiler=compiler) if compiler else Learner
         agents, self.run = build_run(self._settings, snapshots, make_learner)
+        check_evaluations(self._shared, self.run)
         torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
         group = [job.folder.name for job in jobs]
         self.recorders = [
@@ -91,6 +94,8 @@ class Session:
         for member, data in enumerate(resumed):
             checkpoints.check_spaces(data, self.run)
             checkpoints.restore(data, self.run, member, self.recorders[member].tracker)
+        trackers = [recorder.tracker for recorder in self.recorders]
+        self._restarted = begin_new_episodes(self._settings, self.run, trackers)
 
     def __call__(self) -> list[dict[str, Any]]:
         """Train to the end and return the contents of each result.json.
@@ -101,8 +106,10 @@ class Session:
         Raises:
             Interrupted: A signal ended the session.
         """
+        shared, done = self._shared, progress(self._shared, self.run.clocks[0])
+        display = Display(shared.steps, shared.episodes, done, self._title)
         try:
-            with self._shutdown, self._create_display() as display:
+            with self._shutdown, display:
                 self._open(display)
                 self._train(display)
                 self._close_diverged(display)
@@ -135,11 +142,9 @@ class Session:
             recorder.open()
         if self._compiler:
             self._compiler.say = display.print_line
-        display.print_line(describe_run(self.recorders[0].job, self.run, bool(self._title)))
-        shape = self.run.envs.spaces.observation_shape
-        device = self.run.learner.state.parameters.device.type
-        for warning in settings_warnings(self._shared, shape, device):
-            display.print_line(warning)
+        first = self.recorders[0].job
+        for line in start_lines(first, self.run, bool(self._title), self._restarted):
+            display.print_line(line)
 
     def _train(self, display: Display) -> None:
         self._stopwatch.record_lap("start")
@@ -154,17 +159,10 @@ class Session:
             try:
                 report = next(reports, None)
             except EnvironmentFailure as failure:
-                for recorder in self._active:
-                    recorder.save(self.compiled)  # of the step before
-                step = self.run.clocks[0].steps + 1
-                raise TrainingFailure(f"{failure}, at step {step}") from failure
+                self._fail(failure, f"{failure}, at step {self.run.clocks[0].steps + 1}")
             if report is not None:
-                rewards = report.step.reward.tolist()
                 for recorder in self._active:
-                    member = recorder.member
-                    recorder.tracker.record_step(
-                        rewards[member], report.ended[member], report.updates
-                    )
+                    recorder.tracker.record(report)
                 self._log_evaluate_save(report, display)
             if report is None or any(report.finished[recorder.member] for recorder in self._active):
                 self._close_finished(display)
@@ -182,8 +180,12 @@ class Session:
             shares = dormant_shares(self.run)
             metrics = [recorder.log(report, shares[recorder.member]) for recorder in self._active]
             self._show(display, metrics)
+            is_first_row = before < shared.log.every
+            for warning in scale_warnings(shared, self.run) if is_first_row else ():
+                display.print_line(warning)
         if evaluation_is_due:
             self._evaluate(self._active, display)
+            self._close_finished(display)
         if checkpoint_is_due:
             for recorder in self._active:
                 recorder.save(self.compiled)
@@ -192,10 +194,18 @@ class Session:
         if not recorders:
             return
         with self._stopwatch.measure("eval"):
-            self._show(display, [recorder.evaluate(self._is_stopping) for recorder in recorders])
+            try:
+                metrics = [
+                    recorder.evaluate(lambda: self._shutdown.requested) for recorder in recorders
+                ]
+            except EnvironmentFailure as failure:
+                self._fail(failure, str(failure))
+            self._show(display, metrics)
 
-    def _is_stopping(self) -> bool:
-        return self._shutdown.requested
+    def _fail(self, failure: EnvironmentFailure, reason: str) -> NoReturn:
+        for recorder in self._active:
+            recorder.save(self.compiled)  # of the last step that succeeded
+        raise TrainingFailure(reason) from failure
 
     def _show(self, display: Display, metrics: Sequence[Mapping[str, float]]) -> None:
         clock = self.run.clocks[0]
@@ -230,11 +240,6 @@ class Session:
         self._stopwatch.record_lap("train")
         self._active.remove(recorder)
         recorder.close(status, error, self.compiled)
-
-    def _create_display(self) -> Display:
-        shared = self._shared
-        done = progress(shared, self.run.clocks[0])
-        return Display(shared.steps, shared.episodes, done, self._title)
 
     @contextmanager
     def _compiling(self) -> Iterator[None]:

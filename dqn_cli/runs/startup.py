@@ -7,13 +7,19 @@ from typing import Any
 
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.spaces import PICTURE, Spaces
 from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.when import can_compile, worth_compiling
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.evaluation.play import check_evaluation_env
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.recorder import Job
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings
+
+NO_EVALUATION = "; no evaluations, so checkpoints/best goes by the mean of recent training returns"
+MANY_ACTIONS = 1_000
 
 Checkpoint = Mapping[str, Any]  # from `checkpoints.load_last`
 
@@ -32,6 +38,30 @@ def choose_threads(settings: Settings, members: int, resumed: Sequence[Checkpoin
     return thread_count(settings, members)
 
 
+def check_evaluations(settings: Settings, run: Run) -> None:
+    """Check that evaluations will work, if their environment has arguments of its own.
+
+    Raises:
+        EnvironmentFailure: It can't be made, or has other spaces; the run is closed.
+    """
+    if settings.eval.every is None or not settings.eval.env.kwargs:
+        return
+    try:
+        check_evaluation_env(settings.evaluation_env, run.envs.spaces)
+    except EnvironmentFailure:
+        run.envs.close()
+        raise
+
+
+def start_lines(job: Job, run: Run, in_group: bool, restarted: str | None) -> Iterator[str]:
+    """Yield the lines that a session begins with; `restarted` says what was not resumed."""
+    yield describe_run(job, run, in_group)
+    if restarted:
+        yield restarted
+    device = run.learner.state.parameters.device.type
+    yield from settings_warnings(job.settings, run.envs.spaces, device)
+
+
 def describe_run(job: Job, run: Run, in_group: bool) -> str:
     """Return a line with the size of a run; `job` is the first one of a group."""
     settings, members = job.settings, len(run.clocks)
@@ -45,18 +75,24 @@ def describe_run(job: Job, run: Run, in_group: bool) -> str:
         f"{settings.env.id}: {start}, {settings.steps:,} steps, {parameters:,} parameters,"
         f" {who}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
         f" {disk:,.1f} MB in {folder}"
+        f"{NO_EVALUATION if settings.eval.every is None else ''}"
     )
 
 
-def settings_warnings(
-    settings: Settings, observation_shape: Sequence[int], device: str
-) -> Iterator[str]:
+def settings_warnings(settings: Settings, spaces: Spaces, device: str) -> Iterator[str]:
     """Yield warnings about settings that are valid but will disappoint."""
     network = settings.network
-    if len(observation_shape) > 2 and type(network) is Mlp:
+    pictures = [part for part in spaces.parts if part.kind == PICTURE]
+    if pictures and type(network) is Mlp:
+        shapes = ", ".join(str(list(part.shape)) for part in pictures)
         yield (
-            f"warning: observations are images {list(observation_shape)}, and network=mlp ignores"
-            " which pixels are neighbors: use network=nature or network=minatar"
+            f"warning: observations are images {shapes}, and network=mlp ignores which pixels are"
+            " neighbors: use network=multi"
+        )
+    if spaces.actions > MANY_ACTIONS:
+        yield (
+            f"warning: there are {spaces.actions:,} actions; each has outputs of its own and is"
+            " learned by trying it, so steps are slow and training takes long"
         )
     wants_bfloat16 = isinstance(network, AtariCnn) and network.bfloat16
     if wants_bfloat16 and device == "cpu" and not has_bfloat16(CAPABILITIES):

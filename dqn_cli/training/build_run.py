@@ -11,6 +11,7 @@ import torch
 
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.envs.environments import Environments
@@ -22,6 +23,7 @@ from dqn_cli.replay.stream import Stream
 from dqn_cli.training.devices import torch_device
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, is_lockstep
+from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.settings import Device, Settings
 
@@ -63,7 +65,13 @@ def build_run(
         [episode_seeds(member.seed, purpose, env) for env in range(structure.env.num_envs)]
         for member in settings
     ]
-    envs = Environments(structure.env, seed_functions, structure.dtype.name, snapshots)
+    envs = Environments(
+        structure.env,
+        seed_functions,
+        structure.dtype.name,
+        snapshots,
+        info_names=structure.log.info,
+    )
     try:
         return _assemble_run(settings, envs, make_learner)
     except BaseException:
@@ -73,7 +81,14 @@ def build_run(
 
 def agent_for(settings: Settings, spaces: Spaces) -> Agent:
     """Return the agent that the settings describe, for these spaces."""
-    return Agent(spaces, settings.network, settings.head, settings.update, settings.optimizer)
+    return Agent(
+        spaces,
+        settings.network,
+        settings.head,
+        settings.update,
+        settings.optimizer,
+        settings.env.normalize,
+    )
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:
@@ -97,11 +112,15 @@ def _assemble_run(
     stream, sampler = _replay(settings, envs, agents[0])
     device = torch_device(structure.device, structure.network.is_large)
     state_shape = (*envs.mask.shape[:2], agents[0].model.state_size)
+    learner = make_learner(agents, weights, dtype, device, sampler)
+    normalizer = None
+    if structure.env.normalize is Normalization.running:
+        normalizer = Normalizer(envs.spaces, (learner.state.parameters, learner.state.target))
     return agents, Run(
         envs=envs,
         stream=stream,
         sampler=sampler,
-        learner=make_learner(agents, weights, dtype, device, sampler),
+        learner=learner,
         exploration=merge_parts([member.exploration for member in settings]),
         action=np.zeros(envs.mask.shape[:2], np.int64),
         state=np.zeros(state_shape, structure.dtype.name),
@@ -109,6 +128,8 @@ def _assemble_run(
         clocks=[Clock()] * len(settings),
         learning_began=[Clock()] * len(settings),
         lockstep=is_lockstep(settings),
+        exact=[True] * len(settings),
+        normalizer=normalizer,
     )
 
 
@@ -117,8 +138,14 @@ def _replay(
 ) -> tuple[Stream, Sampler[Replay]]:
     """Return the replay stream, and the sampler of transitions or sequences."""
     replay, network = merge_parts([member.replay for member in settings]), agent.network
-    spaces, clip_rewards = envs.spaces, settings[0].env.preprocess.clip_rewards
-    spec = BatchSpec(replay.n_step, spaces.actions, spaces.frames, clip_rewards)
+    spaces, env = envs.spaces, settings[0].env
+    spec = BatchSpec(
+        replay.n_step,
+        spaces.actions,
+        spaces.frames,
+        env.preprocess.clip_rewards,
+        env.reward_scale,
+    )
     if isinstance(network, Recurrent):
         spec = spec._replace(burn_in=network.burn_in, length=network.length)
         replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
@@ -130,6 +157,8 @@ def _replay(
         agent.model.state_size,
         spec.window,
         spaces.frames,
+        spaces.byte_size,
+        settings[0].dtype.name,
         device,
     )
     # The memory is computed from a stream of one transition, because allocating it may fail.

@@ -15,6 +15,7 @@ from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
+from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.settings import Settings
 
@@ -40,6 +41,8 @@ class Run:
     clocks: list[Clock]  # of each member
     learning_began: list[Clock]  # of each member
     lockstep: bool  # True if schedules and periods are always the same for all members
+    exact: list[bool]  # of each member, whether it equals a run that was never interrupted
+    normalizer: Normalizer | None = None  # of observations, with env.normalize=running
 
 
 class StepReport(NamedTuple):
@@ -59,11 +62,13 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
     structure = settings[0]  # all members share what is read from it
     shares = per_member(run, progress, settings, run.clocks)
     if not run.clocks[0].steps:
+        observe(run)
         run.action = act(structure, run, current_epsilon(settings, run))
     while min(shares) < 1:
         before = run.clocks
         step = run.envs.step(run.action)
         store(run, step)
+        observe(run)
         ended = step.ended.tolist()
         run.clocks = advance(before, ended)
         if before[0].steps < structure.learning_starts:
@@ -104,8 +109,15 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
 def store(run: Run, step: EnvStep) -> None:
     """Store the result of the action; a new episode begins with a recurrent state of zeros."""
     if run.state.size:
-        run.state = np.where(step.ended[..., None], 0, run.state)
+        begins = step.ended if step.is_reset is None else step.ended | step.is_reset
+        run.state = np.where(begins[..., None], 0, run.state)
     run.stream.append(run.action, step, run.state)
+
+
+def observe(run: Run) -> None:
+    """Update the running normalization with the observations to act on."""
+    if run.normalizer is not None:
+        run.normalizer.observe(run.envs.obs)
 
 
 def learn(settings: Sequence[Settings], run: Run, updates: int, shares: Sequence[float]) -> None:

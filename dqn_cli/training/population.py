@@ -41,7 +41,8 @@ class Population:
         self.scalars = torch.tensor(values, dtype=torch.float64).to(device)  # [scalars, members]
         # With `vmap`, a single member's operations would have twice the overhead. A large network
         # keeps the processor busy with one member at a time.
-        self._vmaps = len(agents) > 1 and not self._agent.network.is_large
+        is_busy = self._agent.network.is_busy(self._agent.spaces)
+        self._vmaps = len(agents) > 1 and not is_busy
         self._own_members = self._with_scalars(self.scalars)
 
     def update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from dqn_cli.agent.optimizers import Optimizer
 from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.envs.env_config import EnvConfig
-from dqn_cli.ranges import Count, Natural, Probability
+from dqn_cli.ranges import Count, Natural, Probability, Real
 from dqn_cli.replay.samplers import Replay
 
 
@@ -36,12 +36,28 @@ class Device(Enum):
 
 
 @dataclass
+class EvaluationEnvConfig:
+    """Differences between the environment of evaluations and that of training."""
+
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class EvaluationConfig:
     """Greedy evaluation during a run."""
 
-    every: Count
+    every: Count | None
     episodes: Count
     max_episode_steps: Count
+    env: EvaluationEnvConfig = field(default_factory=EvaluationEnvConfig)
+
+
+@dataclass
+class StopConfig:
+    """Greedy evaluations that end a run before its steps and episodes do."""
+
+    at: Real | None = None
+    patience: Count | None = None
 
 
 @dataclass
@@ -58,6 +74,7 @@ class LogConfig:
     """Rows of metrics."""
 
     every: Count
+    info: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -94,6 +111,13 @@ class Settings:
     device: Device
     threads: int | str
     compile: bool | str
+    stop: StopConfig = field(default_factory=StopConfig)
+
+    @property
+    def evaluation_env(self) -> EnvConfig:
+        """Environment of evaluations, stepped in one process."""
+        kwargs = self.env.kwargs | self.eval.env.kwargs
+        return replace(self.env.in_one_process, kwargs=kwargs)
 
     @cached_property
     def horizon(self) -> Clock:
@@ -105,7 +129,7 @@ class Settings:
 def plain(part: Any) -> Any:
     """Return settings as plain data; a part is a dict with its type's name, a choice a string."""
     if is_dataclass(part):
-        values = {field.name: plain(getattr(part, field.name)) for field in fields(part)}
+        values = {entry.name: plain(getattr(part, entry.name)) for entry in fields(part)}
         return {"type": type(part).__name__} | values
     if isinstance(part, Enum):
         return part.name

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from array_spaces import array_spaces
 from oriented import matrix
 from torch import Tensor
 
@@ -24,8 +25,8 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
 
-ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
-PLANE = Spaces((2,), (-9, -9), (9, 9), False, (3,), (0,), False, 0)
+ONE_HOT = array_spaces((2,), (0, 0), (1, 1), 2, one_hot=True)
+PLANE = array_spaces((2,), (-9, -9), (9, 9), 3)
 # Two states of two actions each: the networks disagree about the best action in state 1.
 ONLINE = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)
 TARGET = torch.tensor([0.0, 0.0, 3.0, 4.0], dtype=torch.float64)
@@ -323,7 +324,7 @@ def test_the_gradient_along_sequences_is_that_of_finite_differences(
     head: Head, update: UpdateRule
 ) -> None:
     # Without burn-in, whose part of the gradient is left out on purpose.
-    network = Gru([3, 3], False, False, True, False, 0.5, 2, 0, 3)
+    network = Gru([3, 3], False, False, True, False, 0.5, [], 4, 2, 0, 3)
     batch = random_sequences(4, 0, 3, 2, 2)
     learner = agent(update, network, PLANE, head)
     assert_gradient_is_that_of_finite_differences(learner, batch, 4 * 5)
@@ -335,7 +336,9 @@ def test_the_gradient_along_sequences_is_that_of_finite_differences(
 def test_sequences_of_one_step_episodes_are_a_batch_of_their_slots(
     kind: type[Gru | Lstm], head: Head, update: UpdateRule
 ) -> None:
-    learner = agent(update, kind([4, 3], False, False, True, False, 0.5, 3, 2, 4), PLANE, head)
+    learner = agent(
+        update, kind([4, 3], False, False, True, False, 0.5, [], 4, 3, 2, 4), PLANE, head
+    )
     sample = random_sequences(5, 2, 4, 2, learner.model.state_size)
     sample = sample._replace(starts=torch.ones_like(sample.starts))
     online, target = (
@@ -421,7 +424,7 @@ def test_a_step_improves_the_singular_vectors_for_the_new_weights() -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_an_agent_acts_and_has_dormant_units_as_its_model(head: Head) -> None:
-    learner = agent(Dqn(), Lstm([4, 3], True, False, False, True, 0.5, 3, 2, 4), PLANE, head)
+    learner = agent(Dqn(), Lstm([4, 3], True, False, False, True, 0.5, [], 4, 3, 2, 4), PLANE, head)
     model, parameters = learner.model, first_state(learner).parameters
     random = np.random.default_rng(2)
     obs, state, noise = (
@@ -443,7 +446,7 @@ def test_model_and_layout_are_of_the_agents_parts() -> None:
 def test_scalars_are_the_numbers_that_may_differ_between_members() -> None:
     optimizer = RmsProp(2.5e-4, Schedule.linear, 10.0, 0.95, 0.01, 0.0, True)
     update = Munchausen(0.9, 0.03, -1.0)
-    network = Lstm([4], True, False, False, True, 0.5, 3, 2, 4)
+    network = Lstm([4], True, False, False, True, 0.5, [], 4, 3, 2, 4)
     scalars = Agent(ONE_HOT, network, C51(51, -10.0, 20.0), update, optimizer).scalars
     assert scalars == {
         "network.sigma": 0.5,

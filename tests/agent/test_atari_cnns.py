@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from oriented import matrix, sizes, torch_state
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ HEADS = [SCALAR, C51(5, -1.0, 1.0), Qr(3), Iqn(6, 4)]
 
 
 def image(*shape: int, frames: int = 0, high: float = 1.0, actions: int = ACTIONS) -> Spaces:
-    return Spaces(shape, (0.0,), (high,), False, (actions,), (0,), False, frames)
+    return array_spaces(shape, (0.0,), (high,), actions, frames=frames)
 
 
 def images(height: int, width: int) -> dict[str, Spaces]:
@@ -56,9 +57,13 @@ def drawn(*shape: int, seed: int = 2) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
 
 
+def with_highest(spaces: Spaces, high: tuple[float, ...]) -> Spaces:
+    return spaces._replace(parts=(spaces.parts[0]._replace(high=high),))
+
+
 def observations(spaces: Spaces, batch: int = BATCH) -> Tensor:
     """Numbers up to the highest; whole ones where these are bytes."""
-    random, (high, *_) = np.random.default_rng(2), spaces.high
+    random, (high, *_) = np.random.default_rng(2), spaces.parts[0].high
     shape = (batch, *spaces.observation_shape)
     return torch.from_numpy(random.integers(256, size=shape) * high / 255)
 
@@ -157,7 +162,7 @@ def reference(
     network: AtariCnn, p: dict[str, Tensor], obs: Tensor, spaces: Spaces, head: Head
 ) -> Tensor:
     """The z [batch, actions, atoms], by torch's own modules."""
-    x = planes(obs / 255 if spaces.high == (255.0,) else obs, spaces)
+    x = planes(obs / 255 if spaces.parts[0].high == (255.0,) else obs, spaces)
     features = convolutions(network, p)(x)
     for index in range(len(network.widths) - 1):
         features = module(p, f"torso.{index}")(features).relu()
@@ -255,11 +260,11 @@ def test_bytes_are_divided_by_255_and_nothing_else_is(
     of_bytes = spaces["bytes"]
     p, obs = random_parameters(network, of_bytes, SCALAR), observations(of_bytes)
     numbers = math.prod(of_bytes.observation_shape)
-    every = of_bytes._replace(low=(0.0,) * numbers, high=(255.0,) * numbers)
-    mixed = every._replace(high=(255.0,) * (numbers - 1) + (254.0,))
+    every = with_highest(of_bytes, (255.0,) * numbers)
+    mixed = with_highest(of_bytes, (255.0,) * (numbers - 1) + (254.0,))
     divided = network.forward(p, obs, of_bytes, SCALAR)
     assert torch.equal(network.forward(p, obs, every, SCALAR), divided)
-    for others in (of_bytes._replace(high=(256.0,)), mixed, spaces["frames"]):
+    for others in (with_highest(of_bytes, (256.0,)), mixed, spaces["frames"]):
         z = network.forward(p, obs, others, SCALAR)
         torch.testing.assert_close(network.forward(p, obs / 255, others, SCALAR), divided, **EXACT)
         assert (z - divided).abs().max() > 1e-3
@@ -317,7 +322,7 @@ def test_impala_without_scale_or_pool_is_that_of_the_paper() -> None:
     assert size(layout) == convolutions + 3872 * 256 + 256 + 256 * 6 + 6
 
 
-HELP = "use network=mlp"
+HELP = "use network=multi"
 
 
 @pytest.mark.parametrize(
@@ -378,7 +383,7 @@ def test_observations_of_another_number_of_axes_are_refused(
     network: AtariCnn, spaces: Spaces
 ) -> None:
     name, shape = type(network).__name__.lower(), re.escape(str(list(spaces.observation_shape)))
-    with pytest.raises(ValueError, match=rf"network={name}.*{shape}.*use network=mlp"):
+    with pytest.raises(ValueError, match=rf"network={name}.*{shape}.*use network=multi"):
         network.layout(spaces, SCALAR)
 
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from oriented import sizes, torch_state
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ SCALAR = Scalar(Loss.huber)
 
 def image(*shape: int) -> Spaces:
     elements = int(np.prod(shape))
-    return Spaces(shape, (0,) * elements, (1,) * elements, False, (ACTIONS,), (0,), False, 0)
+    return array_spaces(shape, (0,) * elements, (1,) * elements, ACTIONS)
 
 
 SMALL = image(7, 6, 2)
@@ -122,7 +123,7 @@ def test_initial_values_of_convolutions_lie_within_torchs_bounds() -> None:
 def test_observations_that_are_no_images_are_refused(
     shape: tuple[int, ...], channels: list[int]
 ) -> None:
-    message = rf"at least 3 by 3; these are {re.escape(str(list(shape)))}: use network=mlp"
+    message = rf"at least 3 by 3; these are {re.escape(str(list(shape)))}: use network=multi"
     with pytest.raises(ValueError, match=message):
         minatar(channels, [5]).layout(image(*shape), SCALAR)
 

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
@@ -16,20 +17,19 @@ from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.parameters import Layout, size
 from dqn_cli.agent.quantiles import Iqn, Qr, midpoints
 from dqn_cli.agent.recurrent import Gru, Lstm
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 
 ACTIONS, BATCH = 3, 5
-PLANE = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False, 0)
-IMAGE = Spaces((4, 4, 1), (0,) * 16, (1,) * 16, False, (ACTIONS,), (0,), False, 0)
+PLANE = array_spaces((2,), (-1, -1), (1, 1), ACTIONS)
+IMAGE = array_spaces((4, 4, 1), (0,) * 16, (1,) * 16, ACTIONS)
 NONE = torch.zeros(0, dtype=torch.float64)
 NO_STATE = torch.zeros(BATCH, 0, dtype=torch.float64)
 PLAIN = Mlp([6, 5], False, False, False, False, 0.5)
 NOISY = Mlp([6, 5], True, False, True, True, 0.5)
 DUELING = Mlp([6, 5], False, False, True, False, 0.5)
 DUELING_NOISY = Mlp([6, 5], False, False, True, True, 0.5)
-GRU = Gru([6, 5], False, False, False, False, 0.5, 4, 2, 3)
-LSTM = Lstm([6, 5], False, False, True, True, 0.5, 4, 2, 3)
+GRU = Gru([6, 5], False, False, False, False, 0.5, [], 4, 4, 2, 3)
+LSTM = Lstm([6, 5], False, False, True, True, 0.5, [], 4, 4, 2, 3)
 SCALAR = Scalar(Loss.huber)
 HEADS = [SCALAR, C51(5, -1.0, 2.0), Qr(3), Iqn(3, 4)]
 
@@ -114,9 +114,7 @@ def test_implicit_quantiles_are_averaged_over_the_midpoints() -> None:
 
 
 def test_q_of_a_table_by_hand() -> None:
-    model = Model(
-        Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0), Table(1, None, None), SCALAR
-    )
+    model = Model(array_spaces((2,), (0, 0), (1, 1), 2, one_hot=True), Table(1, None, None), SCALAR)
     states = torch.eye(2, dtype=torch.float64)[[1, 0, 1]]
     values = torch.tensor([1.0, 2.0, 5.0, 1.0], dtype=torch.float64)
     assert model.q(values, states, NONE).tolist() == [[5, 1], [1, 2], [5, 1]]

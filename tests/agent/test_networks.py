@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from oriented import matrix, sizes, torch_state
 from torch import Tensor, nn
 
@@ -12,10 +13,9 @@ from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import initial, size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
-from dqn_cli.agent.spaces import Spaces
 
 OBS_SHAPE, ACTIONS = (3, 2), 4  # 6 elements
-SPACES = Spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
+SPACES = array_spaces(OBS_SHAPE, (-1,) * 6, (1,) * 6, ACTIONS)
 SCALAR = Scalar(Loss.huber)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 

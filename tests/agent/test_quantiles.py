@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from array_spaces import array_spaces
 from oriented import sizes, stored
 from torch import Tensor
 
@@ -12,11 +13,10 @@ from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.quantiles import Iqn, Qr, midpoints, quantile_huber
-from dqn_cli.agent.spaces import Spaces
 
 DOUBLE = torch.float64
 NO_TAUS = torch.zeros(1, 0)
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
+SPACES = array_spaces((2,), (-1, -1), (1, 1), 3)
 
 
 def tensor(values: Sequence[object]) -> Tensor:

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from oriented import sizes, torch_state
 from torch import Tensor, nn
 
@@ -14,10 +15,9 @@ from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.parameters import size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
-from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, UNITS, BATCH, TIME = 3, 4, 5, 6
-SPACES = Spaces((3, 2), (-1,) * 6, (1,) * 6, False, (ACTIONS,), (0,), False, 0)
+SPACES = array_spaces((3, 2), (-1,) * 6, (1,) * 6, ACTIONS)
 SCALAR = Scalar(Loss.huber)
 KINDS = [Gru, Lstm]
 # Episodes begin at random steps: at the first and the last, in succession, and nowhere.
@@ -41,7 +41,7 @@ def net(
     noisy: bool = False,
     units: int = UNITS,
 ) -> Recurrent:
-    return kind(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, units, 2, 3)
+    return kind(widths, layer_norm, spectral_norm, dueling, noisy, 0.5, [], 4, units, 2, 3)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -92,14 +92,14 @@ def test_a_sequence_is_what_torchs_recurrent_layer_makes_of_it(
     layer = (nn.GRU if kind is Gru else nn.LSTM)(6, units, batch_first=True, dtype=torch.float64)
     layer.load_state_dict(torch_cell(p, "_l0"))
     obs, empty = drawn(BATCH, TIME, 3, 2), torch.zeros(BATCH, network.state_size).double()
-    outputs, _ = network.run_cell(p, obs, empty, None)
+    outputs, _ = network.run_cell(p, obs, empty, None, SPACES)
     expected = layer(obs.flatten(2))[0]
     torch.testing.assert_close(outputs.view(BATCH, TIME, units), expected)
 
 
 def test_a_gru_by_hand() -> None:
     # One unit, no weights but on the input's candidate: h' = (1 - z) tanh(x) + z h.
-    network = Gru([], False, False, False, False, 0.5, 1, 0, 1)
+    network = Gru([], False, False, False, False, 0.5, [], 4, 1, 0, 1)
     zeros = {"cell.state.weight": torch.zeros(1, 3), "cell.state.bias": torch.zeros(3)}
     output, after = network.cell(
         zeros, torch.tensor([[9.0, np.log(3), 0.5]]), torch.tensor([[2.0]])
@@ -110,7 +110,7 @@ def test_a_gru_by_hand() -> None:
 
 
 def test_an_lstm_by_hand() -> None:
-    network = Lstm([], False, False, False, False, 0.5, 1, 0, 1)
+    network = Lstm([], False, False, False, False, 0.5, [], 4, 1, 0, 1)
     zeros = {"cell.state.weight": torch.zeros(1, 4), "cell.state.bias": torch.zeros(4)}
     gates = torch.tensor([[0.0, np.log(3), 0.5, -np.log(3)]], dtype=torch.float32)
     output, after = network.cell(zeros, gates, torch.tensor([[9.0, 2.0]]))
@@ -152,10 +152,12 @@ def test_a_sequence_may_be_cut_anywhere(kind: type[Gru | Lstm]) -> None:
     network = net(kind, [7, 5])
     p, obs = parameters(network, SCALAR), drawn(BATCH, TIME, 3, 2)
     state = drawn(BATCH, network.state_size, seed=2)
-    whole, end = network.run_cell(p, obs, state, STARTS)
+    whole, end = network.run_cell(p, obs, state, STARTS, SPACES)
     pieces = []
     for since, until in pairwise([0, 1, 4, TIME]):
-        piece, state = network.run_cell(p, obs[:, since:until], state, STARTS[:, since:until])
+        piece, state = network.run_cell(
+            p, obs[:, since:until], state, STARTS[:, since:until], SPACES
+        )
         pieces.append(piece.view(BATCH, until - since, UNITS))
     torch.testing.assert_close(torch.cat(pieces, 1), whole.view(BATCH, TIME, UNITS))
     torch.testing.assert_close(state, end)
@@ -232,7 +234,7 @@ def test_implicit_quantiles_have_levels_for_each_step(kind: type[Gru | Lstm]) ->
     state = drawn(BATCH, network.state_size, seed=2)
     z, _ = network.unroll(p | {"taus": taus}, obs, state, STARTS, SPACES, head)
     assert z.shape == (BATCH * TIME, ACTIONS, 3)
-    features, _ = network.run_cell(p, obs, state, STARTS)
+    features, _ = network.run_cell(p, obs, state, STARTS, SPACES)
     for row in (0, 7, 29):
         own = p | {"taus": taus[[row]]}
         expected = network.streams(own, features[[row]], SPACES, head)

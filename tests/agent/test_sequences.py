@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from test_model import both, random_inputs
 from torch import Tensor
 
@@ -12,10 +13,9 @@ from dqn_cli.agent.model import Model
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
-from dqn_cli.agent.spaces import Spaces
 
 ACTIONS, BATCH = 3, 4
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (ACTIONS,), (0,), False, 0)
+SPACES = array_spaces((2,), (-1, -1), (1, 1), ACTIONS)
 LENGTH, STEPS = 3, 2
 KINDS = [Gru, Lstm]
 SCALAR = Scalar(Loss.huber)
@@ -26,7 +26,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def recurrent(kind: type[Gru | Lstm], burn_in: int, noisy: bool, head: Head) -> Model:
-    network = kind([6, 5], False, False, True, noisy, 0.5, 4, burn_in, LENGTH)
+    network = kind([6, 5], False, False, True, noisy, 0.5, [], 4, 4, burn_in, LENGTH)
     return Model(SPACES, network, head)
 
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
@@ -14,11 +15,11 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 
 SCALAR = Scalar(Loss.huber)
-ONE_HOT = Spaces((5,), (0,) * 5, (1,) * 5, True, (2,), (0,), False, 0)
+ONE_HOT = array_spaces((5,), (0,) * 5, (1,) * 5, 2, one_hot=True)
 
 
 def box(low: tuple[float, ...], high: tuple[float, ...]) -> Spaces:
-    return Spaces((len(low),), low, high, False, (2,), (0,), False, 0)
+    return array_spaces((len(low),), low, high, 2)
 
 
 def test_a_table_starts_at_zero_for_every_cell_and_action() -> None:
@@ -67,7 +68,7 @@ def test_bounds_of_ones_own_replace_those_of_the_environment() -> None:
 
 
 def test_one_bound_may_be_that_of_all_elements() -> None:
-    table, one = Table(4, None, None), box((0, 0), (4, 4))._replace(low=(0,), high=(4,))
+    table, one = Table(4, None, None), array_spaces((2,), (0,), (4,), 2)
     corners = [(i + 0.5, j + 0.5) for i in range(4) for j in range(4)]
     assert [cell(table, one, *corner) for corner in corners] == list(range(16))
 

@@ -10,9 +10,9 @@ import pytest
 from dqn_cli.commands.arguments import (
     config_folders,
     flags_first,
+    hydra_words,
     split_config_dirs,
     split_imports,
-    without_plus,
 )
 from dqn_cli.storage import load_checkpoint
 
@@ -31,12 +31,26 @@ def test_no_import_is_no_module() -> None:
 
 @pytest.mark.parametrize("typed", ["experiment=a,b", "+experiment=a,b", "++experiment=a,b"])
 def test_an_experiment_loses_its_plus(typed: str) -> None:
-    assert without_plus(["-m", typed, "seed=1"]) == ["-m", "experiment=a,b", "seed=1"]
+    assert hydra_words(["-m", typed, "seed=1"]) == ["-m", "experiment=a,b", "seed=1"]
 
 
 @pytest.mark.parametrize("word", ["+env.kwargs.experiment=a", "+experiments=a", "~experiment"])
 def test_all_other_words_stay(word: str) -> None:
-    assert without_plus([word]) == [word]
+    assert hydra_words([word]) == [word]
+
+
+@pytest.mark.parametrize(
+    ("typed", "hydras"),
+    [
+        ("[{a.b:C: {k: 1}}, d:E]", r"[{a.b\:C: {k: 1}}, d:E]"),
+        ("[{'a.b:C': {k: 1}}]", r"[{a.b\:C: {k: 1}}]"),
+        ("[a:B,{c:D:{k: x}}],[]", r"[a:B,{c\:D:{k: x}}],[]"),
+        ("[a:B, c:D]", "[a:B, c:D]"),
+    ],
+)
+def test_a_class_with_arguments_may_be_a_key_of_wrappers(typed: str, hydras: str) -> None:
+    words = [f"env.wrappers={typed}", f"+env.kwargs.x={typed}"]
+    assert hydra_words(words) == [f"env.wrappers={hydras}", words[1]]
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,55 @@ def test_words_are_parsed_with_their_defaults() -> None:
     request = parse(["checkpoint=a=b", "episodes=5"])
     assert (request.checkpoint, request.episodes, request.seed) == ("a=b", 5, 0)
     assert request.video is False
+
+
+def test_arguments_of_the_environment_are_read_as_hydra_reads_them() -> None:
+    words = ["+env.kwargs.a=1", "env.kwargs.b=true", "+env.kwargs.c=null", "+env.kwargs.d=[1,x]"]
+    nested = ["++env.kwargs.e.f=1e3", "+env.kwargs.e.g='1'", "+env.kwargs.h=[]"]
+    request = parse(["checkpoint=run", *words, *nested])
+    assert request.env_kwargs == {
+        "a": 1, "b": True, "c": None, "d": [1, "x"], "e": {"f": 1000.0, "g": "1"}, "h": [],
+    }  # fmt: skip
+    assert parse(["checkpoint=run"]).env_kwargs == {}
+
+
+def env_kwargs_of(run: Path) -> dict[str, object]:
+    found = json.loads((run / "checkpoints" / "evaluation.json").read_text())
+    kwargs: dict[str, object] = found["env_kwargs"]
+    return kwargs
+
+
+def test_an_evaluation_takes_the_arguments_of_the_command_over_those_of_the_run(
+    type_train: Typed, type_eval: Typed, in_folder: Path
+) -> None:
+    words = ("steps=60", "learning_starts=50", "network.widths=[8]", "eval.episodes=2")
+    kwargs = ("+env.kwargs.max_episode_steps=11", "+eval.env.kwargs.max_episode_steps=7")
+    reward = "+env.kwargs.sutton_barto_reward=false"
+    assert type_train(*words, *kwargs, reward, "hydra.run.dir=run") == 0
+    run = in_folder / "run"
+    result = json.loads((run / "result.json").read_text())
+    assert result["best"]["max"] == 7
+    assert type_eval("checkpoint=run", "episodes=2") == 0
+    assert env_kwargs_of(run) == {"max_episode_steps": 7, "sutton_barto_reward": False}
+    typed = ("+env.kwargs.max_episode_steps=3", "env.kwargs.sutton_barto_reward=true")
+    assert type_eval("checkpoint=run", "episodes=2", *typed) == 0
+    assert env_kwargs_of(run) == {"max_episode_steps": 3, "sutton_barto_reward": True}
+    found = json.loads((run / "checkpoints" / "evaluation.json").read_text())
+    assert (found["lengths"], found["returns"]) == ([3, 3], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["+env.kwargs.nope=1"], "env=CartPole-v1: CartPoleEnv.__init__() got an unexpected"),
+        (["+env.kwargs.nope=1,2"], "env.kwargs.nope has several values"),
+        (["+env.kwargs.nope"], "'+env.kwargs.nope' is not of the form key=value"),
+        (["+env.kwargs=1"], "dqn-eval takes checkpoint, episodes, seed, video, +env.kwargs.KEY"),
+        (["+env.num_envs=1"], "unknown word +env.num_envs=1"),
+    ],
+)
+def test_bad_arguments_of_the_environment_are_one_line(
+    run: Path, type_eval: Typed, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert type_eval("checkpoint=run", *words) == 1
+    assert told in last_line(capsys)

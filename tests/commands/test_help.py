@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.help import EVALUATE, PLOT, TRAIN, train_help
+from dqn_cli.commands.help import CHECK, EVALUATE, PLOT, TRAIN, train_help
 from dqn_cli.config.choices import groups_in
 from dqn_cli.config.paths import config_folder
 
@@ -42,11 +42,11 @@ def test_help_names_the_keys_of_every_run() -> None:
 
 
 def test_help_shows_ten_commands() -> None:
-    commands = re.findall(r"^  (dqn-train.*)$", TRAIN.split("Then")[0], re.MULTILINE)
+    commands = re.findall(r"^  (dqn-train.*)$", TRAIN.split("Before and after")[0], re.MULTILINE)
     assert len(commands) - 1 == 10  # the first is the usage
 
 
-@pytest.mark.parametrize("text", [HELP, EVALUATE, PLOT])
+@pytest.mark.parametrize("text", [HELP, CHECK, EVALUATE, PLOT])
 def test_help_fits_a_terminal(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "{" not in text

@@ -17,4 +17,12 @@ def test_the_result_text_names_scores_and_next_commands() -> None:
     words = result_text(result, Path("outputs/run"))
     assert "12.3 [11.0, 13.0]" in words
     assert "dqn-eval checkpoint=outputs/run" in words
+    assert "over 20 greedy episodes at step 500" in words
     assert "final" not in words
+
+
+def test_the_result_text_says_that_a_score_is_of_training() -> None:
+    summary = {"mean": 12.34, "mean_ci95": [11.0, 13.0], "episodes": 100, "step": 500}
+    result = {"steps": 500, "seconds": {"total": 3.0}, "env": "CartPole-v1", "final": None}
+    words = result_text(result | {"best": summary | {"by": "training"}}, Path("outputs/run"))
+    assert "over 100 training episodes at step 500" in words

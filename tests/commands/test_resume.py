@@ -406,3 +406,36 @@ def test_a_folder_without_runs_is_refused(
     (in_folder / "empty" / "0_job" / ".hydra").mkdir(parents=True)
     assert type_train("resume=empty") == 1
     assert "empty holds no checkpoints/last" in capsys.readouterr().err.splitlines()[-1]
+
+
+STOPPING = (
+    "steps=200", "learning_starts=150", "network.widths=[4]", "eval.every=50", "eval.episodes=2",
+    "compile=false",
+)  # fmt: skip
+
+
+def test_a_run_that_was_stopped_is_finished(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    assert type_train(*STOPPING, "stop.at=1", "hydra.run.dir=run") == 0
+    before = contents(in_folder)
+    capsys.readouterr()
+    assert type_train("resume=run", "steps=400") == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("run is finished after 50 steps: stop.at=1 reached: ")
+    assert line.endswith("; stop.at=null goes on")
+    assert contents(in_folder) == before
+    assert type_train("resume=run", "stop.at=null") == 0
+    result = json.loads((in_folder / "run" / "result.json").read_text())
+    assert (result["steps"], result["stopped"]) == (200, None)
+
+
+def test_a_stopped_member_of_a_sweep_is_finished(
+    type_train: Typed, in_folder: Path, capsys: Lines
+) -> None:
+    sweep = ("-m", "stop.at=1,1000", "hydra/launcher=population", "hydra.sweep.dir=sweep")
+    assert type_train(*sweep, *STOPPING, "hydra.launcher.processes=1") == 0
+    assert "0-1: 2 side by side" in capsys.readouterr().out
+    assert type_train("resume=sweep", "steps=250") == 0
+    results = [json.loads(path.read_text()) for path in in_folder.glob("sweep/*/result.json")]
+    assert sorted(result["steps"] for result in results) == [50, 250]

@@ -22,7 +22,7 @@ def test_a_choice_has_the_keys_of_its_dataclass(schema: str) -> None:
 
 
 def test_a_choice_has_the_keys_of_the_choices_it_builds_on() -> None:
-    assert GROUPS["network"].choices["dueling"] == GROUPS["network"].choices["mlp"]
+    assert GROUPS["network"].choices["dueling"] == GROUPS["network"].choices["multi"]
     assert list(GROUPS["target"].choices["rare"]) == ["every", "unit"]
     assert set(GROUPS["protocol"].choices["btr"]) == set(GROUPS["protocol"].choices["nature"])
 
@@ -74,3 +74,9 @@ def test_registered_parts_are_choices_too() -> None:
         Group("head", "head", {"scalar": {}, "mine": {"atoms": ""}}),
         Group("new", "new", {"one": {}}),
     ]
+
+
+def test_keys_of_nested_sections_have_their_whole_path() -> None:
+    keys = run_keys(config_folder() / "config.yaml")
+    assert {"eval.env.kwargs", "stop.at", "log.info", "env.kwargs"} <= set(keys)
+    assert "eval.kwargs" not in keys

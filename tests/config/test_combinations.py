@@ -16,6 +16,24 @@ ROLLOUT = "replay=rollout target=none replay.n_step=1 "  # and train_every is Ca
 
 # Words that are refused, what the message names, and words that each put it right.
 REFUSED = [
+    (
+        "eval.every=null stop.at=3",
+        ["stop.at need", "eval.every is null", "eval.every=N", "stop.at=null"],
+        ["eval.every=7", "stop.at=null"],
+    ),
+    (
+        "eval.every=null stop.at=3 stop.patience=2",
+        ["stop.at and stop.patience", "eval.every is null", "stop.at=null stop.patience=null"],
+        ["eval.every=7", "stop.at=null stop.patience=null"],
+    ),
+    *(
+        (
+            f"env=MountainCar-v0 network=table env.normalize={word}",
+            ["network=table", f"env.normalize={word}", "another network", "env.normalize=none"],
+            ["network=mlp", "env.normalize=none"],
+        )
+        for word in ("running", "bounds")
+    ),
     ("threads=0", ["threads=0", "auto"], ["threads=auto", "threads=1"]),
     ("threads=-2", ["threads=-2", "at least 1"], ["threads=auto", "threads=2"]),
     ("threads=many", ["threads=many", "auto"], ["threads=auto"]),
@@ -115,13 +133,35 @@ REFUSED = [
         ["replay=rollout", "target=none replay.n_step=1"],
         ["target=none replay.n_step=1", "replay=uniform"],
     ),
-    *(
-        (
-            f"env.vectorization=native protocol={protocol}",
-            ["env.vectorization=native", "games of ALE", "env.vectorization=sync"],
-            ["env.vectorization=sync", "env.vectorization=async"],
-        )
-        for protocol in ("none", "image", "nature")
+    (
+        "env.vectorization=native protocol=nature",
+        ["env.vectorization=native", "games of ALE", "env.vectorization=sync"],
+        ["env.vectorization=sync", "env.vectorization=async"],
+    ),
+    (
+        "env.vectorization=native protocol=image",
+        ["env.vectorization=native", "as they are", "protocol=none", "env.vectorization=sync"],
+        ["env.vectorization=sync", "protocol=none"],
+    ),
+    (
+        "env.vectorization=native env.preprocess.stack=2",
+        ["env.vectorization=native", "as they are", "stack=1", "env.vectorization=sync"],
+        ["env.vectorization=sync", "env.preprocess.stack=1"],
+    ),
+    (
+        "env=Acrobot-v1 env.vectorization=native",
+        ["env=Acrobot-v1 has no vector environment", "env.vectorization=sync", "module:make"],
+        ["env.vectorization=sync"],
+    ),
+    (
+        "env.vectorization=native env.mask=method",
+        ["env.mask=method", "env.vectorization=sync"],
+        ["env.vectorization=sync", "env.mask=info"],
+    ),
+    (
+        "env.vectorization=native env.wrappers=[gymnasium.wrappers:TimeAwareObservation]",
+        ["env.wrappers", "env.vectorization=native", "env.vectorization=sync"],
+        ["env.vectorization=sync", "env.wrappers=[]"],
     ),
     (
         f"{ROLLOUT}env.num_envs=8 train_every=7 replay.batch_size=4",

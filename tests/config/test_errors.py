@@ -14,20 +14,20 @@ WHOLE = "a whole number of at least 1"
 
 
 UNKNOWN = [
-    ("stepps=1", ["unknown key stepps:", "did you mean steps?"]),
+    ("stepps=1", ["unknown key stepps:", "did you mean steps"]),
     ("foo=1", ["unknown key foo:", KEYS]),
     ("+foo=1", ["unknown key foo:", KEYS]),
     ("++foo=1", ["unknown key foo:", KEYS]),
-    ("+stepps=1", ["unknown key stepps:", "did you mean steps?"]),
+    ("+stepps=1", ["unknown key stepps:", "did you mean steps"]),
     ("evall.every=1", ["unknown key evall:", "did you mean eval"]),
     ("lr=0.1", ["unknown key lr;", "did you mean optimizer.lr?"]),
-    ("+total_timesteps=9", ["unknown key total_timesteps;", "did you mean steps?"]),
-    ("eval.evry=1", ["unknown key eval.evry:", "did you mean every?"]),
+    ("+total_timesteps=9", ["unknown key total_timesteps;", "did you mean steps"]),
+    ("eval.evry=1", ["unknown key eval.evry:", "did you mean every"]),
     ("env.num_env=2", ["unknown key env.num_env:", "did you mean num_envs?"]),
-    ("network.widht=[1]", ["unknown key network.widht:", "Mlp", "did you mean widths?"]),
+    ("network.widht=[1]", ["unknown key network.widht:", "Multi", "did you mean widths?"]),
     (
         "+network.depth=3",
-        ["unknown key network.depth:", "Mlp", "widths, layer_norm, spectral_norm"],
+        ["unknown key network.depth:", "Multi", "widths, layer_norm, spectral_norm"],
     ),
     ("optimizer.momentum=0.5", ["unknown key optimizer.momentum:", "Adam", "beta1"]),
     ("env.kwargs.gravity=1", ["env.kwargs.gravity", "+env.kwargs.gravity"]),
@@ -37,7 +37,7 @@ UNKNOWN = [
         "network=cnn",
         [
             "network=cnn",
-            "network is one of dueling, gru, impala, lstm, minatar, mlp, nature, table",
+            "network is one of dueling, gru, impala, lstm, minatar, mlp, multi, nature, table",
         ],
     ),
     ("optimizer=adma", ["optimizer=adma", "did you mean adam"]),

@@ -29,17 +29,19 @@ SMALL = (
 PONG = "env=ALE/Pong-v5 env.preprocess.size=40 network.widths=[4] network.channels=[2,2,2]"
 # Together these have every dataclass of the registry; a new choice gets a run of its own.
 RUNS = [
-    "network.widths=[4] network.noisy=true target=hard exploration=linear env.num_envs=2",
+    "env=MinAtar/Breakout-v1 network=multi network.widths=[4] network.noisy=true target=hard"
+    " exploration=linear env.num_envs=2",
     "network=table network.bins=2 network.low=[-1,-1,-1,-1] network.high=[1,1,1,1] reset.every=null"
     " exploration=constant head=qr update=double target=none optimizer=sgd",
     "network=minatar env=MinAtar/Breakout-v1 network.channels=[2] network.widths=[4] head=c51"
     " network.noisy=true exploration=noisy replay=prioritised optimizer=adamw",
-    "network=gru network.units=4 network.widths=[4] network.noisy=true network.length=4 head=iqn"
-    " network.burn_in=2 exploration=exponential update=munchausen target=soft optimizer=rmsprop",
-    "network=lstm network.units=4 network.widths=[4] network.noisy=true network.length=4"
-    " network.burn_in=2 exploration=multiplicative optimizer=radam",
-    "network.widths=[4] replay=rollout replay.n_step=1 target=none exploration=ladder"
-    " env.num_envs=2 train_every=16 episodes=9",
+    "env=MinAtar/Breakout-v1 network=gru network.units=4 network.widths=[4] network.noisy=true"
+    " network.length=4 head=iqn network.burn_in=2 exploration=exponential update=munchausen"
+    " target=soft optimizer=rmsprop",
+    "env=MinAtar/Breakout-v1 network=lstm network.units=4 network.widths=[4] network.noisy=true"
+    " network.length=4 network.burn_in=2 exploration=multiplicative optimizer=radam",
+    "network=mlp network.widths=[4] network.noisy=true replay=rollout replay.n_step=1 target=none"
+    " exploration=ladder env.num_envs=2 train_every=16 episodes=9",
     f"{PONG} protocol=nature network=nature network.noisy=true exploration=piecewise",
     f"{PONG} protocol=image network=impala network.noisy=true exploration=boltzmann"
     " env.vectorization=sync",

@@ -81,9 +81,9 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registered = gymnasium_source.registered_envs().items()
     known = {name: spec for name, spec in registered if not name.startswith("ALE/")}
     monkeypatch.setattr(gymnasium_source, "registered_envs", lambda: known)
-    gymnasium_source.is_registered.cache_clear()
+    gymnasium_source.is_known.cache_clear()
     yield
-    gymnasium_source.is_registered.cache_clear()
+    gymnasium_source.is_known.cache_clear()
 
 
 def line_of(settings_of: Compose, *words: str) -> str:
@@ -109,8 +109,8 @@ def test_without_the_extra_a_game_says_what_to_install(
         ("env=ALE/Pongg-v5", ["unknown environment ALE/Pongg-v5", "did you mean ALE/Pong-v5"]),
         ("env=ALE/Pong", ["unknown environment ALE/Pong;", "did you mean ALE/Pong-v5"]),
         (
-            "env.vectorization=native",
-            ["env.vectorization=native", "games of ALE", "protocol=nature", "=sync"],
+            "env=Acrobot-v1 env.vectorization=native",
+            ["env=Acrobot-v1", "no vector environment", "env.vectorization=sync", "module:make"],
         ),
         (
             "env.vectorization=native protocol=nature",

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import PLAIN
 
+from dqn_cli.agent.multi import Multi
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Schedule, Sgd
 from dqn_cli.agent.update_rules import Double, Dqn
@@ -26,11 +27,11 @@ def in_file(name: str) -> Any:
 
 def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Compose) -> None:
     settings = settings_of("env=Blackjack-v1")
-    written, mlp = in_file("config"), in_file("network/mlp")
+    written, multi = in_file("config"), in_file("network/multi")
     assert settings.env == EnvConfig(
         "Blackjack-v1", {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto
     )
-    assert settings.network == Mlp(**{key: mlp[key] for key in mlp if key != "defaults"})
+    assert settings.network == Multi(**{key: multi[key] for key in multi if key != "defaults"})
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):
         assert getattr(settings, key) == written[key]
     assert (settings.dtype, settings.device) == (Precision.float32, Device.auto)

@@ -9,7 +9,22 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dqn_cli.agent.spaces import Spaces
+from dqn_cli.envs.space_adapter import adapt_spaces
+from dqn_cli.replay.stream import EnvStep
+
 Array = NDArray[Any]
+MadeEnv = tuple[gymnasium.Env[Any, Any], Spaces]
+
+
+def made(env: gymnasium.Env[Any, Any]) -> MadeEnv:
+    """An environment with its spaces, as `make_env` returns it."""
+    return adapt_spaces(env)
+
+
+def arrays_of(step: EnvStep) -> tuple[Array, ...]:
+    """The arrays that every step has."""
+    return step[:8]
 
 
 class Scripted(gymnasium.Env[Any, Any]):

@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted import Scripted
+from scripted import MadeEnv, Scripted, arrays_of, made
 
 from dqn_cli.envs.async_envs import AsyncEnvs
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import SeededEpisodes
-from dqn_cli.envs.space_adapter import AnyEnv
 from dqn_cli.envs.sync_envs import SyncEnvs
 from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs.signals import GracefulShutdown
 
 FLOAT = np.dtype(np.float32)
 MASKS = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]  # an episode may end without a legal action
-EnvFn = Callable[[], AnyEnv]
+EnvFn = Callable[[], MadeEnv]
 Start = Callable[..., AsyncEnvs]
 
 
@@ -39,17 +38,17 @@ def start() -> Iterator[Start]:
         envs.close()
 
 
-def seeded(length: int = 3, **options: Any) -> AnyEnv:
+def seeded(length: int = 3, **options: Any) -> MadeEnv:
     """Wraps the environment as a run does; the wrapper copies final observations."""
-    return SeededEpisodes(Scripted(length, **options), lambda number: number)
+    return made(SeededEpisodes(Scripted(length, **options), lambda number: number))
 
 
 def copied(step: EnvStep) -> EnvStep:
-    return EnvStep(*(array.copy() for array in step))
+    return EnvStep(*(array.copy() for array in arrays_of(step)))
 
 
 def assert_equal(actual: EnvStep, expected: EnvStep) -> None:
-    for value, expected_value in zip(actual, expected, strict=True):
+    for value, expected_value in zip(arrays_of(actual), arrays_of(expected), strict=True):
         np.testing.assert_array_equal(value, expected_value)
         assert value.dtype == expected_value.dtype
 
@@ -70,7 +69,7 @@ def test_steps_equal_those_of_sync_envs(
     start: Start, env_fns: tuple[EnvFn, ...], dtype: str
 ) -> None:
     async_envs, sync_envs = start(*env_fns), SyncEnvs("Name-v0", env_fns)
-    assert async_envs.observation_space == sync_envs.observation_space
+    assert async_envs.spaces == sync_envs.spaces
     actual, expected = (envs.reset(3, np.dtype(dtype)) for envs in (async_envs, sync_envs))
     assert actual[0].dtype == expected[0].dtype == dtype
     assert actual[1].dtype == expected[1].dtype == bool
@@ -117,8 +116,12 @@ class InProcess(Scripted):
         return obs, float(action), *rest  # type: ignore[return-value]
 
 
+def in_process() -> MadeEnv:
+    return made(InProcess())
+
+
 def test_each_environment_has_a_process_and_gets_its_own_action(start: Start) -> None:
-    envs = start(InProcess, InProcess, InProcess)
+    envs = start(*[in_process] * 3)
     obs, _, _ = envs.reset(3, np.dtype(np.float64))
     processes = obs[:, 2].astype(int).tolist()
     assert len({os.getpid(), *processes}) == 4
@@ -149,7 +152,7 @@ class Broken(Scripted):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the worker warns too
 def test_an_exception_in_an_environment_reaches_the_run(start: Start) -> None:
-    envs = start(Broken, Scripted)
+    envs = start(lambda: made(Broken()), seeded)
     envs.reset(3, FLOAT)
     with pytest.raises(OSError, match="the simulator is gone"):
         envs.step([0, 0])
@@ -176,7 +179,7 @@ def observed_handlers() -> tuple[list[int], list[int], bool]:
     """Returns the handlers and processes of two environments, and whether ours stayed the same."""
     with GracefulShutdown():
         before = [signal.getsignal(number) for number in SIGNALS]
-        envs = AsyncEnvs("Name-v0", [HandlerObserver, HandlerObserver])
+        envs = AsyncEnvs("Name-v0", [lambda: made(HandlerObserver())] * 2)
         obs, _, _ = envs.reset(3, np.dtype(np.float64))
         envs.close()
         same = before == [signal.getsignal(number) for number in SIGNALS]
@@ -205,7 +208,7 @@ def test_building_in_a_child_process_leaves_its_handlers_alone_too() -> None:
 
 
 def test_ctrl_c_does_not_end_environments(start: Start) -> None:
-    envs = start(InProcess, InProcess)
+    envs = start(in_process, in_process)
     obs, _, _ = envs.reset(3, np.dtype(np.float64))
     for process in obs[:, 2].astype(int).tolist():
         os.kill(process, signal.SIGINT)

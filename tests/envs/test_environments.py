@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import unseeded
 from conftest import PLAIN
 from gymnasium import spaces
 from numpy.typing import NDArray
+from scripted import arrays_of
 
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
@@ -78,6 +83,61 @@ def environments(
     config = EnvConfig(env_id, kwargs, envs, Vectorization[vectorization], PLAIN, MaskSource.auto)
     seed_functions = [[episode_seeds(7, "environment", env) for env in range(envs)]]
     return Environments(config, seed_functions, "float32", snapshots, max_episode_steps)
+
+
+@pytest.fixture
+def no_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unseeded, "starts", 0)
+
+
+@pytest.fixture
+def licences(tmp_path: Path) -> Path:
+    """A folder with two licences; an instance takes one."""
+    for name in ("first", "second"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+class Licensed(Scripted):
+    """Exists only while it holds one of the licences in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        for licence in sorted(folder.iterdir()):
+            with suppress(FileNotFoundError):
+                self._licence = licence.rename(folder.parent / f"{licence.name}.taken")
+                self._folder = folder
+                return
+        raise OSError("no licence is left")
+
+    def close(self) -> None:
+        self._licence.rename(self._folder / self._licence.stem)
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_there_are_never_more_instances_than_environments(
+    licences: Path, vectorization: str
+) -> None:
+    gymnasium.register(id="Licensed-v0", entry_point=Licensed)
+    for count in (2, 1):
+        envs = environments("Licensed-v0", count, None, vectorization, folder=licences)
+        play(envs, 4)
+        assert len(list(licences.iterdir())) == 2 - count
+        envs.close()
+        if vectorization == "async":  # processes may end a little later
+            wait_for(lambda: len(list(licences.iterdir())) == 2)
+        assert len(list(licences.iterdir())) == 2
+    with pytest.raises(EnvironmentFailure, match="no licence is left"):
+        environments("Licensed-v0", 3, folder=licences)
+    assert len(list(licences.iterdir())) == 2
+    del gymnasium.registry["Licensed-v0"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if condition():
+            return
+        time.sleep(0.05)
 
 
 def actions(envs: Environments, seed: int, steps: int) -> Array:
@@ -190,7 +250,7 @@ def ended_in_lockstep(left: Environments, right: Environments, steps: Array) -> 
     ended = 0
     for action in steps:
         step, expected = left.step(action), right.step(action)
-        for value, expected_value in zip(step, expected, strict=True):
+        for value, expected_value in zip(arrays_of(step), arrays_of(expected), strict=True):
             np.testing.assert_array_equal(value, expected_value)
         ended += int(step.ended.sum())
     return ended
@@ -220,6 +280,74 @@ def test_a_snapshot_is_an_episodes_number_and_its_actions() -> None:
     for action in ([0, 1], [1, 2], [2, 0], [1, 2]):
         envs.step(np.array([action]))
     assert envs.snapshots == [EnvSnapshot(1, (1,)), EnvSnapshot(1, (2,))]
+
+
+def with_obs(envs: Environments) -> list[EnvSnapshot]:
+    """The snapshots as a checkpoint has them."""
+    rows = envs.obs.reshape(-1, *envs.obs.shape[2:])
+    pairs = zip(envs.snapshots, rows, strict=True)
+    return [snapshot._replace(obs=row) for snapshot, row in pairs]
+
+
+def test_environments_continue_from_snapshots_with_observations() -> None:
+    first = environments("CartPole-v1", envs=3)
+    for action in actions(first, 1, 60):
+        first.step(action)
+    second = environments("CartPole-v1", envs=3, snapshots=with_obs(first))
+    assert not second.not_restored
+    ended_in_lockstep(first, second, actions(first, 2, 50))
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("steps", "lengths", "reason"),
+    [
+        (6, (7, 4), "its episode ended at action 4 of 6 when replayed"),
+        (3, (7, 4), "3 actions led to another observation when replayed"),
+        (7, (7,), "0 actions led to another observation when replayed"),
+    ],
+)
+def test_where_a_seed_is_not_repeated_a_new_episode_begins(
+    no_starts: None, steps: int, lengths: tuple[int, ...], reason: str, vectorization: str
+) -> None:
+    first = environments("unseeded:Unseeded-v0", lengths=lengths)
+    play(first, steps)
+    kept = with_obs(first)
+    seeds = first.snapshots[0].seed_number
+    second = environments(
+        "unseeded:Unseeded-v0", snapshots=kept, vectorization=vectorization, lengths=lengths
+    )
+    try:
+        assert second.not_restored == {0: f"does not repeat its seed: {reason}"}
+        assert second.obs[0, 0, 1] == 0
+        assert second.snapshots == [EnvSnapshot(seeds + 1, ())]
+        play(second, 2)
+        assert second.obs[0, 0, 1] == 2
+        assert second.snapshots == [EnvSnapshot(seeds + 1, (0, 0))]
+    finally:
+        second.close()
+
+
+def test_an_action_that_fails_when_it_is_replayed_is_no_failure(no_starts: None) -> None:
+    options: dict[str, Any] = {"lengths": (9,), "raises_at": 5}
+    first = environments("unseeded:Unseeded-v0", **options)
+    play(first, 6)
+    second = environments("unseeded:Unseeded-v0", snapshots=with_obs(first), **options)
+    (reason,) = second.not_restored.values()
+    assert "does not repeat its seed: action 5 of 6 failed when replayed" in reason
+    assert "ValueError: this action is illegal here" in reason
+    assert second.obs[0, 0, 1] == 0
+
+
+def test_only_environments_that_do_not_repeat_their_seeds_begin_anew(no_starts: None) -> None:
+    first = environments(envs=2, length=9)
+    play(first, 3)
+    kept = with_obs(first)
+    kept[1] = kept[1]._replace(obs=kept[1].obs + 1)  # type: ignore[operator]
+    second = environments(envs=2, length=9, snapshots=kept)
+    assert list(second.not_restored) == [1]
+    assert second.snapshots == [EnvSnapshot(0, (0, 0, 0)), EnvSnapshot(1, ())]
+    assert second.obs.tolist() == [[[0, 3], [1, 0]]]
 
 
 def test_processes_give_the_same_steps() -> None:

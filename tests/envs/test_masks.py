@@ -9,7 +9,9 @@ import pytest
 from gymnasium import spaces
 
 from dqn_cli.envs.contract import EnvironmentFailure
-from dqn_cli.envs.masks import MaskSource, legal_actions, with_mask_in_info
+from dqn_cli.envs.masks import MaskSource, find_mask_source, legal_actions, with_mask_in_info
+from dqn_cli.training.build_run import build_run
+from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -121,3 +123,57 @@ def test_a_mask_that_comes_late_is_an_error_though_there_is_a_method_too() -> No
 def test_every_source_is_a_choice_of_a_key(settings_of: Compose) -> None:
     for source in MaskSource:
         assert settings_of(f"env.mask={source.name}").env.mask is source
+
+
+class Lights(gymnasium.Env[Any, Any]):
+    """Two switches, of which the second may only be set to the number of the step, modulo 3."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-1, 1, (1,), np.float32)
+        self.action_space = spaces.MultiDiscrete([2, 3])
+
+    def action_masks(self) -> list[bool]:
+        return [True, True, *(self.steps % 3 == value for value in range(3))]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        assert action[1] == self.steps % 3, "an illegal action was taken"
+        self.steps += 1
+        return np.zeros(1, np.float32), 1.0, False, self.steps >= 10, {}
+
+
+def test_masks_of_an_actions_parts_are_obeyed(settings_of: Compose) -> None:
+    gymnasium.register("Lights-v0", Lights)
+    try:
+        settings = settings_of("env=Lights-v0", "steps=60", "network.widths=[4]")
+        _, run = build_run([settings])
+        assert run.envs.mask.tolist() == [[[True, False, False, True, False, False]]]
+        for _ in train([settings], run):
+            pass
+        run.envs.close()
+    finally:
+        del gymnasium.registry["Lights-v0"]
+
+
+class WithMethod(gymnasium.Env[Any, Any]):
+    observation_space: spaces.Space[Any] = spaces.Discrete(2)
+    action_space = spaces.Discrete(2)
+
+    def action_masks(self) -> Any:
+        return np.ones(2, bool)
+
+
+def test_a_part_of_the_observation_comes_before_a_method_and_that_before_info() -> None:
+    both = WithMethod()
+    both.observation_space = spaces.Dict(a=spaces.Discrete(2), action_mask=spaces.MultiBinary(2))
+    assert find_mask_source(both, MaskSource.auto) is MaskSource.observation
+    assert find_mask_source(WithMethod(), MaskSource.auto) is MaskSource.method
+    plain = gymnasium.make("CartPole-v1")
+    assert find_mask_source(plain, MaskSource.auto) is MaskSource.info
+    assert find_mask_source(both, MaskSource.info) is MaskSource.info
+    with pytest.raises(ValueError, match="needs a method action_masks"):
+        find_mask_source(plain, MaskSource.method)

@@ -9,6 +9,7 @@ from conftest import PLAIN
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers MinAtar)
+from dqn_cli.agent.spaces import PICTURE
 from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env, observation_dtype
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import episode_seeds
@@ -64,8 +65,8 @@ def test_each_game_is_registered_and_fits_a_q_network(game: str, version: str) -
     env, spaces = make_env(config(game, version))
     assert spaces.observation_shape == (10, 10, planes)
     assert spaces.actions == (useful if version == "v1" else 6)
-    assert (set(spaces.low), set(spaces.high)) == ({0.0}, {1.0})
-    assert not spaces.one_hot
+    (part,) = spaces.parts
+    assert (part.kind, set(part.low), set(part.high)) == (PICTURE, {0.0}, {1.0})
     assert env.spec is not None
     assert env.spec.max_episode_steps is None
     seen, rewards = episode(env, 0, some_actions(20, spaces.actions))
@@ -108,15 +109,15 @@ def test_a_seed_and_actions_determine_an_episode_whatever_was_played_before(game
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_boolean_observations_are_stored_as_numbers(dtype: str) -> None:
-    env, _ = make_env(config("Breakout"))
+def test_boolean_observations_are_stored_as_bytes(dtype: str) -> None:
+    env, spaces = make_env(config("Breakout"))
     assert env.observation_space.dtype == np.bool_
-    assert observation_dtype(env.observation_space, dtype) == np.dtype(dtype)
+    assert observation_dtype(spaces, dtype) == np.uint8
     seeds = [[episode_seeds(0, "environment", i) for i in range(3)]]
     envs = Environments(config("Breakout", num_envs=3), seeds, dtype)
     step = envs.step(np.zeros((1, 3), np.int64))
     envs.close()
     for obs in (envs.obs, step.obs, step.final_obs):
         assert obs.shape == (1, 3, 10, 10, 4)
-        assert obs.dtype == np.dtype(dtype)
-        assert set(np.unique(obs)) == {0.0, 1.0}
+        assert obs.dtype == np.uint8
+        assert set(np.unique(obs)) == {0, 1}

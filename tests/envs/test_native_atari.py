@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scripted import arrays_of
 
+from dqn_cli.agent.spaces import PICTURE
 from dqn_cli.envs import native_atari
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
@@ -268,7 +270,7 @@ def test_a_new_seed_changes_no_other_game(monkeypatch: pytest.MonkeyPatch) -> No
         step = together.step(action)
         for row, envs in enumerate(alone):
             mine = envs.step(action[:, row : row + 1])
-            assert_equal(mine, EnvStep(*(values[:, row : row + 1] for values in step)))
+            assert_equal(mine, EnvStep(*(values[:, row : row + 1] for values in arrays_of(step))))
         if step.ended.any():
             assert not step.ended.all()
             end_steps.add(number)
@@ -283,14 +285,14 @@ def test_members_are_a_leading_axis() -> None:
     assert both.mask.shape == (2, 2, 4)
     for action in random_actions(both, 30):
         step, mine = both.step(action), alone.step(action[1:])
-        assert_equal(mine, EnvStep(*(values[1:] for values in step)))
+        assert_equal(mine, EnvStep(*(values[1:] for values in arrays_of(step))))
 
 
 def test_returned_arrays_are_never_overwritten(frequent_seeds: None) -> None:
     envs = environments(rows=ROWS, **STOCHASTIC)
     kept: list[tuple[Array, Array]] = [(envs.obs, envs.obs.copy())]
     for step in take(envs, random_actions(envs, 400)):
-        kept += [(values, values.copy()) for values in step]
+        kept += [(values, values.copy()) for values in arrays_of(step)]
     for values, copied in kept:
         np.testing.assert_array_equal(values, copied)
 
@@ -326,8 +328,8 @@ def test_observations_are_bytes_with_an_axis_of_time(
     assert envs.obs.shape == (1, 1, *shape)
     assert envs.spaces.observation_shape == shape
     assert envs.spaces.frames == shape[0]
-    assert (envs.spaces.low, envs.spaces.high) == ((0.0,), (255.0,))
-    assert not envs.spaces.one_hot
+    (part,) = envs.spaces.parts
+    assert (part.kind, part.low, part.high, part.is_bytes) == (PICTURE, (0.0,), (255.0,), True)
 
 
 def test_the_number_of_first_no_ops_depends_on_the_seed() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scripted import Scripted
+from scripted import MadeEnv, Scripted, arrays_of, made
 
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.sync_envs import SyncEnvs
@@ -12,7 +12,7 @@ FLOAT = np.dtype(np.float32)
 
 
 def sync_envs(*envs: Scripted) -> SyncEnvs:
-    return SyncEnvs("Name-v0", [lambda env=env: env for env in envs])
+    return SyncEnvs("Name-v0", [lambda env=env: made(env) for env in envs])
 
 
 def started(*envs: Scripted) -> SyncEnvs:
@@ -22,11 +22,11 @@ def started(*envs: Scripted) -> SyncEnvs:
 
 
 def copied(step: EnvStep) -> EnvStep:
-    return EnvStep(*(array.copy() for array in step))
+    return EnvStep(*(array.copy() for array in arrays_of(step)))
 
 
 def assert_equal(actual: EnvStep, expected: EnvStep) -> None:
-    for value, expected_value in zip(actual, expected, strict=True):
+    for value, expected_value in zip(arrays_of(actual), arrays_of(expected), strict=True):
         np.testing.assert_array_equal(value, expected_value)
 
 
@@ -48,9 +48,19 @@ def test_later_observations_have_the_same_type() -> None:
     assert step.obs.dtype == step.final_obs.dtype == FLOAT
 
 
-def test_the_space_is_that_of_one_environment() -> None:
-    first, second = Scripted(), Scripted()
-    assert sync_envs(first, second).observation_space is first.observation_space
+def test_the_spaces_are_those_of_one_environment() -> None:
+    assert sync_envs(Scripted(), Scripted()).spaces == made(Scripted())[1]
+
+
+def test_environments_are_closed_if_a_later_one_cannot_be_made() -> None:
+    first = Scripted()
+
+    def fail() -> MadeEnv:
+        raise OSError("the port is taken")
+
+    with pytest.raises(OSError, match="port"):
+        SyncEnvs("Name-v0", [lambda: made(first), fail])
+    assert first.closed == 1
 
 
 def test_each_environment_gets_its_own_action() -> None:

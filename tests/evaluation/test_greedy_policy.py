@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,12 +17,11 @@ from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.parameters import size, views
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru, Lstm, Recurrent
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 
 Array = NDArray[Any]
 
-SPACES = Spaces((2,), (-1, -1), (1, 1), False, (3,), (0,), False, 0)
+SPACES = array_spaces((2,), (-1, -1), (1, 1), 3)
 
 WEIGHTS = [[1.0, 2.0, -1.0], [0.0, -4.0, 3.0]]  # [observation, action]
 BIASES = [0.0, 0.5, 0.0]
@@ -106,8 +106,8 @@ def test_the_action_is_the_models_best_one_without_noise(head: Head, noisy: bool
 
 
 RECURRENT = [
-    Gru([], False, False, False, False, 0.5, 8, 2, 3),
-    Lstm([], False, False, True, False, 0.5, 8, 2, 3),
+    Gru([], False, False, False, False, 0.5, [], 4, 8, 2, 3),
+    Lstm([], False, False, True, False, 0.5, [], 4, 8, 2, 3),
 ]
 TIME, ROWS = 60, 3
 

@@ -1,20 +1,30 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from conftest import PLAIN
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
-from dqn_cli.envs.env_config import EnvConfig, Vectorization
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env
 from dqn_cli.envs.episode_seeds import SeedFunction, episode_seeds
 from dqn_cli.envs.masks import MaskSource
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.evaluation import play as play_module
-from dqn_cli.evaluation.play import BatchPolicy, Episodes, play_episodes
+from dqn_cli.evaluation.play import (
+    BatchPolicy,
+    Episodes,
+    check_evaluation_env,
+    play_episodes,
+)
+from dqn_cli.training.settings import Settings
 
 Array = NDArray[Any]
 
@@ -151,3 +161,94 @@ def test_a_policy_with_a_state_gets_the_starts_of_episodes(
     assert results.lengths.tolist() == lengths
     assert len(set(lengths)) > 1
     assert counter.starts >= 9
+
+
+class Told(gymnasium.Env[Any, Any]):
+    """Episodes of different lengths, whose `info` has the steps and, at the end, the length."""
+
+    observation_space, action_space = spaces.Box(0, 9, (1,), np.float32), spaces.Discrete(2)
+
+    def __init__(self, fails: bool = False, size: int = 1) -> None:
+        if fails:
+            raise RuntimeError("no licence")
+        self.observation_space = spaces.Box(0, 9, (size,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps, self.length = 0, int(self.np_random.integers(1, 6))
+        return np.zeros(1, np.float32), {"steps": 99}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        ended = self.steps == self.length
+        info = {"steps": self.steps} | ({"length": self.length} if ended else {})
+        return np.zeros(1, np.float32), 1.0, ended, False, info
+
+
+@pytest.fixture
+def told(settings_of: Callable[..., Settings]) -> Iterator[EnvConfig]:
+    gymnasium.register("Told-v0", Told)
+    yield settings_of("env=Told-v0").env
+    del gymnasium.registry["Told-v0"]
+
+
+def idle(obs: Array, mask: Array, episode_start: Array) -> Array:
+    return np.zeros(len(obs), np.int64)
+
+
+@pytest.mark.parametrize("width", [1, 3, 20])
+def test_scalars_in_info_are_those_of_the_episodes(
+    monkeypatch: pytest.MonkeyPatch, told: EnvConfig, width: int
+) -> None:
+    monkeypatch.setattr(play_module, "MAX_PARALLEL_ENVS", width)
+    names = ["steps", "length", "nothing"]
+    results = play_episodes(idle, told, SEED_FUNCTION, 7, 100, "float32", info_names=names)
+    assert results is not None
+    lengths = results.lengths
+    assert len(set(lengths.tolist())) > 1
+    all_steps = np.concatenate([np.arange(1, length + 1) for length in lengths])
+    assert results.info == {
+        "steps": {
+            "mean": pytest.approx(all_steps.mean()),
+            "at_end": pytest.approx(lengths.mean()),
+        },
+        "length": {"mean": pytest.approx(lengths.mean()), "at_end": pytest.approx(lengths.mean())},
+        "nothing": {"mean": None, "at_end": None},
+    }
+
+
+class Licensed(Told):
+    """Only one can exist at a time."""
+
+    exists = False
+
+    def __init__(self) -> None:
+        if Licensed.exists:
+            raise OSError("the licence is in use")
+        Licensed.exists = True
+        super().__init__()
+
+    def close(self) -> None:
+        Licensed.exists = False
+
+
+def test_an_environment_of_which_one_can_exist_plays_the_same_episodes_alone(
+    told: EnvConfig,
+) -> None:
+    expected = play_episodes(idle, told, SEED_FUNCTION, 7, 100, "float32")
+    gymnasium.register("Licensed-v0", Licensed)
+    alone = play_episodes(idle, replace(told, id="Licensed-v0"), SEED_FUNCTION, 7, 100, "float32")
+    del gymnasium.registry["Licensed-v0"]
+    assert expected is not None
+    assert alone is not None
+    assert alone.lengths.tolist() == expected.lengths.tolist()
+    assert not Licensed.exists
+
+
+def test_an_environment_of_evaluations_must_fit(told: EnvConfig) -> None:
+    trained = make_env(told)[1]
+    check_evaluation_env(told, trained)
+    with pytest.raises(EnvironmentFailure, match=r"^env=Told-v0: .*no licence"):
+        check_evaluation_env(replace(told, kwargs={"fails": True}), trained)
+    with pytest.raises(EnvironmentFailure, match=r"^env=Told-v0 has .* with eval.env.kwargs "):
+        check_evaluation_env(replace(told, kwargs={"size": 2}), trained)

@@ -74,3 +74,25 @@ def test_no_number_is_truncated_in_a_pipe(
     assert "…" not in printed
     assert f"{worst:.1f}" in printed
     assert f"{worst / 2:.1f}" in printed
+
+
+def with_info(info: dict[str, Any]) -> dict[str, Any]:
+    return report(1, 2) | {"info": info}
+
+
+def test_scalars_in_info_are_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    first = with_info({"wins [%]": {"mean": 9.0, "at_end": 12.34}, "lives": {"at_end": None}})
+    second = with_info({"kills": {"mean": 1.0, "at_end": 0.5}})
+    print_table([first, second, with_info({})], [""] * 3)
+    lines = capsys.readouterr().out.splitlines()
+    (heading,) = [line for line in lines if "┃" in line]
+    assert heading.replace("┃", "").split()[-4:] == ["wins", "[%]", "lives", "kills"]
+    rows = [re.findall(r"[\[\]\w.,-]+", line)[-4:] for line in lines if "│" in line]
+    assert rows == [["2", "12.3", "-", "-"], ["2", "-", "-", "0.50"], ["2", "-", "-", "-"]]
+
+
+def test_a_report_has_the_means_of_scalars_in_info() -> None:
+    info = {"lives": {"mean": 1.0, "at_end": None}}
+    episodes = Episodes(np.ones(2), np.ones(2), info)
+    assert summarize_episodes(episodes)["info"] == info
+    assert report(1)["info"] == {}

@@ -87,6 +87,18 @@ class RecordedEnv:
             self._emit(starts=True)
         return final
 
+    def restart(self) -> Slot:
+        """Cuts the running episode; the newest slot is its last one, unless it is its first."""
+        last = self.slots[-2].taken if len(self.slots) > 1 else None
+        if last is None:
+            self.slots.pop()
+        else:
+            self.slots[-2].taken = last._replace(truncated=True)
+        slot = self._emit(starts=True, state=np.zeros(STATE, np.float32))
+        newest = slot.obs[-1] if self.frames else slot.obs
+        newest[1] += 0.5  # no other has this number
+        return slot
+
     def begins(self, place: int) -> Taken:
         taken = self.slots[place].taken
         assert taken is not None
@@ -164,7 +176,17 @@ def stream_of(
     envs: Envs, capacity: int, window: int = 1, masked: bool = False, device: str = "cpu"
 ) -> Stream:
     obs, mask = of_slots(envs, lambda slot: slot.obs), of_slots(envs, lambda slot: slot.mask)
-    return Stream(capacity, obs, mask, masked, STATE, window, envs[0][0].frames, device)
+    return Stream(
+        capacity,
+        obs,
+        mask,
+        masked,
+        STATE,
+        window,
+        envs[0][0].frames,
+        dtype=str(obs.dtype),
+        device=device,
+    )
 
 
 def step_all(
@@ -202,7 +224,9 @@ def empty_stream(
     """Starts with observation 0, or with the frame 0."""
     mask = np.ones((members, envs, ACTIONS), bool)
     obs = np.zeros((members, envs, *[frames] * (frames > 0), 1))
-    return Stream(capacity, obs, mask, False, state_size, window, frames, device)
+    return Stream(
+        capacity, obs, mask, False, state_size, window, frames, dtype="float64", device=device
+    )
 
 
 def append(
@@ -286,7 +310,7 @@ def transitions_spec(n_step: int = 1, frames: int = 0) -> BatchSpec:
 
 
 def sequences_spec(burn_in: int, length: int, n_step: int = 1, frames: int = 0) -> BatchSpec:
-    return BatchSpec(n_step, ACTIONS, frames, False, burn_in, length)
+    return BatchSpec(n_step, ACTIONS, frames, False, burn_in=burn_in, length=length)
 
 
 def transitions_of(
@@ -312,7 +336,9 @@ def sequences_of(
     n_step: int = 1,
     clip_rewards: bool = False,
 ) -> Sequences:
-    spec = BatchSpec(n_step, stream.actions, stream.frames, clip_rewards, burn_in, length)
+    spec = BatchSpec(
+        n_step, stream.actions, stream.frames, clip_rewards, burn_in=burn_in, length=length
+    )
     build = partial(sequences, spec=spec)
     return in_both_kinds(build, stream.storage, indices, weight, gamma)
 

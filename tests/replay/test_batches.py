@@ -293,7 +293,7 @@ def test_no_stack_reaches_round_the_ring(frames: int) -> None:
 def test_stacks_have_the_dtype_and_the_shape_that_was_emitted(dtype: str, device: str) -> None:
     obs, mask = np.zeros((2, 1, 3, 4, 5), dtype), np.ones((2, 1, 2), bool)
     obs[:, :, -1] = 255
-    stream, false = Stream(3, obs, mask, False, 0, 1, 3, device), np.zeros((2, 1), bool)
+    stream, false = Stream(3, obs, mask, False, 0, 1, 3, device=device), np.zeros((2, 1), bool)
     after = np.concatenate([obs[:, :, 1:], 7 * np.ones_like(obs[:, :, :1])], axis=2)
     number, zero = np.zeros((2, 1)), np.zeros((2, 1), np.int64)
     stream.append(zero, EnvStep(number, false, false, false, after, mask, after, mask))

@@ -21,12 +21,13 @@ from recorded_envs import (
     stream_of,
     transitions_spec,
 )
+from recorded_vector import RecordedVector
 
 from dqn_cli.agent.batch import Batch
 from dqn_cli.arrays import Array
 from dqn_cli.replay.rollouts import Rollout, RolloutSampler, lambda_returns
 from dqn_cli.replay.samplers import Draw
-from dqn_cli.replay.stream import Stream
+from dqn_cli.replay.stream import EnvStep, Stream
 
 GAMMA = np.array([0.9, 0.5])
 FACTORS = np.array([1.0, -2.0, 0.3])
@@ -376,6 +377,38 @@ def test_a_sampler_goes_on_from_its_contents() -> None:
     drawn = [rewards(batch) for batch in epoch(other, numbers(np.random.default_rng(0), 1), 20)]
     assert {reward for row in drawn for reward in row} == {5, 6, 7}
     assert kept[0][1]["trained"].tolist() == 4  # and is not changed by what follows
+
+
+@pytest.mark.parametrize("lengths", [(3, 1, 5), (50,), (1,)])
+def test_only_new_transitions_count_where_steps_begin_episodes(lengths: tuple[int, ...]) -> None:
+    copies, decay = 4, 0.65
+    vector = RecordedVector(copies, lengths=lengths)
+    obs, mask = vector.reset()[0][None].copy(), np.ones((1, copies, ACTIONS), bool)
+    stream = Stream(400, obs, mask, False, 0, 1)
+    sampler = sampler_of(stream, 4, decay)
+    none, over = np.zeros((1, copies), bool), np.zeros((1, copies), bool)
+    seen = 0
+    for _ in range(6):
+        for _ in range(8):
+            new, reward, ended, _, _ = vector.step(np.zeros(copies, int))
+            now, resets = new[None].copy(), over
+            step = EnvStep(
+                reward[None], ended[None], none, none, now, mask, now, mask, is_reset=resets
+            )
+            stream.append(np.zeros((1, copies), int), step)
+            over = ended[None]
+        sampler.on_rollout(lambda obs: obs[..., :1] + np.zeros(ACTIONS))
+        rollout = rollout_of(sampler)
+        is_new = rollout.weight[0].numpy() > 0
+        assert is_new.sum() == vector.transitions - seen
+        seen = vector.transitions
+        # The value of what follows is the copy's number, in the episode that a transition is of.
+        started = rollout.obs[0].numpy()[is_new]
+        assert len({tuple(row) for row in started[:, :3].tolist()}) == len(started)
+        last = np.array(lengths)[(started[:, :2].sum(1) % len(lengths)).astype(int)]
+        ends = started[:, 2] + 1 == last
+        returns = rollout.reward[0].numpy()[is_new]
+        np.testing.assert_allclose(returns[ends], started[ends, 2] + 1)
 
 
 def test_rewards_have_the_streams_precision() -> None:

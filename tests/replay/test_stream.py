@@ -20,8 +20,11 @@ from recorded_envs import (
     newest_of,
     recorded_envs,
     same_contents,
+    sequences_of,
+    starting_at,
     step_all,
     stream_of,
+    transitions_of,
 )
 
 from dqn_cli.arrays import tensor
@@ -118,6 +121,54 @@ def test_whatever_the_environments_emitted_is_found_in_its_place(seed: int) -> N
             assert stream.appends == step + 1
             assert same_contents(kept_of(stream), kept)
             check_everything(envs, stream)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_an_episode_that_cannot_go_on_is_cut_and_a_new_one_begins(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    window, masked = int(random.choice([1, 2, 5])), bool(seed % 2)
+    capacity, frames = int(random.choice([2, 3, 8, 13])), [0, 1, 4][seed % 3]
+    envs = recorded_envs(seed, 2, 3, masked, 0.3, 0.2, frames)
+    stream = stream_of(envs, capacity, window, masked)
+    for step in range(30):
+        if step in (0, 1, 2, 9, 20, 21):
+            for member, env in [(0, 0), (1, int(random.integers(3)))]:
+                slot = envs[member][env].restart()
+                stream.begin_episode(member, env, slot.obs, slot.mask)
+            check_everything(envs, stream)
+        step_all(envs, stream, random)
+        check_everything(envs, stream)
+
+
+def test_returns_and_sequences_end_where_an_episode_is_cut() -> None:
+    stream = empty_stream(1, 1, 9, window=4, state_size=1)
+    for count in (1, 2, 3):
+        append(stream, count, reward=count)
+    stream.begin_episode(0, 0, np.array([-9.0]), np.ones(ACTIONS, bool))
+    for count in (4, 5, 6):
+        append(stream, count, reward=count)
+    # Slots 0 1 2 3 | 4 5 6 7, where 3 has the observation that the cut episode ended with.
+    one = np.ones((1, 1))
+    batch = transitions_of(stream, starting_at(1), one, np.array([0.5]), n_step=3)
+    assert batch.reward.item() == 2 + 0.5 * 3
+    assert batch.discount.item() == 0.25
+    assert batch.next_obs.item() == 3
+    of_slots = sequences_of(stream, starting_at(1), one, np.array([0.5]), 0, 4, n_step=1)
+    assert of_slots.obs.ravel().tolist() == [1, 2, 3, -9, 4]
+    assert of_slots.starts.ravel().tolist() == [False, False, False, True, False]
+    assert of_slots.discount.ravel().tolist()[:2] == [0.5, 0.5]
+    assert (of_slots.weight == 0).ravel().tolist() == [False, False, True, False]
+    assert of_slots.ahead.ravel().tolist()[1] == 1
+
+
+def test_a_cut_before_the_first_transition_replaces_the_first_observation() -> None:
+    stream = empty_stream(1, 1, 5)
+    stream.begin_episode(0, 0, np.array([7.0]), np.ones(ACTIONS, bool))
+    append(stream, 1, terminated=True)
+    stream.begin_episode(0, 0, np.array([8.0]), np.ones(ACTIONS, bool))
+    assert stream.head.tolist() == [2]
+    assert stream.obs[0, :3].ravel().tolist() == [7, 1, 8]
+    assert not stream.truncated.any()
 
 
 @pytest.mark.parametrize("device", ["cpu", IN_TENSORS])

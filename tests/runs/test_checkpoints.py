@@ -82,9 +82,8 @@ def trackers_of(settings: Sequence[Settings], run: Run) -> list[MetricsTracker]:
 def go_on(training: Training, until: int | None = None) -> None:
     """Trains to a step, or to the end."""
     for report in train(training.settings, training.run):
-        rewards = report.step.reward.tolist()
-        for member, tracker in enumerate(training.trackers):
-            tracker.record_step(rewards[member], report.ended[member], report.updates)
+        for tracker in training.trackers:
+            tracker.record(report)
         if until is not None and report.now[0].steps >= until:
             return
     training.run.envs.close()

@@ -12,7 +12,7 @@ from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
 from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs import stopwatch
-from dqn_cli.runs.metrics_tracker import RECENT, MetricsTracker, combine_members
+from dqn_cli.runs.metrics_tracker import MANY_ENVS, RECENT, MetricsTracker, combine_members
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.training.loop import StepReport
 
@@ -33,16 +33,12 @@ def report(
     return StepReport([Clock()], [Clock()], step, ended, np.array([[0.5]]), updates, [False])
 
 
-def see(tracker: MetricsTracker, report: StepReport, member: int = 0) -> None:
-    tracker.record_step(report.step.reward[member].tolist(), report.ended[member], report.updates)
-
-
 def learn(tracker: MetricsTracker, *updates: torch.Tensor) -> None:
     """A learner adds up what its updates see, and then a step is seen that these followed."""
     for metrics in updates:
         tracker.sums += metrics
     envs = len(tracker.state()["return"])
-    see(tracker, report([0] * envs, updates=len(updates)))
+    tracker.record(report([0] * envs, updates=len(updates)))
 
 
 def metrics(
@@ -83,20 +79,57 @@ def test_metrics_without_a_value_yet_are_left_out() -> None:
 
 def test_returns_and_lengths_are_those_of_each_environments_episodes() -> None:
     tracker = tracker_of(2)
-    see(tracker, report([1, 10]))
-    see(tracker, report([2, 20], terminated=[0]))
+    tracker.record(report([1, 10]))
+    tracker.record(report([2, 20], terminated=[0]))
     assert row(tracker)["rollout/ep_rew_mean"] == 3
     assert row(tracker)["rollout/ep_len_mean"] == 2
-    see(tracker, report([4, 30], truncated=[0, 1]))
+    tracker.record(report([4, 30], truncated=[0, 1]))
     metrics_by_tag = row(tracker)
     assert metrics_by_tag["rollout/ep_rew_mean"] == pytest.approx((3 + 4 + 60) / 3)
     assert metrics_by_tag["rollout/ep_len_mean"] == pytest.approx((2 + 1 + 3) / 3)
 
 
+@pytest.mark.parametrize("envs", [2, MANY_ENVS])
+def test_steps_that_only_begin_an_episode_count_for_nothing(envs: int) -> None:
+    tracker = tracker_of(envs)
+    resets = np.zeros((1, envs), bool)
+    tracker.record(report([1] * envs, terminated=[0]))
+    resets[0, 0] = True
+    begun = report([0, *[2] * (envs - 1)])
+    tracker.record(begun._replace(step=begun.step._replace(is_reset=resets)))
+    tracker.record(report([4] * envs, truncated=[*range(envs)]))
+    state = tracker.state()
+    assert state["returns"] == [1, 4, *[7] * (envs - 1)]
+    assert state["lengths"] == [1, 1, *[3] * (envs - 1)]
+    assert state["return"] == [0] * envs
+
+
+def test_many_environments_are_recorded_as_few_are() -> None:
+    few, many = [tracker_of(MANY_ENVS // 2) for _ in range(2)], tracker_of(MANY_ENVS)
+    random, returns = np.random.default_rng(0), list[float]()
+    for _ in range(40):
+        rewards = random.normal(size=MANY_ENVS)
+        ended = np.flatnonzero(random.random(MANY_ENVS) < 0.02).tolist()
+        many.record(report(rewards.tolist(), terminated=ended))
+        for half, tracker in enumerate(few):
+            rows = range(half * MANY_ENVS // 2, (half + 1) * MANY_ENVS // 2)
+            own = [row - rows.start for row in ended if row in rows]
+            tracker.record(report(rewards[rows.start : rows.stop].tolist(), terminated=own))
+            returns += tracker.state()["returns"][len(tracker.state()["returns"]) - len(own) :]
+    assert many.state()["returns"] == returns
+    running = [number for tracker in few for number in tracker.state()["return"]]
+    assert many.state()["return"] == running
+    other = tracker_of(MANY_ENVS)
+    other.load(many.state(), Clock())
+    other.record(report([1] * MANY_ENVS))
+    assert other.state()["return"] == [number + 1 for number in running]
+    assert all(type(number) is float for number in other.state()["return"])
+
+
 def test_means_roll_over_the_latest_hundred_episodes() -> None:
     tracker = tracker_of(1)
     for number in range(RECENT + 50):
-        see(tracker, report([number], terminated=[0]))
+        tracker.record(report([number], terminated=[0]))
     assert RECENT == 100
     assert row(tracker)["rollout/ep_rew_mean"] == pytest.approx(np.mean(range(50, 150)))
 
@@ -161,15 +194,15 @@ def test_speed_is_that_of_training_since_the_last_row(time: Time) -> None:
 
 def seen() -> MetricsTracker:
     tracker = tracker_of(2)
-    see(tracker, report([1, 10], terminated=[0], updates=1))
+    tracker.record(report([1, 10], terminated=[0], updates=1))
     tracker.sums += metrics(1, 2, 3, 4)
-    see(tracker, report([2, 20]))
+    tracker.record(report([2, 20]))
     tracker.best = {"mean": 5.0, "step": 7}
     return tracker
 
 
 def go_on(tracker: MetricsTracker) -> dict[str, Any]:
-    see(tracker, report([4, 40], truncated=[0, 1], updates=1))
+    tracker.record(report([4, 40], truncated=[0, 1], updates=1))
     tracker.sums += metrics(3, 3, 3, 3)
     metrics_by_tag = row(tracker)
     del metrics_by_tag["time/fps"]
@@ -219,7 +252,8 @@ def test_seconds_go_on_from_a_state(time: Time) -> None:
 def of_two_members() -> StepReport:
     """Each has two environments, of which one ends an episode."""
     one, other = report([1, 10], terminated=[1]), report([2, 20], truncated=[0])
-    step = EnvStep(*(np.concatenate(each) for each in zip(one.step, other.step, strict=True)))
+    pairs = zip(one.step[:8], other.step[:8], strict=True)  # the arrays that every step has
+    step = EnvStep(*(np.concatenate(each) for each in pairs))
     epsilon = np.array([[0.5, 0.25], [0.125, 0.125]])
     now = [NOW, Clock(40, 3, 9)]
     ended = one.ended + other.ended
@@ -232,7 +266,7 @@ def test_each_member_gets_its_own_metrics() -> None:
     sums = torch.stack([metrics(1, 2, 3, 4), metrics(5, 6, 7, 8, 0.5)]).double()
     for member in (0, 1):
         tracker = MetricsTracker(2, watch, sums[member], member)
-        see(tracker, both, member)
+        tracker.record(both)
         rows.append(tracker.collect_metrics(both, 1e-3))
     by_tag = {tag: [row.get(tag) for row in rows] for tag in rows[1] if tag != "time/fps"}
     assert by_tag == {

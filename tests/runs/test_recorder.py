@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
+from gymnasium import spaces
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.recorder import Job, RunRecorder
-from dqn_cli.runs.session import Session, train_alone
+from dqn_cli.runs.session import Session, TrainingFailure, train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Settings
@@ -140,7 +143,7 @@ def test_the_warning_of_a_narrow_support_depends_on_the_mean_edge_mass(
     edge_mass = Metrics._fields.index("edge_mass")
     for mass in (None, 0.0, 0.19, 0.2, 0.21, 0.9):
         if mass is not None:
-            recorder.tracker.record_step([0.0], [False], updates=4)
+            recorder.tracker.record(report._replace(updates=4))
             recorder.tracker.sums[edge_mass] = 4 * mass
         assert recorder.log(report, 0.0).get("train/edge_mass") == (mass or None)
         assert len(printed) == ((mass or 0) > 0.2)
@@ -233,3 +236,141 @@ def test_closing_writes_the_result(settings_of: Compose, tmp_path: Path) -> None
     assert [recorder.result[name] for name in names] == [
         "failed", "it broke", 7, 0, None, None, 1, False,
     ]  # fmt: skip
+
+
+class Winning(gymnasium.Env[Any, Any]):
+    """Four steps an episode; `info` has the steps, and at the end whether the number is even."""
+
+    observation_space, action_space = spaces.Box(0, 1, (2,), np.float32), spaces.Discrete(2)
+
+    def __init__(self, fails_in_evaluation: bool = False) -> None:
+        self.fails = fails_in_evaluation
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps, self.wins = 0, bool(self.np_random.integers(2))
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        if self.fails:
+            raise RuntimeError("the market is closed")
+        self.steps += 1
+        ended = self.steps == 4
+        info: dict[str, Any] = {"stats": {"steps": self.steps}}
+        if ended:
+            info["wins"] = self.wins
+        return np.zeros(2, np.float32), float(self.wins), ended, False, info
+
+
+@pytest.fixture
+def winning() -> Iterator[tuple[str, ...]]:
+    gymnasium.register("Winning-v0", Winning)
+    yield (*SMALL, "env=Winning-v0", "log.every=50", "log.info=[wins,stats.steps]")
+    del gymnasium.registry["Winning-v0"]
+
+
+INFO_TAGS = ("info/wins", "info/wins_at_end", "info/stats.steps", "info/stats.steps_at_end")
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_scalars_in_info_are_logged(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...], vectorization: str
+) -> None:
+    word = f"env.vectorization={vectorization}"
+    words = (*winning, "log.info=[wins,stats.steps,no]", word, "steps=200")
+    result = train_alone(Job(settings_of(*words), tmp_path, []))
+    logged = rows(tmp_path)
+    for tag in INFO_TAGS:
+        assert list(logged[tag]) == [50, 100, 150, 200]
+        assert list(logged[f"eval/{tag}"]) == [100, 200]
+    assert logged["info/stats.steps"][50] == pytest.approx((12 * 10 + 3) / 50)
+    assert set(logged["info/stats.steps_at_end"].values()) == {4}
+    returns = logged["rollout/ep_rew_mean"]
+    assert logged["info/wins_at_end"] == {
+        step: pytest.approx(mean / 4) for step, mean in returns.items()
+    }
+    assert not any("info/no" in tag for tag in logged)
+    for name in ("best", "final"):
+        wins = result[name]["mean"] / 4
+        assert result[name]["info"] == {
+            "wins": {"mean": wins, "at_end": wins},
+            "stats.steps": {"mean": 2.5, "at_end": 4},
+            "no": {"mean": None, "at_end": None},
+        }
+
+
+def test_without_names_nothing_in_info_is_logged(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...]
+) -> None:
+    result = train_alone(Job(settings_of(*winning, "log.info=[]"), tmp_path, []))
+    assert not [tag for tag in rows(tmp_path) if "info/" in tag]
+    assert result["best"]["info"] == {}
+
+
+def test_scalars_in_info_go_on_from_a_checkpoint(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...]
+) -> None:
+    folders = [tmp_path / name for name in ("whole", "halves")]
+    for folder in folders:
+        folder.mkdir()
+    whole, halves = (Job(settings_of(*winning, "steps=160"), folder, []) for folder in folders)
+    train_alone(whole)
+    train_alone(halves._replace(settings=settings_of(*winning, "steps=70")))
+    train_alone(halves._replace(resumes=True))
+    seen, expected = rows(folders[1]), rows(folders[0])
+    for tag in INFO_TAGS:
+        assert seen[tag] == expected[tag]
+
+
+def test_each_member_logs_its_own_scalars(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...]
+) -> None:
+    jobs = []
+    for seed in range(2):
+        (tmp_path / str(seed)).mkdir()
+        jobs.append(Job(settings_of(*winning, f"seed={seed}"), tmp_path / str(seed), []))
+    Session(jobs, "jobs")()
+    together = [rows(job.folder)["info/wins_at_end"] for job in jobs]
+    assert together[0] != together[1]
+    for job in jobs:
+        alone = job._replace(folder=tmp_path / f"alone{job.settings.seed}")
+        alone.folder.mkdir()
+        train_alone(alone)
+        assert rows(alone.folder)["info/wins_at_end"] == together[job.settings.seed]
+
+
+def test_names_that_are_never_in_info_cause_one_warning(
+    settings_of: Compose,
+    tmp_path: Path,
+    winning: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train_alone(Job(settings_of(*winning, "log.info=[wins,won,stats.no]"), tmp_path, []))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "warning" in line] == [
+        "warning: log.info=[won,stats.no]: no step so far had such a number in its info"
+    ]
+
+
+def test_no_name_is_missed_before_an_episode_ended(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...]
+) -> None:
+    recorder, run, printed = recorder_of(settings_of(*winning), tmp_path)
+    report = next(train([recorder.job.settings], run))
+    recorder.log(report, 0.0)
+    assert not printed
+    run.clocks = [Clock(4, 0, 1)]
+    for _ in range(2):
+        recorder.log(report, 0.0)
+    assert [line.partition(":")[0] for line in printed] == ["warning"]
+
+
+def test_what_was_learned_before_an_evaluation_fails_is_saved(
+    settings_of: Compose, tmp_path: Path, winning: tuple[str, ...]
+) -> None:
+    words = (*winning, "+eval.env.kwargs.fails_in_evaluation=true", "checkpoint.every=1000")
+    where = r"the market is closed .*, in the evaluation at step 100; eval.every=null trains"
+    with pytest.raises(TrainingFailure, match=where):
+        train_alone(Job(settings_of(*words), tmp_path, []))
+    assert load_checkpoint(tmp_path / "checkpoints" / "last")["clock"][0] == 100
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"

@@ -74,16 +74,16 @@ def test_dormant_units_are_counted_on_the_newest_observations(
 
 
 PICTURES = (*SMALL, "env=pictures:Pictures-v0", "steps=20", "learning_starts=19")
-IGNORED = "network=mlp ignores which pixels are neighbors: use network=nature or network=minatar"
+IGNORED = "network=mlp ignores which pixels are neighbors: use network=multi"
 
 
 @pytest.mark.parametrize(
     ("words", "shape"),
     [
-        (("env.preprocess.stack=2",), [2, 36, 36]),
+        (("env.preprocess.stack=2",), [36, 36]),
         (("+env.kwargs.colors=true",), [36, 36, 3]),
-        (("+env.kwargs.colors=true", "env.preprocess.stack=2"), [2, 36, 36, 3]),
-        (("env.preprocess.stack=2", "network=dueling"), [2, 36, 36]),
+        (("+env.kwargs.colors=true", "env.preprocess.stack=2"), [36, 36, 3]),
+        (("env.preprocess.stack=2", "network.dueling=true"), [36, 36]),
     ],
 )
 def test_an_mlp_on_images_causes_a_warning(
@@ -93,7 +93,7 @@ def test_an_mlp_on_images_causes_a_warning(
     words: tuple[str, ...],
     shape: list[int],
 ) -> None:
-    train_alone(Job(settings_of(*PICTURES, *words), tmp_path, []))
+    train_alone(Job(settings_of(*PICTURES, "network=mlp", *words), tmp_path, []))
     output = " ".join(capsys.readouterr().out.split())
     assert output.count(f"warning: observations are images {shape}, and {IGNORED}") == 1
 
@@ -104,10 +104,12 @@ def test_an_mlp_on_images_causes_a_warning(
         (*PICTURES, "env.preprocess.stack=2", "network=nature", "network.channels=[2]"),
         (*PICTURES, "+env.kwargs.colors=true", "network=minatar", "network.channels=[2]"),
         (*PICTURES, "+env.kwargs.colors=true", "network=impala", "network.channels=[2]"),
+        (*PICTURES, "+env.kwargs.colors=true", "network=dueling", "network.channels=[2]"),
+        (*PICTURES, "env.preprocess.stack=2", "network=gru", "network.channels=[2]"),
         (*SMALL, "steps=20", "learning_starts=19", "env.preprocess.stack=2"),
         (*SMALL, "steps=20", "learning_starts=19"),
     ],
-    ids=["nature", "minatar", "impala", "stacked vectors", "vectors"],
+    ids=["nature", "minatar", "impala", "dueling", "gru", "stacked vectors", "vectors"],
 )
 def test_matching_networks_cause_no_warning(
     settings_of: Compose,
@@ -122,10 +124,13 @@ def test_matching_networks_cause_no_warning(
 @pytest.mark.parametrize(
     ("words", "preprocess"),
     [
-        ((), {"type": "Preprocess", "stack": 1, "clip_rewards": False}),
+        (
+            (),
+            {"type": "Preprocess", "stack": 1, "clip_rewards": False, "channels": "auto"},
+        ),
         (
             ("env.preprocess.stack=2", "env.preprocess.clip_rewards=true"),
-            {"type": "Preprocess", "stack": 2, "clip_rewards": True},
+            {"type": "Preprocess", "stack": 2, "clip_rewards": True, "channels": "auto"},
         ),
     ],
 )
@@ -661,5 +666,7 @@ def test_a_run_is_not_resumed_in_another_environment(
     train_alone(job)
     fading.setattr(Fading, "size", 3)
     longer = job._replace(settings=settings_of(*OF_FADING, *NEVER, "steps=200"), resumes=True)
-    with pytest.raises(CheckpointError, match=r"has observations \[2\] .* now has \[3\] and 2"):
+    with pytest.raises(
+        CheckpointError, match=r"has observations \[2\] .* now has observations \[3\] and 2"
+    ):
         train_alone(longer)

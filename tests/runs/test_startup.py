@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from array_spaces import array_spaces
 
+from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs import startup
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.recorder import Job
@@ -20,7 +22,8 @@ from dqn_cli.training import devices
 from dqn_cli.training.settings import Device, Settings
 
 Compose = Callable[..., Settings]
-IMAGES = (4, 84, 84)
+IMAGES = array_spaces((4, 84, 84), (0,), (255,), 3, frames=4)
+VECTOR = array_spaces((4,), (-1,), (1,), 2)
 SLOW = (
     "warning: this processor has no instructions for bfloat16 and is several times slower with it:"
     " network.bfloat16=false is faster"
@@ -58,8 +61,15 @@ def test_bfloat16_support_follows_from_a_processors_capabilities() -> None:
 
 
 def test_a_run_that_never_learns_causes_a_warning(settings_of: Compose) -> None:
-    (warning,) = settings_warnings(settings_of("steps=100", "learning_starts=100"), (4,), "cpu")
+    (warning,) = settings_warnings(settings_of("steps=100", "learning_starts=100"), VECTOR, "cpu")
     assert warning == "warning: nothing will be learned: learning_starts=100 is not below steps=100"
+
+
+def test_many_actions_cause_a_warning(settings_of: Compose) -> None:
+    many = VECTOR._replace(actions=1_001)
+    (warning,) = settings_warnings(settings_of(), many, "cpu")
+    assert "1,001 actions" in warning
+    assert list(settings_warnings(settings_of(), VECTOR._replace(actions=1_000), "cpu")) == []
 
 
 @pytest.mark.parametrize(
@@ -100,3 +110,13 @@ def test_a_resumed_run_keeps_its_threads_unless_they_are_set(settings_of: Compos
     assert choose_threads(settings_of(), 4, []) == 1
     assert choose_threads(settings_of(), 4, [{"threads": 3}]) == 3
     assert choose_threads(settings_of("threads=2"), 4, [{"threads": 3}]) == 2
+
+
+def test_arguments_of_evaluations_are_checked_before_training(
+    settings_of: Compose, tmp_path: Path
+) -> None:
+    words = ("network.widths=[8]", "+eval.env.kwargs.unknown=1")
+    with pytest.raises(EnvironmentFailure, match=r"^env=CartPole-v1: .*argument 'unknown'"):
+        Session([Job(settings_of(*words), tmp_path, [])])
+    assert not (tmp_path / "result.json").exists()
+    assert Session([Job(settings_of(*words, "eval.every=null"), tmp_path, [])]).run

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Boltzmann, Exploration, Linear, Noisy, Piecewise
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority
 from dqn_cli.replay.rollouts import RolloutSampler
@@ -221,7 +221,7 @@ def test_every_purpose_has_random_numbers_of_its_own(settings_of: Compose) -> No
 
 def test_an_agent_has_the_parts_of_the_settings(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow")
-    agent = agent_for(settings, Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0))
+    agent = agent_for(settings, array_spaces((2,), (-3, -3), (3, 3), 3))
     assert agent.head is settings.head
     assert agent.network is settings.network
     assert agent.update is settings.update

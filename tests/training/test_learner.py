@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,8 +33,8 @@ from dqn_cli.training.settings import Settings
 Array = NDArray[Any]
 CPU = torch.device("cpu")
 CONSTANT = Schedule.constant
-PLANE = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
-ONE_HOT = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
+PLANE = array_spaces((2,), (-3, -3), (3, 3), 3)
+ONE_HOT = array_spaces((2,), (0, 0), (1, 1), 2, one_hot=True)
 ADAM = Adam(1e-3, CONSTANT, None, 0.9, 0.999, 1e-8)
 DQN, HUBER, SQUARED = Dqn(), Scalar(Loss.huber), Scalar(Loss.squared)
 SEEDS, RATES, NORMS = [4, 11, 5], [1e-2, 3e-3, 1e-3], [0.1, 1.0, 100.0]
@@ -45,7 +46,7 @@ def mlp(*widths: int, **changes: Any) -> Mlp:
 
 
 def gru(**changes: Any) -> Gru:
-    return replace(Gru([6, 5], False, False, False, False, 0.5, 4, 2, 3), **changes)
+    return replace(Gru([6, 5], False, False, False, False, 0.5, [], 4, 4, 2, 3), **changes)
 
 
 MLP = mlp(8, 6)

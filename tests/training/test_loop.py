@@ -405,7 +405,7 @@ def test_the_recurrent_state_is_that_of_the_episode_so_far_also_when_actions_are
     stream = run.stream
     starts, state = 0, torch.zeros(1, 4, dtype=torch.float64)
     for slot in range(int(stream.head[0])):
-        obs = torch.from_numpy(stream.obs[0, slot])[None]
+        obs = torch.from_numpy(stream.obs[0, slot])[None].to(state)
         stored = torch.from_numpy(stream.state[0, slot])[None].to(torch.float64)
         if slot == 0 or not stream.begins[0, slot - 1]:
             state, starts = torch.zeros_like(state), starts + 1

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 from test_learner import ADAM, CPU, DQN, HUBER, MLP, NOISY, PLANE, mlp, random_batch
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from dqn_cli.agent.batch import Batch, RandomInputs
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Optimizer, OptimizerState, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.learner import LearnerState
 from dqn_cli.training.population import Population, UpdateTensors
 from dqn_cli.training.random_inputs import draw_random_inputs
@@ -123,7 +123,7 @@ def test_members_in_turn_compute_what_they_compute_at_once(network: Mlp) -> None
 
 
 TINY = Nature([3], False, False, False, False, 0.5, [2], False)
-IMAGE = Spaces((2, 8, 12), (0.0,), (255.0,), False, (3,), (0,), False, 2)
+IMAGE = array_spaces((2, 8, 12), (0.0,), (255.0,), 3, frames=2)
 
 
 def pictures(seed: int, members: int, batch: int = 4) -> Batch:

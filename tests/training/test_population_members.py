@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from array_spaces import array_spaces
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
@@ -17,7 +18,6 @@ from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Adam, Schedule, Sgd
 from dqn_cli.agent.parameters import size
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.update_rules import Dqn, Munchausen
 from dqn_cli.training.population import Members, Population
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
     second: Tensor
 
 
-SPACES = Spaces((2,), (0, 0), (1, 1), True, (2,), (0,), False, 0)
+SPACES = array_spaces((2,), (0, 0), (1, 1), 2, one_hot=True)
 SGD = Sgd(9.0, Schedule.constant, 1.0, 9.0)
 AGENT = Agent(SPACES, Table(2, None, None), Scalar(Loss.huber), Dqn(), SGD)
 ADAM = Adam(1e-3, Schedule.constant, 1.0, 0.9, 0.999, 1e-8)
@@ -118,7 +118,7 @@ def test_members_are_mapped_at_once_or_computed_in_turn(members: int) -> None:
         assert shapes == [(4,)] * times
 
 
-IMAGE = Spaces((2, 8, 12), (0.0,), (255.0,), False, (3,), (0,), False, 2)
+IMAGE = array_spaces((2, 8, 12), (0.0,), (255.0,), 3, frames=2)
 NATURE = Nature([2], False, False, False, False, 0.5, [3], False)
 MLP = Mlp([2], False, False, False, False, 0.5)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from array_spaces import array_spaces
 
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head, Loss, Scalar
@@ -13,11 +14,10 @@ from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.recurrent import Gru
-from dqn_cli.agent.spaces import Spaces
 from dqn_cli.training.random_inputs import draw_random_inputs
 from dqn_cli.training.randomness import Purpose, Randomness
 
-SPACES = Spaces((2,), (-3, -3), (3, 3), False, (3,), (0,), False, 0)
+SPACES = array_spaces((2,), (-3, -3), (3, 3), 3)
 SEEDS = [3, 8]
 BATCH, BURN_IN, LENGTH, AHEAD = 5, 2, 3, 1
 LIKE = torch.zeros(2, dtype=torch.float64)
@@ -29,7 +29,7 @@ def mlp(noisy: bool) -> Mlp:
 
 
 def gru(noisy: bool) -> Gru:
-    return Gru([8, 6], False, False, False, noisy, 0.5, 7, BURN_IN, LENGTH)
+    return Gru([8, 6], False, False, False, noisy, 0.5, [], 4, 7, BURN_IN, LENGTH)
 
 
 def noise(seeds: list[int] = SEEDS) -> Randomness:

@@ -1,0 +1,1 @@
+"""Inspection of an environment before training: what is seen, what is wrong, what to change."""
