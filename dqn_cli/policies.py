@@ -23,6 +23,8 @@ from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.play import play_episodes
 from dqn_cli.evaluation.tables import REPORT_SCHEMA, summarize_episodes
 from dqn_cli.evaluation.video import record_episode
+from dqn_cli.fields import damage_named
+from dqn_cli.runs.checkpoint_fields import check_policy
 from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
@@ -52,14 +54,21 @@ def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
         CheckpointError: It can't be read, or is not a checkpoint of a run.
     """
     data = load_checkpoint(path)
+    with damage_named(path):
+        check_policy(data)
     try:
         settings = stored_settings(data["settings"])
-        spaces = Spaces.restore(data["spaces"])
-        parameters = data["parameters"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of a run: {error} is missing") from error
-    model = Model(spaces, settings.network, settings.head, settings.env.normalize)
-    if parameters.shape != (size(model.layout),):
+        model = Model(
+            Spaces.restore(data["spaces"]),
+            settings.network,
+            settings.head,
+            settings.env.normalize,
+        )
+        count = size(model.layout)
+    except (ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} can't be used: {error}") from error
+    parameters = data["parameters"]
+    if parameters.shape != (count,) or parameters.dtype != getattr(torch, settings.dtype.name):
         raise CheckpointError(
             f"{path} does not fit its own network; it may be from another version of dqn-train"
         )
@@ -72,9 +81,13 @@ def load_policy(path: str | Path) -> Policy:
     Raises:
         CheckpointError: There is no usable checkpoint.
     """
-    settings, policy = load_greedy_policy(find_checkpoint(Path(path)))
+    checkpoint = find_checkpoint(Path(path))
+    settings, policy = load_greedy_policy(checkpoint)
     env = settings.env
-    return Policy(policy, env.drop, env.preprocess.color_axis)
+    try:
+        return Policy(policy, env.drop, env.preprocess.color_axis)
+    except (ValueError, AssertionError) as error:
+        raise CheckpointError(f"{checkpoint} is damaged: spaces: {error}") from error
 
 
 def evaluate_checkpoint(

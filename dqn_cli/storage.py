@@ -1,7 +1,8 @@
 """Atomic writes, and checkpoint files that hold data only.
 
 A checkpoint is one line of text, `dqn-train checkpoint SCHEMA SHA256`, followed by the output of
-torch.save. The checksum detects changed bytes, which torch.load would read as weights.
+torch.save. The checksum detects changed bytes, which would be read as weights. It is no signature:
+whoever changes a file can compute it anew. So all that a file says is checked before it is used.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from typing import IO, Any
 
 import torch
 
+from dqn_cli.archive import read_archive
+from dqn_cli.text import one_line
+
 SCHEMA = 6
 _HEADER = re.compile(rb"dqn-train checkpoint (\d{4}) ([0-9a-f]{64})\n")
 _HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
+LARGEST_JSON = 2**24  # bytes
+PICKLE_PROTOCOL = 2  # that of the opcodes which `read_archive` knows
 
 
 class CheckpointError(Exception):
@@ -59,7 +65,7 @@ def save_checkpoint(path: Path, data: Mapping[str, Any]) -> None:
     def write(file: IO[bytes]) -> None:
         file.write(_header("0" * 64))
         try:
-            torch.save(dict(data), file)
+            torch.save(dict(data), file, pickle_protocol=PICKLE_PROTOCOL)
         except RuntimeError as error:  # torch.save raises it for a full disk
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise OSError(f"could not write {path}: {_first_line(reason)}") from error
@@ -92,15 +98,37 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
                 )
             if _checksum(file) != match[2].decode():
                 raise CheckpointError(f"{path} is damaged: its checksum does not match")
-            file.seek(_HEADER_SIZE)
-            data: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            return data
+            data = read_archive(file, os.fstat(file.fileno()).st_size)
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
     except CheckpointError:
         raise
-    except Exception as error:  # torch.load raises many types for a file made by hand
+    except Exception as error:  # a file made by hand may raise anything
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} can't be read: it holds no fields")
+    return data
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a file of `write_json`.
+
+    Raises:
+        CheckpointError: It is no such file.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("it is too long")
+        data = json.loads(path.read_text(), parse_constant=refuse)
+    except (ValueError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {_first_line(error)}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no fields")
+    return data
 
 
 def sha256(path: Path) -> str:
@@ -119,4 +147,4 @@ def _checksum(file: IO[bytes]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return one_line((str(error).splitlines() or [type(error).__name__])[0])

@@ -53,7 +53,8 @@ class RecordedVector(VectorEnv[Any, Any, Any]):
         self.seeds: list[Any] = []
         self.transitions = 0  # of all copies
         self.steps = 0
-        self.box = np.zeros((num_envs, 4), np.float32)  # overwritten in each step
+        # Overwritten in each reset and step.
+        self.box, self.clock = np.zeros((num_envs, 4), np.float32), np.zeros(num_envs, int)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -140,7 +141,8 @@ class RecordedVector(VectorEnv[Any, Any, Any]):
         return mask
 
     def _info(self) -> dict[str, Any]:
-        info = {"time": self.time.copy()}
+        self.clock[:] = self.time
+        info = {"time": self.clock}
         return info | ({"action_mask": self._mask()} if self.masked else {})
 
     def _spoiled(self, result: Any) -> Any:

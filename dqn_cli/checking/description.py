@@ -57,7 +57,11 @@ def describe(config: EnvConfig, progress: Progress) -> Description:
         names = _names(env, description.actions.total)
         mask_like = "" if KEY in info else _mask_like(info, description.actions.total)
         actions = description.actions._replace(names=names)
-        description = description._replace(mask_like=mask_like, actions=actions)
+        description = description._replace(
+            mask_like=mask_like,
+            mask_like_part=_mask_like_part(description.parts, actions.total),
+            actions=actions,
+        )
     with suppress(Exception):
         env.close()
     return description
@@ -152,6 +156,15 @@ def _mask_like(info: Mapping[str, Any], actions: int) -> str:
             array = np.asarray(value)
             if array.shape == (actions,) and np.isin(array, (0, 1)).all():
                 return str(name)
+    return ""
+
+
+def _mask_like_part(parts: Iterable[PartDescription], actions: int) -> str:
+    """Return the name of a part of observations that has a flag for each action."""
+    for part, *_ in parts:
+        is_named = any(word in part.name.lower() for word in MASK_WORDS)
+        if is_named and part.shape == (actions,) and {*part.low, *part.high} == {0, 1}:
+            return part.name
     return ""
 
 

@@ -68,6 +68,8 @@ def _mend(failure: str) -> str:
     """Return what to change after a failure that does not say it."""
     if "finite number" in failure:
         return "find the division by zero or the missing value in the environment"
+    if "env.mask=" in failure:  # it says so itself
+        return ""
     if "action_mask" in failure:
         return "return it from every reset and step, with one legal action at least"
     if "did not answer" in failure:
@@ -135,6 +137,13 @@ def masks(inspection: Inspection, settings: Settings) -> Iterator[Finding]:
             Level.warning,
             f'info["{name}"] looks like a mask of legal actions, and is not read',
             f'name it action_mask: info["action_mask"] = info["{name}"]',
+        )
+    if description is not None and description.mask_like_part and not (trial and trial.masked):
+        yield Finding(
+            Level.warning,
+            f"part {description.mask_like_part} of observations looks like a mask of legal"
+            " actions, and is read as numbers",
+            "name it action_mask, beside the other parts",
         )
     if trial is not None and trial.masked and trial.legal == _actions(trial):
         yield Finding(Level.note, f"the mask allowed every action in {trial.steps:,} steps")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
-import multiprocessing
 import os
 import random
 import signal
@@ -19,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dqn_cli.envs.contract import EnvironmentFailure, describe_error
+from dqn_cli.envs.processes import isolate_process, kill_groups, process_context
 
-PR_SET_PDEATHSIG = 1  # of prctl in Linux
 MADE, IN_RESET = -1, 0  # steps of `Progress.report`
 PERIOD = 0.05  # seconds between two looks at a task
 
@@ -71,18 +69,16 @@ def run_task(
             while the environment is made.
         limit: Seconds after which the task is given up.
     """
-    # A new interpreter would not know the environments that `import=` has registered.
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("fork" if can_fork else None)
+    context = process_context()
     receiver, sender = context.Pipe(duplex=False)
     progress = Progress(context)
-    process = context.Process(target=_run, args=(task, sender, progress))
+    process = context.Process(target=_run, args=(task, sender, progress, os.getpid()))
     process.start()
     sender.close()
     try:
         return _result(receiver, process, progress, patience, time.monotonic() + limit)
     finally:
-        _kill(process)
+        kill_groups([process])
 
 
 def _result(
@@ -109,20 +105,11 @@ def _death(exit_code: int) -> str:
     return f"it crashed its process ({signal.Signals(-exit_code).name})"
 
 
-def _kill(process: Any) -> None:
-    """Kill the process and its children, which are a group."""
-    with suppress(OSError):
-        if os.getpgid(process.pid) == process.pid:
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.join()
-
-
-def _run(task: Callable[[Progress], Any], sender: Connection, progress: Progress) -> None:
+def _run(
+    task: Callable[[Progress], Any], sender: Connection, progress: Progress, parent: int
+) -> None:
     """Run the task and send its result; the environment can print nothing."""
-    os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    isolate_process(parent)
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, signal.SIG_DFL)
     faulthandler.disable()

@@ -37,6 +37,7 @@ class Description(NamedTuple):
     step_limit: int | None  # of an episode
     info_scalars: tuple[str, ...] = ()  # names in `info`
     mask_like: str = ""  # name in `info` of what looks like a mask
+    mask_like_part: str = ""  # name of such a part of observations
 
 
 class Record(NamedTuple):

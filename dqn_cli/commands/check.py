@@ -22,6 +22,7 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import CHECK
+from dqn_cli.commands.words import check_plain_words, check_settings
 
 if TYPE_CHECKING:
     from dqn_cli.training.settings import Settings
@@ -44,11 +45,14 @@ def dispatch(arguments: Sequence[str]) -> int:
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 
+    check_plain_words(arguments, ("env", "seconds", "import"))
     modules, words = split_imports(arguments)
     import_modules(modules)
     seconds, words = split_seconds(words)
-    register_source(config_folders(words))
+    folders = config_folders(words)
+    register_source(folders)
     registry.register_schemas()
+    check_settings(split_config_dirs(hydra_words(words))[1], False, folders)
     settings = compose_settings(split_config_dirs(words)[1])
     for kind, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         signal.signal(kind, lambda *_, code=code: sys.exit(code))

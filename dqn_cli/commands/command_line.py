@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shlex
 import sys
@@ -12,6 +13,8 @@ from importlib import import_module
 from typing import Any, TextIO, cast
 
 from dqn_cli import __version__
+from dqn_cli.commands.words import UsageError, unknown_flag
+from dqn_cli.interrupts import UserInterrupt, interrupts_marked
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 imported_modules: list[str] = []  # the user's own; new processes must import them too
@@ -51,16 +54,22 @@ def tolerate_closed_output() -> Iterator[None]:
 @tolerate_closed_output()
 def run_command(command: Callable[[], int]) -> int:
     """Run a command and return its exit code; print an error as one last line on stderr."""
+    if not faulthandler.is_enabled():
+        with suppress(Exception):  # stderr may be closed
+            faulthandler.enable()
     full_error = os.environ.get(FULL_ERROR)
     # With it Hydra raises errors instead of printing them over several lines.
     os.environ[FULL_ERROR] = "1"
     try:
-        return command()
-    except KeyboardInterrupt:
+        with interrupts_marked():
+            return command()
+    except KeyboardInterrupt as error:
         print("error: interrupted", file=sys.stderr)
-        return 130
+        return error.exit_code if isinstance(error, UserInterrupt) else 130
     except SystemExit as error:
-        if error.code == 2:
+        if isinstance(error, UsageError):
+            print(f"error: {error.message}", file=sys.stderr)
+        elif error.code == 2:
             advice = "words have no dashes, as in env=CartPole-v1; see --help"
             print(f"error: unknown flag: {advice}", file=sys.stderr)
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
@@ -89,9 +98,10 @@ def print_help_or_version(arguments: Sequence[str], help_text: Callable[[], str]
 
 
 def exit_on_flags(arguments: Sequence[str]) -> None:
-    """Exit as for an unknown flag if there is any flag; for commands without flags."""
-    if any(argument.startswith("-") for argument in arguments):
-        sys.exit(2)
+    """Exit with code 2 if there is any flag; for commands without flags."""
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise unknown_flag(argument)
 
 
 def shell_command(command: str, argument: str, env_ids: Iterable[str]) -> str:

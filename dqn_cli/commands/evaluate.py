@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from dqn_cli.commands.command_line import (
 )
 from dqn_cli.commands.help import EVALUATE
 from dqn_cli.commands.run_discovery import find_runs, load_run_info, run_label, varied_keys
+from dqn_cli.commands.words import check_plain_words
+
+KEYS = ("checkpoint", "episodes", "seed", "video")
 
 
 @dataclass
@@ -42,6 +45,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     if print_help_or_version(arguments or ["--help"], lambda: EVALUATE):
         return 0
     exit_on_flags(arguments)
+    check_plain_words(arguments, (*KEYS, "import"))
     modules, arguments = split_imports(arguments)
     import_modules(modules)
     request = parse(arguments)
@@ -55,38 +59,53 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     Raises:
         ConfigError: If a key is unknown, or a value is missing or not valid.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     from dqn_cli.config.hints import did_you_mean
     from dqn_cli.config.validation import ConfigError
 
     values: dict[str, str] = {}
-    keys = [name for name in EvaluationRequest.__dataclass_fields__ if name != "env_kwargs"]
     env_kwargs, words = split_env_kwargs(arguments)
     for argument in words:
         key, separator, value = argument.partition("=")
-        if not separator or key not in keys:
+        if not separator or key not in KEYS:
             is_path = Path(argument).exists()
-            hint = f"; did you mean checkpoint={argument}?" if is_path else did_you_mean(key, keys)
-            takes = f"dqn-eval takes {', '.join(keys)}, +env.kwargs.KEY"
+            hint = f"; did you mean checkpoint={argument}?" if is_path else did_you_mean(key, KEYS)
+            takes = f"dqn-eval takes {', '.join(KEYS)}, +env.kwargs.KEY"
             raise ConfigError(f"unknown word {argument}: {takes}{hint}")
         values[key] = value
     if not values.get("checkpoint"):
         raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")
-    path = values.pop("checkpoint")
+    return EvaluationRequest(
+        values["checkpoint"],
+        _whole("episodes", values.get("episodes", "100"), least=1),
+        _whole("seed", values.get("seed", "0"), least=0),
+        _flag("video", values.get("video", "false")),
+        env_kwargs,
+    )
+
+
+def _whole(key: str, text: str, least: int) -> int:
+    """Return a whole number, which may be typed as 1e3."""
+    from dqn_cli.config.memory_needs import find_excessive_episodes
+    from dqn_cli.config.validation import ConfigError
+
     try:
-        typed = OmegaConf.merge(
-            OmegaConf.structured(EvaluationRequest(checkpoint=None)),
-            OmegaConf.from_dotlist([f"{key}={value}" for key, value in values.items()]),
-        )
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    request = OmegaConf.to_object(typed)
-    assert isinstance(request, EvaluationRequest)
-    if request.episodes < 1 or request.seed < 0:
-        raise ConfigError("episodes must be at least 1, and seed at least 0")
-    return replace(request, checkpoint=path, env_kwargs=env_kwargs)
+        value = float(text) if "e" in text.lower() or "." in text else int(text)
+    except ValueError:
+        value = -1
+    if not (least <= value < float("inf")) or value % 1:
+        right = f"a whole number of at least {least}"
+        raise ConfigError(f"{key}={text} is not valid: it must be {right}")
+    if key == "episodes" and (reason := find_excessive_episodes(int(value))):
+        raise ConfigError(reason)
+    return int(value)
+
+
+def _flag(key: str, text: str) -> bool:
+    from dqn_cli.config.validation import ConfigError
+
+    if text.lower() not in ("true", "false"):
+        raise ConfigError(f"{key}={text} is not valid: it must be true or false")
+    return text.lower() == "true"
 
 
 def named_checkpoints(text: str) -> list[Path]:
@@ -95,6 +114,10 @@ def named_checkpoints(text: str) -> list[Path]:
         return _checkpoints_at(Path(text))
     is_list = text.startswith("[") and text.endswith("]")
     names = [part.strip(" '\"") for part in text[1:-1].split(",")] if is_list else [text]
+    if not all(names):
+        from dqn_cli.storage import CheckpointError
+
+        raise CheckpointError(f"checkpoint={text} names no path: name a run or a checkpoint")
     found = (
         _checkpoints_matching(name) if glob.has_magic(name) else _checkpoints_at(Path(name))
         for name in names

@@ -46,7 +46,8 @@ Keys of every run (configs/config.yaml explains each)
 What wins: command line > experiment > agent > env > the parts' own files.
 Flags: -m sweeps; --cfg job prints; --config-dir DIR adds your own YAML files;
        eval "$(dqn-train -sc install=bash)" makes the shell complete words.
-Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP,
+            85 SIGUSR1 or SIGUSR2.
 """
 NOTES = {"env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"]}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +15,106 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dqn_cli.commands.command_line import import_modules, note_modules, shell_command
+from dqn_cli.commands.continuation import check_job_number, continue_typed, run_status
 from dqn_cli.config.errors import explain
-from dqn_cli.config.run_folders import Refused
-from dqn_cli.config.validation import settings_from
+from dqn_cli.config.run_folders import Refused, Sweep
+from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.evaluation.tables import format_return
+from dqn_cli.runs.launched_jobs import launched_job
+from dqn_cli.runs.locks import InUse
+from dqn_cli.runs.manifest import can_resume, write_manifests
+from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.result import read_result, write_unstarted_result
 from dqn_cli.runs.scores import TRAINING
-from dqn_cli.runs.session import Interrupted, train_alone
+from dqn_cli.runs.signals import PREEMPTED, hand_over
+from dqn_cli.runs.single_run import train_alone
 
 
-def run_job(config: DictConfig, modules: Sequence[str]) -> float | None:
-    """Train and return the best mean return, which sweepers maximise."""
+def run_job(
+    config: DictConfig, modules: Sequence[str], changes: Sequence[str] | None = None
+) -> float | None:
+    """Train and return the best mean return, which sweepers maximise.
+
+    A job whose folder holds it already goes on: a launcher may start the same job again.
+
+    Args:
+        config: The composed configuration.
+        modules: The user's own modules.
+        changes: Overrides of a sweep that is resumed, whose failed jobs are left alone; None for a
+            new command.
+
+    Raises:
+        Interrupted: A signal ended the job of another process, to tell the launcher.
+        SystemExit: A signal ended a job of this process.
+        Refused: A single run failed.
+    """
     import_modules(modules)  # a launcher may have started a new process
     hydra = HydraConfig.get()
     in_sweep = hydra.mode is RunMode.MULTIRUN
-    folder = Path(hydra.runtime.output_dir)
+    folder = relative_to_cwd(Path(hydra.runtime.output_dir))
     overrides = list(hydra.overrides.task)
+    number = hydra.job.num if in_sweep else 0
+    job = None
+    is_launched = in_sweep and Sweep.folder is None  # in a process of its own
     if in_sweep:
-        print(f"job {hydra.job.num}: {' '.join(overrides)}", flush=True)
+        print(f"job {number}: {' '.join(overrides)}", flush=True)
     try:
         settings = settings_from(config)
         note_modules(settings.env.modules.values())
-        result = train_alone(Job(settings, relative_to_cwd(folder), overrides))
-    except Interrupted as interrupted:
-        print(resume_hint(relative_to_cwd(folder), [config.env.id]), flush=True)
+        job = Job(settings, folder, overrides, number)
         if in_sweep:
-            print("later jobs did not start; train them with another sweep", flush=True)
+            check_job_number(job)
+        with launched_job(folder.parent) if is_launched else nullcontext() as shutdown:
+            result = _train(job, modules, changes, bool(shutdown and shutdown.requested))
+    except Interrupted as interrupted:
+        if not in_sweep:
+            print(resume_hint(folder, [config.env.id]), flush=True)
+        if interrupted.exit_code == PREEMPTED:
+            hand_over()
+        if is_launched:
+            raise
         sys.exit(interrupted.exit_code)
     except Exception as error:
         if in_sweep:
+            reason = explain(error)
+            if job and not can_resume(folder) and not isinstance(error, (ConfigError, InUse)):
+                write_unstarted_result(job.settings, overrides, folder, reason)
             # Hydra reports a failed job only after all others.
-            print(f"job {hydra.job.num} failed: {explain(error)}", file=sys.stderr, flush=True)
+            print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
             raise
         raise Refused from error
-    print(result_text(result, relative_to_cwd(folder)), flush=True)
-    best = result["best"]
+    best = result["best"] if result else None
     return best["mean"] if best else None
 
 
+def _train(
+    job: Job, modules: Sequence[str], changes: Sequence[str] | None, stopped: bool
+) -> dict[str, Any] | None:
+    """Train a job, or the rest of the run that its folder holds, and return its result."""
+    run = continue_typed(job, changes or (), modules)
+    if run and (run.is_finished or (changes is not None and run_status(job.folder) == "failed")):
+        if run.is_finished:
+            print(run.finished_text(f"resume={job.folder} "), flush=True)
+        return read_result(job.folder)
+    if run:
+        job = run.job
+    if stopped:
+        write_manifests([job])
+        raise Interrupted(128 + signal.SIGTERM)
+    result = train_alone(job)
+    print(result_text(result, job.folder), flush=True)
+    return result
+
+
 def relative_to_cwd(folder: Path) -> Path:
-    """Return the path relative to the working folder if it is inside, as the user would type it."""
+    """Return the path relative to the working folder if it is inside, as the user would type it.
+
+    With hydra.job.chdir the job has another working folder than the user; then it is absolute.
+    """
     cwd = Path.cwd()
+    if HydraConfig.initialized() and Path(HydraConfig.get().runtime.cwd) != cwd:
+        return folder
     return folder.relative_to(cwd) if folder.is_relative_to(cwd) else folder
 
 

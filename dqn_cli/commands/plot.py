@@ -9,8 +9,10 @@ from pathlib import Path
 from dqn_cli.commands.command_line import exit_on_flags, print_help_or_version, run_command
 from dqn_cli.commands.help import PLOT
 from dqn_cli.commands.run_discovery import RunInfo, find_runs, load_run_info, run_label, varied_keys
+from dqn_cli.commands.words import check_plain_words
 
 KEYS = ("out", "x", "by")
+IMAGES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps", ".ps", ".tif", ".tiff")
 
 
 def main() -> None:
@@ -23,9 +25,15 @@ def dispatch(arguments: Sequence[str]) -> int:
     if print_help_or_version(arguments or ["--help"], lambda: PLOT):
         return 0
     exit_on_flags(arguments)
+    check_plain_words(arguments, [key for key in KEYS if not _is_path(key, arguments)])
     options, paths = parse(arguments)
     plot(paths, Path(options.get("out", "plot.png")), options.get("x", "steps"), options.get("by"))
     return 0
+
+
+def _is_path(key: str, arguments: Sequence[str]) -> bool:
+    """Return whether a word that begins with the key is the path of a run."""
+    return any(word.startswith(f"{key}=") and Path(word).exists() for word in arguments)
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
@@ -54,6 +62,10 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
 
     if x not in ("steps", "seconds"):
         raise ConfigError(f"x={x} is not valid: it must be steps or seconds")
+    if out.is_dir() or out.suffix.lower() not in IMAGES:
+        raise ConfigError(f"out={out} names no image: name a file, as in out=plot.png or plot.pdf")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"out={out}: there is no folder {out.parent}")
     if not paths:
         raise ConfigError("name what to draw: the folder of a run or of a sweep")
     runs = [run for path in paths for run in load_runs(path)]
@@ -89,7 +101,9 @@ def load_runs(path: Path) -> list[RunInfo]:
     from dqn_cli.config.validation import ConfigError
 
     if not path.is_dir():
-        raise ConfigError(f"no run at {path}")
+        key = str(path).partition("=")[0]
+        hint = f"; dqn-plot takes {', '.join(KEYS)}" if key != str(path) else ""
+        raise ConfigError(f"no run at {path}{hint}")
     runs = [path] if is_run(path) else find_runs(path)
     if not runs:
         raise ConfigError(f"no run in {path}")

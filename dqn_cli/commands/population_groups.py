@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
@@ -18,16 +20,19 @@ from dqn_cli.commands.command_line import (
     tolerate_closed_output,
 )
 from dqn_cli.config.errors import explain
+from dqn_cli.envs.processes import describe_end
 from dqn_cli.hardware import available_cores
+from dqn_cli.interrupts import UserInterrupt
 from dqn_cli.runs.grouping import format_ranges
 from dqn_cli.runs.locks import InUse, lock_runs
-from dqn_cli.runs.manifest import write_manifests
+from dqn_cli.runs.manifest import can_resume, write_manifests
+from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.result import RESULT, unstarted_result
-from dqn_cli.runs.session import Interrupted, Session
-from dqn_cli.runs.signals import GracefulShutdown
-from dqn_cli.storage import write_json
+from dqn_cli.runs.result import RESULT, write_unstarted_result
+from dqn_cli.runs.session import Session
+from dqn_cli.runs.signals import GracefulShutdown, exit_when_preempted
 
+STUCK_SECONDS = 8.0  # after which a step that has not returned is given up
 POLL_SECONDS = 0.2  # a signal is noticed this late at most
 
 
@@ -65,18 +70,41 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
     if len(groups) == 1:
         return _train_group(groups[0])
     waiting, running = list(groups), list[BaseProcess]()
+    started: dict[BaseProcess, Sequence[Job]] = {}
     with GracefulShutdown() as shutdown, _killed_at_exit(running):
-        signalled = False
+        passed_on = 0  # signals
         while running or (waiting and not shutdown.requested):
             while waiting and len(running) < processes and not shutdown.requested:
-                running.append(start_process(waiting.pop(0)))
+                running.append(start_process(waiting[0]))
+                started[running[-1]] = waiting.pop(0)
             connection.wait([process.sentinel for process in running], POLL_SECONDS)
-            if shutdown.requested and not signalled:
-                signalled = True
+            if shutdown.requested and shutdown.received > passed_on:
+                passed_on = shutdown.received
                 for process in running:
                     process.terminate()  # each writes its checkpoints first
-            running[:] = [process for process in running if process.is_alive()]
+            for process in [process for process in running if not process.is_alive()]:
+                running.remove(process)
+                if not shutdown.requested:
+                    report_death(started[process], process.exitcode)
     return shutdown.exit_code
+
+
+def report_death(group: Sequence[Job], exit_code: int | None) -> None:
+    """Print that the process of a group has died, if it has, and write the results it did not.
+
+    What was killed with SIGKILL or SIGTERM has no result, so that a resumed sweep goes on with it.
+    """
+    started = [job for job in group if can_resume(job.folder)]
+    jobs = [job for job in started if not (job.folder / RESULT).exists()]
+    if not jobs:
+        return
+    reason = f"its process {describe_end(exit_code)}"
+    hint = "; env.vectorization=async tells more if its environment did that"
+    print(f"{group_title(jobs)} failed: {reason}{hint}", file=sys.stderr, flush=True)
+    if exit_code in (-signal.SIGKILL, -signal.SIGTERM):
+        return
+    for job in jobs:
+        write_unstarted_result(job.settings, job.overrides, job.folder, reason)
 
 
 def start_process(group: Sequence[Job]) -> BaseProcess:
@@ -116,17 +144,25 @@ def _killed_at_exit(running: Sequence[BaseProcess]) -> Iterator[None]:
 @tolerate_closed_output()
 def train_in_process(group: Sequence[Job], modules: Sequence[str]) -> None:
     """Train a group and exit; the main function of a group's process."""
+    exit_when_preempted()
     threading.Thread(target=end_with_parent, daemon=True).start()
+    if not faulthandler.is_enabled():
+        faulthandler.enable()
     import_modules(modules)
-    sys.exit(_train_group(group))
+    try:
+        sys.exit(_train_group(group))
+    except UserInterrupt as interrupt:
+        sys.exit(interrupt.exit_code)
 
 
 def end_with_parent() -> None:
-    """Wait until the parent process ends, then send SIGTERM to this one."""
+    """Wait until the parent process ends, then send SIGTERM to this one until it ends too."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STUCK_SECONDS)
 
 
 def _train_group(group: Sequence[Job]) -> int:
@@ -144,9 +180,7 @@ def _train_group(group: Sequence[Job]) -> int:
         reason = explain(error)
         print(f"{title} failed: {reason}", file=sys.stderr, flush=True)
         for job in group:
-            if not (job.folder / RESULT).exists():
-                result = unstarted_result(job.settings, job.overrides, "failed", reason)
-                write_json(job.folder / RESULT, result)
+            write_unstarted_result(job.settings, job.overrides, job.folder, reason)
         return 0
     finished = [result for result in results if result["status"] == "finished"]
     seconds = max(result["seconds"]["total"] for result in results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
@@ -13,14 +13,22 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.command_line import note_modules
-from dqn_cli.commands.job import relative_to_cwd, resume_hint
+from dqn_cli.commands.continuation import (
+    Continuation,
+    check_job_number,
+    continue_typed,
+    groups_of,
+    run_status,
+)
+from dqn_cli.commands.job import relative_to_cwd
 from dqn_cli.commands.population_groups import available_processes, print_groups, train_groups
 from dqn_cli.config.errors import explain
+from dqn_cli.config.run_folders import Command
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.grouping import group_jobs
+from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
-from dqn_cli.runs.session import TrainingFailure
 
 
 def launch(
@@ -56,17 +64,21 @@ def launch(
         for index, overrides in enumerate(job_overrides)
     ]
     prepared = [job_return for job_return in returns if job_return.status is JobStatus.COMPLETED]
-    jobs = [_with_short_path(job_return.return_value) for job_return in prepared]
+    pairs = [_with_short_paths(job_return.return_value) for job_return in prepared]
+    jobs = [pair.job for pair in pairs]
     if processes == "auto":
         processes = available_processes(jobs[0].settings.threads) if jobs else 1
-    groups = group_jobs(jobs, processes, members)
-    print_groups(groups, processes)
-    exit_code = train_groups(groups, processes)
-    for job_return, job in zip(prepared, jobs, strict=True):
-        _set_result(job_return, job)
+    left_alone = [bool(pair.stored and _is_left_alone(pair.stored)) for pair in pairs]
+    begun = [pair.stored for pair, alone in zip(pairs, left_alone, strict=True) if not alone]
+    groups = groups_of(run for run in begun if run)
+    groups += group_jobs([pair.job for pair in pairs if not pair.stored], processes, members)
+    exit_code = 0
+    if groups:
+        print_groups(groups, processes)
+        exit_code = train_groups(groups, processes)
+    for job_return, job, is_old in zip(prepared, jobs, left_alone, strict=True):
+        _set_result(job_return, job, is_old)
     if exit_code:
-        envs = [job.settings.env.id for job in jobs]
-        print(resume_hint(relative_to_cwd(Path(config.hydra.sweep.dir)), envs))
         sys.exit(exit_code)
     return returns
 
@@ -77,23 +89,29 @@ def _check_count(key: str, value: Any, or_auto: bool = False) -> None:
         raise ConfigError(f"hydra.launcher.{key}={value} is not valid: it must be {allowed}")
 
 
-def _with_short_path(job: Job) -> Job:
-    return job._replace(folder=relative_to_cwd(job.folder))
+class Prepared(NamedTuple):
+    """A job that has not started, and the run that its folder holds already."""
+
+    job: Job
+    stored: Continuation | None
 
 
 def _prepare_job(
     context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
 ) -> JobReturn:
-    """Let Hydra compose a job and create its folder; `return_value` is the job, not yet started."""
+    """Let Hydra compose a job and create its folder; `return_value` is a `Prepared`."""
 
-    def make_job(composed: DictConfig) -> Job:
+    def make_job(composed: DictConfig) -> Prepared:
         hydra = HydraConfig.get()
-        folder, job_overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+        folder = Path(hydra.runtime.output_dir)
+        job_overrides = list(hydra.overrides.task)
         print(f"job {number}: {' '.join(job_overrides)}")
         try:
             settings = settings_from(composed)
             note_modules(settings.env.modules.values())
-            return Job(settings, folder, job_overrides, number)
+            job = Job(settings, folder, job_overrides, number)
+            check_job_number(job)
+            return Prepared(job, continue_typed(job, Command.changes or (), Command.modules))
         except Exception as error:
             print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
             raise
@@ -104,11 +122,28 @@ def _prepare_job(
     return run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
-def _set_result(job_return: JobReturn, job: Job) -> None:
-    """Copy the best mean or the error of a job's result.json to Hydra's result."""
+def _with_short_paths(pair: Prepared) -> Prepared:
+    job, stored = pair
+    job = job._replace(folder=relative_to_cwd(job.folder))
+    if stored:
+        stored = stored._replace(job=stored.job._replace(folder=job.folder))
+    return Prepared(job, stored)
+
+
+def _is_left_alone(run: Continuation) -> bool:
+    """Return True for a finished run, and in a sweep that is resumed for a failed one."""
+    is_resumed = Command.changes is not None
+    return run.is_finished or (is_resumed and run_status(run.job.folder) == "failed")
+
+
+def _set_result(job_return: JobReturn, job: Job, is_old: bool) -> None:
+    """Copy the best mean or the error of a job's result.json to Hydra's result.
+
+    An old job was not trained by this command, so its failure is no error again.
+    """
     result = read_result(job.folder) or {}
-    if result.get("status") == "finished":
-        job_return.return_value = result["best"] and result["best"]["mean"]
+    if is_old or result.get("status") == "finished":
+        job_return.return_value = result.get("best") and result["best"]["mean"]
     else:
         job_return.status = JobStatus.FAILED
         reason = result.get("error") or "its process ended without a result"

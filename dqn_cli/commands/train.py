@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dqn_cli.commands.arguments import config_folders, hydra_words, split_imports
+from dqn_cli.commands.arguments import SWEEP_FLAGS, config_folders, hydra_words, split_imports
 from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
 from dqn_cli.commands.help import train_help
+from dqn_cli.commands.words import check_flags, check_plain_words, check_settings
+from dqn_cli.runs.signals import exit_when_preempted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -19,6 +21,7 @@ COMPLETION_FLAGS = ("-sc", "--shell-completion")
 
 def main() -> None:
     """Run the console script."""
+    exit_when_preempted()
     sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
 
 
@@ -34,37 +37,80 @@ def dispatch(arguments: Sequence[str]) -> int:
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 
+    typed = check_flags(arguments)
+    check_plain_words(typed, ("resume", "import"))
     modules, arguments = split_imports(hydra_words(arguments))
     import_modules(modules)
-    register_source(config_folders(arguments))
+    folders = config_folders(arguments)
+    register_source(folders)
     registry.register_schemas()
+    words = [word for word in check_flags(arguments) if not word.startswith("resume=")]
+    check_settings(words, any(flag in arguments for flag in SWEEP_FLAGS), folders)
     resumed = [word.removeprefix("resume=") for word in arguments if word.startswith("resume=")]
-    if resumed:
-        from dqn_cli.commands.resume import resume
+    others = [word for word in arguments if not word.startswith("resume=")]
+    if not resumed:
+        return train(arguments, modules)
+    if not resumed[-1]:
+        raise ValueError("resume= is empty: name the folder of a run or sweep, or resume=auto")
+    if resumed[-1] == "auto":
+        return train(others, modules, continues=True)
+    return resume_folder(Path(resumed[-1]), others, modules)
 
-        overrides = [word for word in arguments if not word.startswith("resume=")]
-        return resume(Path(resumed[-1]), overrides, modules)
-    return train(arguments, modules)
+
+def resume_folder(folder: Path, overrides: Sequence[str], modules: Sequence[str]) -> int:
+    """Resume a run, or a sweep with the jobs that did not begin; return the exit code."""
+    from dqn_cli.commands.resume import resume
+    from dqn_cli.commands.sweeps import finishing_words, unfinished_command
+
+    words = unfinished_command(folder)
+    exit_code = resume(folder, overrides, modules, more_follow=words is not None)
+    if exit_code or words is None:
+        return exit_code
+    words = finishing_words(folder, words, overrides)
+    return train(words, modules, continues=True, changes=overrides)
 
 
-def train(arguments: Sequence[str], modules: Sequence[str]) -> int:
-    """Train one run, or a sweep and print its table; return the exit code."""
+def train(
+    arguments: Sequence[str],
+    modules: Sequence[str],
+    continues: bool = False,
+    changes: Sequence[str] | None = None,
+) -> int:
+    """Train one run, or a sweep and print its table; return the exit code.
+
+    Args:
+        arguments: The words that were typed.
+        modules: The user's own modules.
+        continues: True if runs that exist go on.
+        changes: Overrides of a sweep that is resumed; None for a new command.
+    """
     from dqn_cli.commands.hydra_app import run_hydra
-    from dqn_cli.commands.sweep_tables import report_sweep
-    from dqn_cli.config.run_folders import Sweep, register_resolvers
+    from dqn_cli.commands.sweeps import end_sweep
+    from dqn_cli.config.run_folders import Command, Sweep, register_resolvers
+    from dqn_cli.runs.outcomes import Interrupted
 
     register_resolvers()
 
     def job(config: DictConfig) -> float | None:
         from dqn_cli.commands.job import run_job
 
-        return run_job(config, modules)
+        return run_job(config, modules, changes)
 
-    try:
-        return run_hydra(arguments, job)
-    finally:
-        if Sweep.folder is not None:
-            report_sweep(Sweep.folder)
+    succeeded = False
+    with Command.begin(arguments, modules, continues, changes):
+        try:
+            exit_code = run_hydra(arguments, job)
+            succeeded = True
+        except Exception as error:
+            if Sweep.shutdown and Sweep.shutdown.requested:
+                exit_code = Sweep.shutdown.exit_code
+            elif isinstance(error, Interrupted):  # in the process of a job
+                exit_code = error.exit_code
+            else:
+                raise
+        finally:
+            end_sweep(succeeded)
+    return exit_code
 
 
 def _help(arguments: Sequence[str]) -> str:

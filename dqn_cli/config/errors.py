@@ -12,8 +12,9 @@ from dqn_cli.config.hints import did_you_mean, unknown_key
 from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
-from dqn_cli.runs.session import TrainingFailure
+from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.storage import CheckpointError
+from dqn_cli.text import one_line
 
 EXPECTED = (
     CheckpointError,
@@ -27,11 +28,15 @@ EXPECTED = (
 
 
 def explain(error: BaseException) -> str:
-    """Return the error in one line."""
+    """Return the error in one line that a terminal can show."""
+    return one_line(_explain(error))
+
+
+def _explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error)
     if isinstance(error, OverrideParseException):
-        return _no_assignment(str(error.override))
+        return _unreadable(str(error.override))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
     message = " ".join(str(error).split())
@@ -43,13 +48,31 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)"
 
 
-def _no_assignment(word: str) -> str:
+def _unreadable(word: str) -> str:
+    """Return why a word is not of Hydra's grammar."""
     hint = f"; did you mean env={word}?" if word in registered_envs() else ""
+    key, separator, value = word.partition("=")
+    if separator:
+        plain = re.sub(r"'[^']*'|\"[^\"]*\"", "", value)  # outside of quotes
+        foreign = next((letter for letter in plain if not letter.isascii()), "")
+        if not key.isascii():
+            hint = ": keys have plain letters, without accents"
+        elif "'" in plain or '"' in plain:
+            hint = ": a quote is not closed"
+        elif any(plain.count(pair[0]) != plain.count(pair[1]) for pair in ("[]", "{}", "()")):
+            hint = ": a bracket is not closed"
+        else:
+            what = f"with {foreign} " if foreign else ""
+            hint = f": put quotes around a value {what}that is text, as in '{key}=\"...\"'"
     return f"'{word}' is not of the form key=value{hint}"
 
 
 def _missing_choice(error: MissingConfigException) -> str:
-    group, _, choice = str(error.missing_cfg_file).partition("/")
+    name = str(error.missing_cfg_file)
+    if "/" not in name:
+        return f"there is no configuration {name}.yaml"
+    # Ids of environments have slashes, and so have the groups of Hydra itself.
+    group, _, choice = name.rpartition("/") if name.startswith("hydra/") else name.partition("/")
     options = [option for option in error.options or () if not option.startswith("base_")]
     hint = did_you_mean(choice, options)
     if group == "env":

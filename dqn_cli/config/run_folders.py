@@ -1,4 +1,4 @@
-"""Names and creation of run folders: no two runs share one."""
+"""Names and creation of run folders: no two runs share one, and none is overwritten."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,23 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dqn_cli.config.run_metadata import is_run
+from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
+from dqn_cli.runs.locks import lock_folder
+from dqn_cli.runs.manifest import HYDRA_FOLDER, MANIFEST, discard_job, discard_unstarted, holds_run
+from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
+COMMAND_FILE = ".command.json"  # in a sweep's folder, until every job has begun
+JOB_NAME = re.compile(r"\d+(_|$)")
+# Jobs of the former run in this process, of the population in processes that hear its signals,
+# and those of SLURM go on without this one.
+LAUNCHERS_WITHOUT_CHILDREN = (".BasicLauncher", ".PopulationLauncher", ".SlurmLauncher")
 
 
 def register_resolvers() -> None:
-    """Register `${run_folder:...}`, `${sweep_folder:...}` and `${job_folder:...}`."""
+    """Register `${run_folder:...}`, `${sweep_folder:...}` and the other names of folders."""
     resolvers: dict[str, Callable[..., str]] = {
         "run_folder": run_folder,
         "sweep_folder": sweep_folder,
@@ -29,6 +38,7 @@ def register_resolvers() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("hydra_folder", hydra_folder, replace=True)
 
 
 def run_folder(env_id: str, overrides: Sequence[str]) -> str:
@@ -47,6 +57,11 @@ def job_folder(number: int, overrides: Sequence[str]) -> str:
     return _join(str(number), overrides, "")
 
 
+def hydra_folder(run: str) -> str | None:
+    """Return the name of Hydra's folder in a new run, or None in one whose files must stay."""
+    return None if (Path(run) / MANIFEST).is_file() else str(HYDRA_FOLDER)
+
+
 class Refused(BaseException):
     """Wrapper of an error that Hydra must not handle; `__cause__` is the error."""
 
@@ -57,50 +72,123 @@ class ClaimFolders(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Create hydra.run.dir."""
         with _errors_refused(), open_dict(config):
-            settings_from(_without_hydra(config))
-            folder = claim(Path(config.hydra.run.dir), _is_overridden(config, "hydra.run.dir"))
+            settings = settings_from(_without_hydra(config))
+            typed = _is_overridden(config, "hydra.run.dir")
+            folder = claim(Path(config.hydra.run.dir), typed)
+            if Command.continues:
+                check_same_run(folder, settings)
             config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Create hydra.sweep.dir, and pass it to all jobs."""
         with _errors_refused(), open_dict(config):
             typed = _is_overridden(config, "hydra.sweep.dir")
-            Sweep.folder = claim(Path(config.hydra.sweep.dir), typed)
+            Sweep.folder = claim(Path(config.hydra.sweep.dir), typed, is_sweep=True)
             config.hydra.sweep.dir = str(Sweep.folder)
             if not typed:
                 # Each job is composed again from its overrides.
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={Sweep.folder}")
+            command = Sweep.folder / COMMAND_FILE
+            is_repeatable = config.hydra.sweeper._target_.endswith(".BasicSweeper")
+            if is_repeatable and not (Command.continues and command.exists()):
+                write_json(command, {"words": list(Command.words)})
+            launcher = config.hydra.launcher._target_
+            if not launcher.endswith(LAUNCHERS_WITHOUT_CHILDREN):
+                Sweep.shutdown = Command.stack.enter_context(waiting_for_jobs(Sweep.folder))
+
+
+class Command:
+    """What was typed, and the locks and signal handlers that last as long as the command."""
+
+    words: Sequence[str] = ()
+    continues: bool = False  # True if runs that exist go on
+    changes: Sequence[str] | None = None  # of a sweep that is resumed
+    modules: Sequence[str] = ()
+    stack = ExitStack()
+
+    @classmethod
+    @contextmanager
+    def begin(
+        cls,
+        words: Sequence[str],
+        modules: Sequence[str] = (),
+        continues: bool = False,
+        changes: Sequence[str] | None = None,
+    ) -> Iterator[None]:
+        """Note what was typed until the command ends."""
+        Sweep.folder = Sweep.shutdown = None
+        cls.words, cls.modules, cls.continues, cls.changes = words, modules, continues, changes
+        try:
+            with ExitStack() as cls.stack:
+                yield
+        finally:
+            cls.continues, cls.changes = False, None
 
 
 class Sweep:
-    """Folder of the sweep that this process runs, if any."""
+    """Sweep that this process runs, if any."""
 
     folder: Path | None = None
+    shutdown: LauncherShutdown | None = None  # if its jobs run in other processes
 
 
-def claim(folder: Path, typed: bool) -> Path:
+def claim(folder: Path, typed: bool, is_sweep: bool = False) -> Path:
     """Create a folder for a run or sweep and return it.
+
+    With resume=auto, a folder that holds a run or sweep is taken as it is.
 
     Args:
         folder: The name to try first.
         typed: True if the user chose the name. Other names get a number if they are taken.
+        is_sweep: True if each job gets a folder inside.
 
     Raises:
         ConfigError: If a typed folder holds a run, or if the folder can't be created.
+        InUse: If another process trains in a typed folder.
     """
+    if Command.continues and not typed:
+        key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+        raise ConfigError(f"resume=auto needs a folder that stays the same: add {key}=FOLDER")
     try:
         if typed:
-            if is_run(folder) or (folder / "multirun.yaml").exists():
-                raise ConfigError(
-                    f"{folder} holds a run already: choose another folder,"
-                    f" or continue that run with resume={folder}"
-                )
+            _check_free(folder, is_sweep)
             folder.mkdir(parents=True, exist_ok=True)
+            lock_folder(folder, Command.stack)
+            _check_free(folder, is_sweep)
+            if Command.changes is None:  # failed jobs of a sweep that is resumed stay
+                discard_unstarted(folder)
+                for job in _jobs_in(folder) if is_sweep else ():
+                    discard_job(job)
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         return _create_numbered(folder)
     except OSError as error:
         raise ConfigError(f"can't write to {folder}: {error.strerror}") from error
+
+
+def _check_free(folder: Path, is_sweep: bool) -> None:
+    """Check that a folder holds no run, nor jobs of a sweep.
+
+    Raises:
+        ConfigError: It does, and resume=auto was not typed.
+    """
+    if Command.continues and not (is_sweep and holds_run(folder)):
+        return
+    if holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds a run already: choose another folder,"
+            f" or continue that run with resume={folder}"
+        )
+    runs = [job for job in _jobs_in(folder) if holds_run(job)]
+    if runs and (is_sweep or any(JOB_NAME.match(job.name) for job in runs)):
+        raise ConfigError(
+            f"{folder} holds the runs of a sweep already: choose another folder,"
+            f" or continue them with resume={folder}"
+        )
+
+
+def _jobs_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/") if path.is_dir())
 
 
 def _create_numbered(folder: Path) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from dqn_cli.config.validation import ConfigError
+from dqn_cli.config.yaml_files import load_yaml
 
 HYDRA_FOLDER = ".hydra"  # every run has it, finished or not
 
@@ -17,7 +19,10 @@ def is_run(folder: Path) -> bool:
 
 def load_overrides(run: Path) -> list[str]:
     """Return the overrides that a run was started with."""
-    return [str(word) for word in _load(run, "overrides")]
+    words = _load(run, "overrides")
+    if not isinstance(words, list) or not all(str(word).isprintable() for word in words):
+        raise _damaged(run, "overrides", "it must be a list of words")
+    return [str(word) for word in words]
 
 
 def overrides_by_key(overrides: Iterable[str]) -> dict[str, str]:
@@ -28,13 +33,32 @@ def overrides_by_key(overrides: Iterable[str]) -> dict[str, str]:
 
 def load_env_id(run: Path) -> str:
     """Return the id of the environment that a run was started on."""
-    return str(_load(run, "config").env.id)
+    env_id = _value(_load(run, "config"), "env", "id")
+    if not isinstance(env_id, str) or not env_id.isprintable():
+        raise _damaged(run, "config", "env.id must be text of one line")
+    return env_id
 
 
 def load_job_number(run: Path) -> int:
     """Return the number of a run in its sweep, or 0 for a run without a sweep."""
-    return OmegaConf.select(_load(run, "hydra"), "hydra.job.num") or 0
+    number = _value(_load(run, "hydra"), "hydra", "job", "num")
+    return number if type(number) is int else 0
 
 
-def _load(run: Path, name: str) -> DictConfig | ListConfig:
-    return OmegaConf.load(run / HYDRA_FOLDER / f"{name}.yaml")
+def _load(run: Path, name: str) -> Any:
+    return load_yaml(_file(run, name))
+
+
+def _file(run: Path, name: str) -> Path:
+    return run / HYDRA_FOLDER / f"{name}.yaml"
+
+
+def _value(data: Any, *keys: str) -> Any:
+    """Return the value at nested keys, or None if there is none."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _damaged(run: Path, name: str, reason: str) -> ConfigError:
+    return ConfigError(f"{_file(run, name)} is damaged: {reason}")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
+from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.config.registry import part_named
 from dqn_cli.config.validation import ConfigError, settings_from
@@ -23,40 +24,72 @@ def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> S
     """Return the settings that `plain` turned into data, with the overrides of a resumed run.
 
     Raises:
-        ConfigError: If a part is unknown, or if an override is not one of CHANGEABLE.
+        ConfigError: A part is unknown, a value is not valid, or an override is not one of
+            CHANGEABLE.
     """
     config = _typed_node(data, Settings)
     for override in overrides:
-        key, separator, value = override.partition("=")
-        if key.startswith(f"+{EVAL_KWARGS}"):
-            key = key[1:]
-        if not separator or key.split(".")[0] not in CHANGEABLE:
-            changeable = ", ".join(CHANGEABLE)
-            raise ConfigError(f"{key} can't change when a run is resumed; only {changeable} can")
-        is_known = OmegaConf.select(config, key, default=config) is not config
-        if not is_known and not key.startswith(EVAL_KWARGS):
-            raise ConfigError(f"unknown key {key}")
-        try:
-            typed = OmegaConf.create(f"value: {value}").value
-            OmegaConf.update(config, key, typed, force_add=True)
-        except YAMLError as error:
-            raise ConfigError(f"{override} can't be read: it must be key=value") from error
+        _apply(override, config)
     return settings_from(config)
 
 
-def _typed_node(data: Mapping[str, Any], expected: type[Any]) -> DictConfig:
+def _apply(override: str, config: DictConfig) -> None:
+    """Change the value that a word of a resumed run names."""
+    key = override.partition("=")[0]
+    if key.startswith(f"+{EVAL_KWARGS}"):
+        key = key[1:]
+    if "=" not in override or key.split(".")[0] not in CHANGEABLE:
+        changeable = ", ".join(CHANGEABLE)
+        raise ConfigError(
+            f"{key} can't change when a run is resumed; only {changeable} can: a resumed run keeps"
+            f" its settings, so another {key} needs a new run"
+        )
+    is_known = OmegaConf.select(config, key, default=config) is not config
+    if not is_known and not key.startswith(EVAL_KWARGS):
+        raise ConfigError(f"unknown key {key}")
+    (typed,) = OverridesParser.create().parse_overrides([override])
+    if typed.is_sweep_override():
+        raise ConfigError(f"{override} has several values; a resumed run takes one")
+    OmegaConf.update(config, key, typed.value(), force_add=True)
+
+
+def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictConfig:
     """Return a typed node of the part that the data names, a subclass of the expected one."""
+    if not isinstance(data, dict) or not isinstance(data.get("type"), str):
+        raise ConfigError(f"{name} has no type in the checkpoint")
     part = _part_named(data["type"])
-    if not issubclass(part, expected):
+    is_base = part is expected and bool(part.__subclasses__())
+    if not issubclass(part, expected) or is_base:
         raise ConfigError(f"the checkpoint has {part.__name__} where a {expected.__name__} belongs")
     config = OmegaConf.structured(part)
     assert isinstance(config, DictConfig)
     hints = get_type_hints(part)
     for key, value in data.items():
-        if key != "type":
-            nested = is_dataclass(hints.get(key))
-            config[key] = _typed_node(value, hints[key]) if nested else value
+        if key == "type":
+            continue
+        where = f"{name}.{key}"
+        if key not in hints:
+            raise ConfigError(f"{where} in the checkpoint is unknown: {part.__name__} has no {key}")
+        if is_dataclass(hints[key]):
+            config[key] = _typed_node(value, hints[key], where)
+            continue
+        if _has_interpolation(value):
+            raise ConfigError(f"{where} in the checkpoint refers to another value, with ${{")
+        try:
+            config[key] = value
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{where} in the checkpoint is not valid: {reason}") from error
     return config
+
+
+def _has_interpolation(value: Any) -> bool:
+    """Return True if OmegaConf would replace a text in the value by something else."""
+    if isinstance(value, dict):
+        return any(map(_has_interpolation, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_interpolation, value))
+    return isinstance(value, str) and ("${" in value or value == "???")
 
 
 def _part_named(name: str) -> type[Any]:

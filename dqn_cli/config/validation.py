@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dqn_cli.config.combinations import find_conflict
 from dqn_cli.config.hints import unknown_key
+from dqn_cli.config.memory_needs import find_excess, find_oversized
 from dqn_cli.ranges import Range
 from dqn_cli.training.settings import Settings
 
@@ -25,8 +26,9 @@ def settings_from(config: DictConfig) -> Settings:
     """
     settings = _build(config, "")
     assert isinstance(settings, Settings)
-    if reason := find_conflict(settings):
-        raise ConfigError(reason)
+    for find_reason in (find_conflict, find_oversized, find_excess):
+        if reason := find_reason(settings):
+            raise ConfigError(reason)
     return settings
 
 
@@ -48,7 +50,8 @@ def _build(config: DictConfig, prefix: str) -> Any:
         if isinstance(value, DictConfig) and is_dataclass(OmegaConf.get_type(value)):
             values[name] = _build(value, f"{key}.")
         elif OmegaConf.is_config(value):
-            values[name] = _checked_value(key, OmegaConf.to_container(value), hints[name])
+            plain = OmegaConf.to_container(value, resolve=True)
+            values[name] = _checked_value(key, plain, hints[name])
         else:
             values[name] = _checked_value(key, value, hints[name])
     try:

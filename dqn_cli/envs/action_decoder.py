@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -49,18 +50,38 @@ class ActionDecoder:
     def joint_mask(self, mask: Any) -> Array:
         """Return a mask of all actions [count]; it may be given for each part of an action.
 
-        Masks of the parts stand one after the other, as in sb3-contrib: [2 + 3] for two parts with
-        2 and 3 values. An action is legal if all its parts are. Other masks are returned as they
-        are.
+        Masks of the parts are a tuple or list, as in Gymnasium, or stand one after the other, as in
+        sb3-contrib: [2 + 3] for two parts with 2 and 3 values. An action is legal if all its parts
+        are. A mask of all actions is [count], or has an axis for each part. Others are returned as
+        they are.
+
+        Raises:
+            ValueError: It may be either.
         """
-        flat = np.asarray(mask)
         sizes = self._sizes
-        if len(sizes) == 1 or flat.shape != (sum(sizes),) or flat.shape == (self.count,):
-            return flat
+        parts: Any = mask
+        if not _are_masks(mask, sizes):
+            flat = np.asarray(mask)
+            if len(sizes) > 1 and flat.shape == sizes:
+                return flat.ravel()  # [count]
+            if len(sizes) == 1 or flat.shape != (sum(sizes),):
+                return flat
+            if flat.shape == (self.count,):
+                raise ValueError(
+                    f"of {self.count} values may be of all actions or of their parts: give a list"
+                    f" of masks, one for each part, or an array of shape {list(sizes)}"
+                )
+            parts = np.split(flat, np.cumsum(sizes)[:-1])
         joint = np.ones(1, bool)
-        for part in np.split(flat.astype(bool), np.cumsum(sizes)[:-1]):
-            joint = np.logical_and.outer(joint, part).ravel()
+        for part in parts:
+            joint = np.multiply.outer(joint, np.asarray(part)).ravel()
         return joint
+
+
+def _are_masks(value: Any, sizes: Sequence[int]) -> bool:
+    """Return whether a value holds a mask for each part of an action."""
+    is_sequence = isinstance(value, (tuple, list))
+    return is_sequence and [np.shape(part) for part in value] == [(size,) for size in sizes]
 
 
 def _sizes(space: gymnasium.Space[Any], whole: gymnasium.Space[Any]) -> tuple[int, ...]:

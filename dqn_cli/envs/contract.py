@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -11,10 +13,12 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn_cli.envs.preprocessing import AnyEnv
+from dqn_cli.interrupts import is_ours
 
 OLD_API = "this is the old Gym API: return {right}, or wrap the environment with Shimmy"
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 RESET = "(observation, info)"
+SIGNATURE = "; it must be reset(self, *, seed=None, options=None)"
 STEP = "(observation, reward, terminated, truncated, info)"
 
 
@@ -27,6 +31,11 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: AnyEnv, env_id: str) -> None:
         super().__init__(env)
+        for name in ("observation_space", "action_space"):
+            if not isinstance(value := getattr(env, name, None), gymnasium.Space):
+                raise ValueError(
+                    f"{name} is {shorten(value)}; __init__ must set it to a space of Gymnasium"
+                )
         self._env_id, self._steps = env_id, 0
         self._seed: int | None = None
         space = env.observation_space
@@ -42,10 +51,15 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
             result = self.env.reset(seed=seed, options=options)
         except EnvironmentFailure:  # of a contract inside
             raise
-        except Exception as error:
-            raise self._failure(f"reset raised {describe_error(error)}") from error
+        except BaseException as error:  # it may even raise SystemExit
+            if is_ours(error):
+                raise
+            hint = SIGNATURE if " unexpected keyword argument " in str(error) else ""
+            raise self._failure(f"reset raised {describe_error(error)}{hint}") from error
         if not (isinstance(result, tuple) and len(result) == 2 and not self._fits(result)):
-            raise self._failure(f"reset returned no {RESET}; {OLD_API.format(right=RESET)}")
+            is_old = misfit(self.observation_space, result) is None
+            hint = OLD_API.format(right=RESET) if is_old else f"it returned {shorten(result)}"
+            raise self._failure(f"reset returned no {RESET}; {hint}")
         obs, info = result
         self._check(obs, info)
         return obs, info
@@ -57,7 +71,9 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
             result = self.env.step(action)
         except EnvironmentFailure:
             raise
-        except Exception as error:
+        except BaseException as error:  # it may even raise SystemExit
+            if is_ours(error):
+                raise
             raise self._failure(f"step raised {describe_error(error)}") from error
         try:
             obs, reward, terminated, truncated, info = result
@@ -67,7 +83,11 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         is_array = type(obs) is np.ndarray and obs.dtype is self._dtype
         if not (is_array and obs.shape == self._shape and type(info) is dict):
             self._check(obs, info)
-        if type(reward) is float:
+        are_bools = type(terminated) is bool and type(truncated) is bool
+        if not are_bools:
+            terminated = self._flag("terminated", terminated)
+            truncated = self._flag("truncated", truncated)
+        if are_bools and type(reward) is float:
             return result
         return obs, self._number(reward), terminated, truncated, info
 
@@ -84,19 +104,32 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
         )
 
     def _number(self, reward: Any) -> float:
+        value = _single(reward, "biufO")  # a Fraction is an object
         try:
-            values = np.asarray(reward, float)
-        except (TypeError, ValueError):
-            values = np.zeros(0)
-        if reward is None or values.size != 1:
-            raise self._failure(f"the reward is {shorten(reward)}; it must be one number")
-        return float(values.item())
+            if value is not None:
+                return float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise self._failure(f"the reward is {shorten(reward)}; it must be one number")
+
+    def _flag(self, name: str, value: Any) -> bool:
+        flag = _single(value, "biuf")
+        if flag is None:
+            raise self._failure(f"{name} is {shorten(value)}; it must be True or False")
+        return bool(flag)
 
     def _failure(self, what: str) -> EnvironmentFailure:
-        where = f"in step {self._steps}" if self._steps else "in reset"
-        return EnvironmentFailure(
-            f"env={self._env_id}: {what} ({where} of the episode with seed {self._seed})"
-        )
+        place = describe_place(self._steps, self._seed)
+        return EnvironmentFailure(f"env={self._env_id}: {what} ({place})")
+
+
+def _single(value: Any, kinds: str) -> Any:
+    """Return the only element of a value whose type is one of `kinds`; None if it isn't."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with a gradient
+        return None
+    return array.item() if array.size == 1 and array.dtype.kind in kinds else None
 
 
 def _not_five_values(result: Any) -> str:
@@ -126,8 +159,8 @@ def misfit(space: gymnasium.Space[Any], value: Any, part: str = "") -> str | Non
     name = f"part {part} " if part else ""
     if isinstance(space, spaces.Dict):
         if not isinstance(value, dict) or set(value) != set(space.spaces):
-            keys = sorted(value) if isinstance(value, dict) else shorten(value)
-            return f"{name}is {keys}; declared are the parts {sorted(space.spaces)}"
+            keys = sorted(value, key=str) if isinstance(value, dict) else shorten(value)
+            return f"{name}is {keys}; declared are the parts {sorted(space.spaces, key=str)}"
         parts = [(key, space[key], value[key]) for key in space.spaces]
     elif isinstance(space, spaces.Tuple):
         if not isinstance(value, (tuple, list)) or len(value) != len(space.spaces):
@@ -147,15 +180,28 @@ def _misfit_of_array(space: gymnasium.Space[Any], value: Any, name: str) -> str 
         declared = np.dtype(space.dtype)
         if array.shape != space.shape:
             return f"{name}has shape {list(array.shape)}; declared is {list(space.shape or ())}"
-        if array.dtype != declared and not np.can_cast(array.dtype, declared, "same_kind"):
+        # Floats may lose precision; whole numbers would wrap around.
+        casting: Any = "same_kind" if declared.kind == "f" else "safe"
+        if array.dtype != declared and not np.can_cast(array.dtype, declared, casting):
             with np.errstate(invalid="ignore"):
                 if array.dtype.kind not in "biuf" or (array.astype(declared) != array).any():
                     return f"{name}has {_described(array)}, which {declared} can't hold"
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with a gradient
         return f"{name}is {shorten(value)}; declared is {space}"
     if not isinstance(space, spaces.Box) and not space.contains(array.astype(declared)[()]):
         return f"{name}is {shorten(value)}; declared is {space}"
     return None
+
+
+def describe_place(step: int, seed: int | None) -> str:
+    """Return the place of a call in words; step 0 is the reset."""
+    return f"in {f'step {step:,}' if step else 'reset'} of the episode with seed {seed}"
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Print a warning, unless it was printed before."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def describe_error(error: BaseException) -> str:

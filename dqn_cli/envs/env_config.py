@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -13,12 +13,13 @@ from gymnasium.wrappers import TimeLimit
 
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.envs.contract import Contract, EnvironmentFailure, with_contract
+from dqn_cli.envs.contract import Contract, EnvironmentFailure, describe_error, with_contract
 from dqn_cli.envs.env_ids import is_ale, missing_extra, vector_factory
 from dqn_cli.envs.masks import MaskSource, with_mask_in_info
 from dqn_cli.envs.preprocessing import AnyEnv, Atari, Protocol, Resized
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.envs.wrappers import apply_wrappers, parse_wrappers
+from dqn_cli.interrupts import is_ours
 from dqn_cli.ranges import Count, Positive
 
 # `async` is a keyword of Python, so this Enum can't be written as a class.
@@ -40,6 +41,7 @@ class EnvConfig:
     reward_scale: Positive = 1
     wrappers: list[Any] = field(default_factory=list)  # module:Class, or {module:Class: {k: v}}
     max_episode_steps: Count | None = None  # None: the environment's own limit
+    timeout: Positive | None = None  # seconds of one call of the environment
 
     def __post_init__(self) -> None:
         """Raise ValueError if an entry of `wrappers` names no wrapper."""
@@ -81,8 +83,8 @@ def make_env(config: EnvConfig, **kwargs: Any) -> tuple[AnyEnv, Spaces]:
     env, preprocess = make_own_env(config, **kwargs), config.preprocess
     try:
         return adapt_spaces(env, preprocess.frames, config.drop, preprocess.color_axis)
-    except Exception as error:
-        raise _failure(config, error) from error
+    except BaseException as error:
+        _raise_failure(config, error)
 
 
 def make_own_env(config: EnvConfig, **kwargs: Any) -> AnyEnv:
@@ -111,8 +113,8 @@ def make_own_env(config: EnvConfig, **kwargs: Any) -> AnyEnv:
         if limit is not None and skips_frames:
             env = TimeLimit(env, limit)
         return env
-    except Exception as error:  # an environment's constructor may raise anything
-        raise _failure(config, error) from error
+    except BaseException as error:  # an environment's constructor may even raise SystemExit
+        _raise_failure(config, error)
 
 
 def check_installed(config: EnvConfig) -> None:
@@ -129,6 +131,10 @@ def observation_dtype(spaces: Spaces, dtype: str) -> np.dtype[Any]:
     return np.dtype(np.uint8 if all(part.is_bytes for part in spaces.parts) else dtype)
 
 
-def _failure(config: EnvConfig, error: Exception) -> EnvironmentFailure:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return EnvironmentFailure(f"env={config.id}: {reason}")
+def _raise_failure(config: EnvConfig, error: BaseException) -> NoReturn:
+    if is_ours(error):
+        raise error
+    reason = f"making it raised {describe_error(error)}"
+    if isinstance(error, Exception):
+        reason = " ".join(str(error).split()) or type(error).__name__
+    raise EnvironmentFailure(f"env={config.id}: {reason}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -21,8 +21,11 @@ from dqn_cli.envs.native_atari import NativeAtari
 from dqn_cli.envs.native_vector import NativeVector
 from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.envs.sync_envs import SyncEnvs
+from dqn_cli.envs.time_limits import CLOSE_SECONDS, MAKING, TimedCalls, close_all
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.replay.stream import EnvStep
+
+MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are stored with this precision
 
 
 class Environments:
@@ -57,6 +60,14 @@ class Environments:
         self._envs = _make_vector(
             config, flat, snapshots, max_episode_steps, info_names, len(seed_functions)
         )
+        try:
+            self._start(config, snapshots, dtype)
+        except BaseException:
+            self._envs.close()
+            raise
+
+    def _start(self, config: EnvConfig, snapshots: Sequence[EnvSnapshot], dtype: str) -> None:
+        """Reset the environments."""
         self._env_id = config.id
         self._seed_numbers = [snapshot.seed_number for snapshot in snapshots]
         self._actions = [list(snapshot.actions) for snapshot in snapshots]
@@ -85,7 +96,7 @@ class Environments:
         actions = action.ravel().tolist()
         step = self._envs.step(actions)
         # A run that fails here is saved as it was before the step.
-        self._check_finite("reward", step.reward)
+        self._check_reward(step.reward)
         self._check_finite("observation", step.final_obs)
         if step.obs is not step.final_obs:
             self._check_finite("observation", step.obs)
@@ -112,15 +123,24 @@ class Environments:
             is_reset=None if step.is_reset is None else self._shaped(step.is_reset),
         )
 
-    def close(self) -> None:
-        """Close every environment."""
-        self._envs.close()
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Close every environment; what fails or takes longer than `patience` gets a warning."""
+        self._envs.close(patience)
 
     def _shaped_info(self, info: Mapping[str, Array]) -> dict[str, Array]:
         return {name: self._shaped(values) for name, values in info.items()}
 
     def _shaped(self, rows: Array) -> Array:
         return rows.reshape(self._shape + rows.shape[1:])  # [members, envs, ...]
+
+    def _check_reward(self, reward: Array) -> None:
+        self._check_finite("reward", reward)
+        # The sum of squares is a cheap first test, as below.
+        if np.vdot(reward, reward) > MAX_REWARD**2 and np.abs(reward).max() > MAX_REWARD:
+            raise EnvironmentFailure(
+                f"env={self._env_id} gave a reward of {np.abs(reward).max():g}; at most"
+                f" {MAX_REWARD:g} can be stored"
+            )
 
     def _check_finite(self, name: str, values: Array) -> None:
         if values.dtype.kind != "f":
@@ -143,8 +163,9 @@ def read_spaces(config: EnvConfig) -> Spaces:
         vector = NativeVector(config, config.num_envs, lambda _: 0, EnvSnapshot())
         vector.close()
         return vector.spaces
-    env, spaces = make_env(config)
-    env.close()
+    calls = TimedCalls(config.id, config.timeout)
+    env, spaces = calls.limited(partial(make_env, config), MAKING)
+    close_all([env.close], config.id)
     return spaces
 
 
@@ -168,8 +189,12 @@ def _make_vector(
         partial(_make_seeded, config, seed_function, snapshot, max_episode_steps, read_info)
         for seed_function, snapshot in zip(seed_functions, snapshots, strict=True)
     ]
-    is_async = config.vectorization is Vectorization["async"]
-    return (AsyncEnvs if is_async else SyncEnvs)(config.id, env_fns, info_names)
+    if config.vectorization is Vectorization["async"]:
+        return AsyncEnvs(config.id, env_fns, info_names, config.timeout)
+    calls = TimedCalls(config.id, config.timeout)
+    return SyncEnvs(
+        config.id, [partial(_make_timed, calls, env_fn) for env_fn in env_fns], info_names
+    )
 
 
 def _make_native(
@@ -194,13 +219,21 @@ def _make_native(
     return vectors[0] if members == 1 else JoinedEnvs(vectors)
 
 
+def _make_timed(
+    calls: TimedCalls, make_seeded: Callable[[], tuple[SeededEpisodes, Spaces]]
+) -> tuple[AnyEnv, Spaces]:
+    env, spaces = calls.limited(make_seeded, MAKING)
+    env.guard = None if calls.seconds is None else calls
+    return env, spaces
+
+
 def _make_seeded(
     config: EnvConfig,
     seed_function: SeedFunction,
     snapshot: EnvSnapshot,
     max_episode_steps: int | None,
     read_info: InfoReader | None,
-) -> tuple[AnyEnv, Spaces]:
+) -> tuple[SeededEpisodes, Spaces]:
     env, spaces = make_env(config)
     if max_episode_steps is not None:
         env = TimeLimit(env, max_episode_steps)

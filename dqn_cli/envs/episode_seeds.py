@@ -6,7 +6,8 @@ Replaying actions restores an environment that cannot be pickled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, SupportsFloat
+from functools import partial
+from typing import Any, NamedTuple, Protocol, SupportsFloat, TypeVar
 
 import gymnasium
 import numpy as np
@@ -16,6 +17,7 @@ from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.info_scalars import SCALARS, InfoReader
 from dqn_cli.envs.preprocessing import AnyEnv
 
+Result = TypeVar("Result")
 SeedFunction = Callable[[int], int]  # from a seed's number in its sequence to the seed
 
 INFO_KEYS = ("action_mask", "life_lost")  # the entries of `info` that a run uses
@@ -33,6 +35,13 @@ class EnvSnapshot(NamedTuple):
     seed_number: int = 0  # the latest seed is the seed function's value at this number
     actions: tuple[int, ...] = ()
     obs: Array | None = None  # the observation that they led to, if it is known
+
+
+class CallGuard(Protocol):
+    """A function that makes the calls of an environment, to note them or to limit their time."""
+
+    def __call__(self, seed: int, step: int, call: Callable[[], Result]) -> Result:
+        """Return the result of a step, or of the reset (step 0), of the episode with this seed."""
 
 
 def episode_seeds(seed: int, purpose: str, env: int) -> SeedFunction:
@@ -62,6 +71,8 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._read_info = read_info
         self._seed_function = seed_function
         self._next_number, self._snapshot = snapshot.seed_number, snapshot
+        self._seed = self._steps = 0  # of the running episode
+        self.guard: CallGuard | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -77,8 +88,16 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _begin(self, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """Start an episode with the next seed."""
-        seed, self._next_number = self._seed_function(self._next_number), self._next_number + 1
-        return self.env.reset(seed=seed, options=options)
+        self._seed, self._steps = self._seed_function(self._next_number), 0
+        self._next_number += 1
+        reset = partial(self.env.reset, seed=self._seed, options=options)
+        return reset() if self.guard is None else self.guard(self._seed, 0, reset)
+
+    def _take(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        if self.guard is None:
+            return self.env.step(action)
+        self._steps += 1
+        return self.guard(self._seed, self._steps, partial(self.env.step, action))
 
     def _replay(
         self, snapshot: EnvSnapshot, obs: Any, info: dict[str, Any]
@@ -87,7 +106,7 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         total = len(snapshot.actions)
         for count, action in enumerate(snapshot.actions, start=1):
             try:
-                obs, _, terminated, truncated, info = self.env.step(action)
+                obs, _, terminated, truncated, info = self._take(action)
             except EnvironmentFailure as failure:  # an action may be illegal in another state
                 return obs, info, f"action {count} of {total} failed when replayed ({failure})"
             if terminated or truncated:
@@ -98,7 +117,7 @@ class SeededEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and keep only the entries of `info` that a run uses."""
-        obs, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = self._take(action)
         if terminated or truncated:
             # The reset that follows may write into this very array.
             obs = np.copy(obs)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dqn_cli.arrays import Array
+from dqn_cli.envs.time_limits import CLOSE_SECONDS
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.replay.stream import EnvStep
 
@@ -58,7 +59,7 @@ class JoinedEnvs(VectorEnvs):
         pairs = zip(self._vectors, parts, strict=True)
         return np.concatenate([vector.newly_seeded(part) for vector, part in pairs])
 
-    def close(self) -> None:
-        """Close every vector."""
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Close every vector, each in `patience` seconds."""
         for vector in self._vectors:
-            vector.close()
+            vector.close(patience)

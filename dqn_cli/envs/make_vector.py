@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -12,6 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from dqn_cli.envs.contract import EnvironmentFailure, describe_error, shorten
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.envs.env_ids import vector_factory
+from dqn_cli.envs.time_limits import MAKING, TimedCalls
+from dqn_cli.interrupts import is_ours
 
 AnyVector = VectorEnv[Any, Any, Any]
 LIMIT = "max_episode_steps"
@@ -28,16 +32,14 @@ def make_vector(config: EnvConfig, num_envs: int) -> AnyVector:
     kwargs = dict(config.kwargs)
     if config.max_episode_steps is not None and (factory is None or _takes_limit(factory)):
         kwargs[LIMIT] = config.max_episode_steps
+    calls = TimedCalls(config.id, config.timeout)
     try:
-        if factory is None:
-            with warnings.catch_warnings():  # about the mode of its resets, which is checked here
-                warnings.simplefilter("ignore")
-                made: Any = gymnasium.make_vec(
-                    config.id, num_envs, vectorization_mode="vector_entry_point", **kwargs
-                )
-        else:
-            made = factory(num_envs=num_envs, **kwargs)
-    except Exception as error:  # the user's code may raise anything
+        made = calls.limited(partial(_make, config.id, num_envs, factory, kwargs), MAKING)
+    except EnvironmentFailure:  # its time was up
+        raise
+    except BaseException as error:  # the user's code may even raise SystemExit
+        if is_ours(error):
+            raise
         raise EnvironmentFailure(
             f"env={config.id}: a vector of {num_envs} copies can't be made: {describe_error(error)}"
         ) from error
@@ -55,6 +57,16 @@ def make_vector(config: EnvConfig, num_envs: int) -> AnyVector:
             f"env={config.id} made {made.num_envs} copies instead of {num_envs}"
         )
     return made
+
+
+def _make(env_id: str, num_envs: int, factory: Any, kwargs: Mapping[str, Any]) -> Any:
+    if factory is not None:
+        return factory(num_envs=num_envs, **kwargs)
+    with warnings.catch_warnings():  # about the mode of its resets, which is checked later
+        warnings.simplefilter("ignore")
+        return gymnasium.make_vec(
+            env_id, num_envs, vectorization_mode="vector_entry_point", **kwargs
+        )
 
 
 def autoreset_mode(vector: AnyVector, env_id: str) -> AutoresetMode:

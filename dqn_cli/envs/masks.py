@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, SupportsFloat
@@ -11,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.contract import EnvironmentFailure, describe_error, shorten
 from dqn_cli.envs.preprocessing import AnyEnv
 
 KEY = "action_mask"  # of `info`, and of a Dict observation
@@ -32,10 +33,15 @@ class MaskSource(Enum):
 class MaskInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Moves a mask from an observation or a method into `info`, or removes it from there."""
 
-    def __init__(self, env: AnyEnv, env_id: str, source: MaskSource) -> None:
-        """Take the mask from `source`, which is not `info` or `auto`."""
+    def __init__(
+        self, env: AnyEnv, env_id: str, source: MaskSource, is_chosen: bool = True
+    ) -> None:
+        """Take the mask from `source`, which is not `info` or `auto`.
+
+        Unless the user has chosen it, a mask in `info` must be the same.
+        """
         super().__init__(env)
-        self._env_id, self._source = env_id, source
+        self._env_id, self._source, self._is_chosen = env_id, source, is_chosen
         if source is MaskSource.observation:
             assert isinstance(env.observation_space, spaces.Dict)
             parts = {key: part for key, part in env.observation_space.items() if key != KEY}
@@ -54,16 +60,32 @@ class MaskInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
         obs, reward, terminated, truncated, info = self.env.step(action)
         if KEY in info and not self._was_in_info and self._source is not MaskSource.none:
             raise _failure(self._env_id, LATE)  # two masks: which one the user means is unclear
-        obs, info = self._moved(obs, info)
+        obs, info = self._moved(obs, info, is_last=bool(terminated or truncated))
         return obs, reward, terminated, truncated, info
 
-    def _moved(self, obs: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if self._source is MaskSource.observation:
-            parts = {key: part for key, part in obs.items() if key != KEY}
-            return parts, info | {KEY: obs[KEY]}
+    def _moved(
+        self, obs: Any, info: dict[str, Any], is_last: bool = False
+    ) -> tuple[Any, dict[str, Any]]:
+        if self._source is MaskSource.none:
+            return obs, {key: value for key, value in info.items() if key != KEY}
         if self._source is MaskSource.method:
-            return obs, info | {KEY: self.env.get_wrapper_attr(METHOD)()}
-        return obs, {key: value for key, value in info.items() if key != KEY}
+            mask = self._call_method()
+        else:
+            mask = obs[KEY]
+            obs = {key: part for key, part in obs.items() if key != KEY}
+        if KEY in info and not (self._is_chosen or is_last) and not _are_equal(info[KEY], mask):
+            name = self._source.name
+            raise _failure(
+                self._env_id, f"differs in info and {name}: choose env.mask=info or env.mask={name}"
+            )
+        return obs, info | {KEY: mask}
+
+    def _call_method(self) -> Any:
+        try:
+            return self.env.get_wrapper_attr(METHOD)()
+        except Exception as error:  # the user's code may raise anything
+            reason = f"{METHOD}() raised {describe_error(error)}"
+            raise EnvironmentFailure(f"env={self._env_id}: {reason}") from error
 
 
 def find_mask_source(env: AnyEnv, source: MaskSource) -> MaskSource:
@@ -73,12 +95,15 @@ def find_mask_source(env: AnyEnv, source: MaskSource) -> MaskSource:
     `info`.
 
     Raises:
-        ValueError: The environment has no mask at the named place.
+        ValueError: The environment has no mask at the named place, or with `auto`, one that is not
+            read.
     """
     space = env.observation_space
     is_part = isinstance(space, spaces.Dict) and KEY in space.spaces
     has_method = env.has_wrapper_attr(METHOD) and callable(env.get_wrapper_attr(METHOD))
     if source is MaskSource.auto:
+        refuse_nested_mask(space)
+        _refuse_property(env)
         found = MaskSource.method if has_method else MaskSource.info
         return MaskSource.observation if is_part else found
     if source is MaskSource.observation and not is_part:
@@ -86,6 +111,39 @@ def find_mask_source(env: AnyEnv, source: MaskSource) -> MaskSource:
     if source is MaskSource.method and not has_method:
         raise ValueError(f"env.mask=method needs a method {METHOD}() of the environment")
     return source
+
+
+def refuse_nested_mask(space: gymnasium.Space[Any]) -> None:
+    """Raise ValueError for a mask inside a part of observations."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for name, part in parts:
+            if _has_mask_inside(part):
+                raise ValueError(
+                    f"part {name} of observations has {KEY} inside, which is not read: put it"
+                    " beside the other parts, or use env.mask=none"
+                )
+
+
+def _refuse_property(env: AnyEnv) -> None:
+    """Raise ValueError for a mask in a property, which may not work before the first reset."""
+    layer = env
+    while True:
+        if isinstance(inspect.getattr_static(layer, METHOD, None), property):
+            raise ValueError(f"{METHOD} is a property: make it a method, or use env.mask=none")
+        if not isinstance(layer, gymnasium.Wrapper):
+            return
+        layer = layer.env
+
+
+def _has_mask_inside(space: gymnasium.Space[Any]) -> bool:
+    if isinstance(space, spaces.Dict):
+        return KEY in space.spaces or any(map(_has_mask_inside, space.values()))
+    return isinstance(space, spaces.Tuple) and any(map(_has_mask_inside, space.spaces))
+
+
+def _are_equal(mask: Any, other: Any) -> bool:
+    return np.array_equal(np.asarray(mask).astype(bool), np.asarray(other).astype(bool))
 
 
 class JointMask(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -108,7 +166,12 @@ class JointMask(gymnasium.Wrapper[Any, Any, Any, Any]):
         return obs, reward, terminated, truncated, self._joined(info)
 
     def _joined(self, info: dict[str, Any]) -> dict[str, Any]:
-        return info | {KEY: self._joint_mask(info[KEY])} if KEY in info else info
+        if KEY not in info:
+            return info
+        try:
+            return info | {KEY: self._joint_mask(info[KEY])}
+        except ValueError as error:
+            raise EnvironmentFailure(f"{KEY} {error}") from error
 
 
 def with_mask_in_info(env: AnyEnv, env_id: str, source: MaskSource) -> AnyEnv:
@@ -117,8 +180,10 @@ def with_mask_in_info(env: AnyEnv, env_id: str, source: MaskSource) -> AnyEnv:
     Raises:
         ValueError: As find_mask_source.
     """
-    source = find_mask_source(env, source)
-    return env if source is MaskSource.info else MaskInInfo(env, env_id, source)
+    found = find_mask_source(env, source)
+    if found is MaskSource.info:
+        return env
+    return MaskInInfo(env, env_id, found, is_chosen=found is source)
 
 
 def legal_actions(
@@ -134,7 +199,8 @@ def legal_actions(
         is_last: True at the end of an episode, where a mask may be absent or allow nothing.
 
     Raises:
-        EnvironmentFailure: The mask is missing, has another size, or allows no action.
+        EnvironmentFailure: The mask is missing, has another size or other values than 0 and 1, or
+            allows no action.
     """
     if KEY not in info:
         if masked and not is_last:
@@ -145,12 +211,19 @@ def legal_actions(
     mask = np.asarray(info[KEY])
     if mask.shape != (actions,):
         raise _failure(env_id, f"has shape {mask.shape}, but there are {actions} actions")
+    if not is_binary(mask):
+        raise _failure(env_id, f"is {shorten(info[KEY])}; it must hold 0 and 1 only")
     mask = mask.astype(bool)
     if mask.any():
         return mask
     if not is_last:
         raise _failure(env_id, "allows no action; one at least must be legal")
     return np.ones(actions, bool)
+
+
+def is_binary(mask: Array) -> bool:
+    """Return whether a mask has no other values than 0 and 1, as logits or indices would have."""
+    return mask.dtype == bool or bool(((mask == 0) | (mask == 1)).all())
 
 
 def _failure(env_id: str, reason: str) -> EnvironmentFailure:

@@ -14,6 +14,7 @@ from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, check_installed, make_env
 from dqn_cli.envs.episode_seeds import SEED, EnvSnapshot, SeedFunction
 from dqn_cli.envs.preprocessing import Atari
+from dqn_cli.envs.time_limits import CLOSE_SECONDS
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.hardware import available_cores
 from dqn_cli.replay.stream import EnvStep
@@ -139,7 +140,7 @@ class NativeAtari(VectorEnvs):
         """Return which of the games that `ended` got a new seed, [envs]."""
         return self._newly_seeded
 
-    def close(self) -> None:
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
         """End the games and their threads, which ale-py's own `close` leaves running."""
         self._vector.close()
         self._vector.ale = None  # type: ignore[assignment]

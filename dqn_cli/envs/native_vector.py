@@ -17,6 +17,7 @@ from dqn_cli.envs.info_scalars import InfoReader, vector_scalars
 from dqn_cli.envs.make_vector import autoreset_mode, honours_limit, make_vector
 from dqn_cli.envs.observation_encoder import ObservationEncoder
 from dqn_cli.envs.space_adapter import describe_space
+from dqn_cli.envs.time_limits import CLOSE_SECONDS, close_all
 from dqn_cli.envs.vector_contract import VectorContract, VectorResult
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.envs.vector_masks import VectorMasks
@@ -61,7 +62,8 @@ class NativeVector(VectorEnvs):
         """
         self._vector = make_vector(config, num_envs)
         self._num_envs, self._reader = num_envs, InfoReader(config.id, info_names)
-        self._contract = VectorContract(self._vector, config.id)
+        self._env_id = config.id
+        self._contract = VectorContract(self._vector, config.id, config.timeout)
         resumes = snapshot.obs is not None
         self._seed = seed_function(snapshot.seed_number + resumes) % 2**31
         self.not_restored = dict.fromkeys(range(num_envs), NOT_RESTORABLE) if resumes else {}
@@ -115,9 +117,9 @@ class NativeVector(VectorEnvs):
         """Return that no copy gets a seed of its own, [envs]."""
         return self._none_lost
 
-    def close(self) -> None:
-        """Close the vector environment."""
-        self._vector.close()
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Close the vector environment, in `patience` seconds."""
+        close_all([self._vector.close], self._env_id, patience)
 
     def _prepare_spaces(self, config: EnvConfig) -> None:
         """Find how observations, actions and masks are read.
@@ -185,13 +187,13 @@ class NativeVector(VectorEnvs):
     def _observed(self, result: VectorResult, ended: Array) -> tuple[Array, Array, Array, Array]:
         """Return final observations and masks, and those to act on, as `EnvStep` has them."""
         is_same_step = self._mode is AutoresetMode.SAME_STEP
-        acting = ended | ~ended if is_same_step else ~ended
+        acting = np.ones_like(ended) if is_same_step else ~ended
         obs, mask = self._encoded(result.obs), self._masks.read(result.obs, result.info, acting)
         if not ended.any() or self._mode is AutoresetMode.NEXT_STEP:
             return obs, mask, obs, mask
         if is_same_step:
             final = self._contract.final_obs(result.info, ended)
-            final_info = result.info.get("final_info", {})
+            final_info = result.info.get("final_info")
             final_mask = self._masks.read_final(final, final_info, ended, mask)
             return self._replaced(obs, ended, final), final_mask, obs, mask
         first, info = self._contract.reset(None, ended)

@@ -181,7 +181,7 @@ def _describe(name: str, path: Path, space: Any, channels: Channels) -> Leaf:
         part = Part(name, BINARY, (int(space.nvec.sum()),), (0.0,), (1.0,), True)
     elif isinstance(space, spaces.MultiBinary):
         part = Part(name, BINARY, tuple(space.shape), (0.0,), (1.0,), True)
-    elif isinstance(space, spaces.Box) and space.dtype.kind in "biuf":
+    elif isinstance(space, spaces.Box) and space.dtype.kind in "biuf" and 0 not in space.shape:
         return _describe_box(name, path, space, channels)
     else:
         where = f"part {name} of observations is" if name else "observations are"

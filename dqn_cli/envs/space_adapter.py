@@ -49,6 +49,8 @@ def adapt_spaces(
     if not encoder.is_identity:
         env = TransformObservation(env, encoder, encoder.box)
     if frames:
+        # An environment may write each observation into the same array, so the stack needs copies.
+        env = TransformObservation(env, np.array, env.observation_space)
         # Frames before an episode are zeros, as in batches from the replay stream.
         env = FrameStackObservation(env, frames, padding_type="zero")
     if not decoder.is_identity:
@@ -58,9 +60,20 @@ def adapt_spaces(
 
 
 def describe_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
-    """Describe a space as plain data for a checkpoint."""
+    """Describe a space as plain data for a checkpoint.
+
+    Raises:
+        ValueError: A part has a name that can't be stored.
+    """
     kind = type(space).__name__
     if isinstance(space, spaces.Dict):
+        names: list[Any] = list(space)
+        for key in names:
+            if type(key) is not int and not (type(key) is str and key.isprintable()):
+                raise ValueError(
+                    f"a part of {' '.join(str(space).split())} has the name {key!r}; names must be"
+                    " text of one line or whole numbers"
+                )
         return {"type": "Dict", "parts": {key: describe_space(part) for key, part in space.items()}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "parts": [describe_space(part) for part in space.spaces]}

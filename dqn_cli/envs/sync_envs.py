@@ -13,6 +13,7 @@ from dqn_cli.envs.episode_seeds import NOT_RESTORED
 from dqn_cli.envs.info_scalars import SCALARS, scalars_by_name
 from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.envs.preprocessing import AnyEnv
+from dqn_cli.envs.time_limits import CLOSE_SECONDS, close_all
 from dqn_cli.envs.vector_envs import VectorEnvs
 from dqn_cli.replay.stream import EnvStep
 
@@ -93,10 +94,9 @@ class SyncEnvs(VectorEnvs):
             info=scalars_by_name(self._info_names, np.stack(scalars)) if scalars else {},
         )
 
-    def close(self) -> None:
-        """Close every environment."""
-        for env in self._envs:
-            env.close()
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Close every environment, in `patience` seconds together."""
+        close_all([env.close for env in self._envs], self._env_id, patience)
 
     def _restart(self, row: int) -> dict[str, Any]:
         """Start an episode; the first one shows whether the environment gives masks."""

@@ -12,7 +12,10 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from dqn_cli.arrays import Array
 from dqn_cli.envs.contract import RESET, STEP, EnvironmentFailure, describe_error, misfit, shorten
 from dqn_cli.envs.make_vector import AnyVector
+from dqn_cli.envs.masks import is_binary
+from dqn_cli.envs.time_limits import TimedCalls
 from dqn_cli.envs.vector_spaces import take_rows
+from dqn_cli.interrupts import is_ours
 
 
 class VectorResult(NamedTuple):
@@ -28,8 +31,10 @@ class VectorResult(NamedTuple):
 class VectorContract:
     """Calls a vector environment, checks what it returns, and reports what its code raises."""
 
-    def __init__(self, vector: AnyVector, env_id: str) -> None:
+    def __init__(self, vector: AnyVector, env_id: str, timeout: float | None = None) -> None:
+        """Give each call at most `timeout` seconds, if that is a number."""
         self._vector, self._env_id = vector, env_id
+        self._calls = TimedCalls(env_id, timeout)
         self._steps = 0
         self._seed: int | None = None
         space = vector.observation_space
@@ -73,7 +78,8 @@ class VectorContract:
             )
         final, space = info["final_obs"], self._vector.single_observation_space
         if not (isinstance(final, np.ndarray) and final.dtype == object):
-            self._check(final, info)
+            if reason := misfit(self._vector.observation_space, final):
+                raise self.failure(f"final_obs {reason}, or an array of objects")
             return take_rows(final, ended)
         # Gymnasium's own vectors give an array of objects.
         rows = {row: final[row] for row in np.flatnonzero(ended).tolist()}
@@ -104,6 +110,8 @@ class VectorContract:
                 f"action_mask has shape {list(mask.shape)}; it must be [copies, actions],"
                 f" {[rows, actions]}"
             )
+        if not is_binary(mask):
+            raise self.failure(f"action_mask is {shorten(value)}; it must hold 0 and 1 only")
         return mask.astype(bool)
 
     def require_legal(self, mask: Array, acting: Array) -> None:
@@ -117,15 +125,21 @@ class VectorContract:
 
     def failure(self, what: str) -> EnvironmentFailure:
         """Return a failure that names the environment, the step and the seed."""
+        return EnvironmentFailure(f"env={self._env_id}: {what} ({self._place})")
+
+    @property
+    def _place(self) -> str:
         where = f"in step {self._steps}" if self._steps else "in reset"
-        return EnvironmentFailure(
-            f"env={self._env_id}: {what} ({where} of the vector with seed {self._seed})"
-        )
+        return f"{where} of the vector with seed {self._seed}"
 
     def _called(self, name: str, call: Callable[[], Any]) -> Any:
         try:
-            return call()
-        except Exception as error:  # the user's code may raise anything
+            return self._calls.limited(call, self._place)
+        except EnvironmentFailure:  # its time was up
+            raise
+        except BaseException as error:  # the user's code may even raise SystemExit
+            if is_ours(error):
+                raise
             raise self.failure(f"{name} raised {describe_error(error)}") from error
 
     def _check(self, obs: Any, info: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
+from dqn_cli.envs.time_limits import CLOSE_SECONDS
 from dqn_cli.replay.stream import EnvStep
 
 
@@ -51,5 +52,5 @@ class VectorEnvs(ABC):
         return ended
 
     @abstractmethod
-    def close(self) -> None:
-        """Close every environment."""
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Close every environment; what fails or takes longer than `patience` gets a warning."""

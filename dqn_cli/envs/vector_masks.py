@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn_cli.arrays import Array
-from dqn_cli.envs.masks import KEY, LATE, MaskSource
+from dqn_cli.envs.masks import KEY, LATE, MaskSource, refuse_nested_mask
 from dqn_cli.envs.vector_contract import VectorContract
 
 
@@ -23,8 +23,11 @@ class VectorMasks:
         """Find where masks are; `space` is that of one observation.
 
         Raises:
-            ValueError: The observations have no mask, though `source` says so.
+            ValueError: The observations have no mask, though `source` says so, or with `auto`, one
+                that is not read.
         """
+        if source is MaskSource.auto:
+            refuse_nested_mask(space)
         self._contract, self._source = contract, source
         is_part = isinstance(space, spaces.Dict) and KEY in space.spaces
         if source is MaskSource.observation and not is_part:
@@ -81,14 +84,12 @@ class VectorMasks:
         self._contract.require_legal(mask, acting)
         return mask | ~(acting | mask.any(1))[:, None]
 
-    def read_final(
-        self, final_obs: Any, final_info: dict[str, Any], ended: Array, mask: Array
-    ) -> Array:
+    def read_final(self, final_obs: Any, final_info: Any, ended: Array, mask: Array) -> Array:
         """Return masks [envs, actions] with the rows of copies that ended replaced.
 
         Args:
             final_obs: Final observations of the copies that ended alone.
-            final_info: Final `info` of all copies.
+            final_info: Final `info` of all copies; all actions are legal where it has no mask.
             ended: True for copies that ended, [envs].
             mask: The masks of the step, [envs, actions].
         """
@@ -102,18 +103,19 @@ class VectorMasks:
         final_mask[ended] = rows | ~rows.any(1, keepdims=True)
         return final_mask
 
-    def _is_in(self, info: dict[str, Any]) -> Array:
+    def _is_in(self, info: Any) -> Array:
         """Return which copies have a mask in `info`, [envs]."""
-        if KEY not in info:
+        if not isinstance(info, dict) or KEY not in info:
             return np.zeros(len(self._all_legal), bool)
         # Gymnasium's own vectors say which copies have an entry.
         flags = info.get(f"_{KEY}", np.ones(len(self._all_legal), bool))
         return self._contract.row(f"_{KEY}", flags, np.dtype(bool))
 
-    def _of_info(self, info: dict[str, Any]) -> Array:
-        if KEY not in info:
+    def _of_info(self, info: Any) -> Array:
+        is_in = self._is_in(info)
+        if not is_in.any():
             return self._all_legal
-        return self._checked(info[KEY], len(self._all_legal)) | ~self._is_in(info)[:, None]
+        return self._checked(info[KEY], len(self._all_legal)) | ~is_in[:, None]
 
     def _checked(self, mask: Any, rows: int) -> Array:
         return self._contract.mask(self._join(mask), rows, self._all_legal.shape[1])

@@ -55,7 +55,7 @@ class RowDecoder:
     def joint_masks(self, masks: Any) -> Array:
         """Return masks of all actions, [envs, count]; see `ActionDecoder.joint_mask`."""
         rows = np.asarray(masks)
-        if rows.ndim != 2 or rows.shape[1] == self.count:
+        if rows.ndim != 2 or self._joint_mask(rows[0]).shape == rows[0].shape:
             return rows
         return np.array([self._joint_mask(row) for row in rows])  # [envs, count]
 

@@ -10,7 +10,7 @@ import numpy as np
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
 from dqn_cli.envs.contract import EnvironmentFailure
-from dqn_cli.envs.env_config import EnvConfig
+from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments, read_spaces
 from dqn_cli.envs.episode_seeds import SeedFunction
 from dqn_cli.evaluation.info_means import InfoMeans
@@ -52,8 +52,12 @@ def play_episodes(
             config, seeds, dtype, max_episode_steps=max_episode_steps, info_names=info_names
         )
 
-    # The copies of a vector play one episode each: it may not begin another after a cut.
-    width = episodes if config.is_native_vector else min(episodes, MAX_PARALLEL_ENVS)
+    # Environments with processes of their own may share a global state in a single one.
+    is_alone = config.vectorization is Vectorization["async"]
+    config = config.in_one_process
+    width = min(episodes, 1 if is_alone else MAX_PARALLEL_ENVS)
+    if config.is_native_vector:  # a copy plays one episode: it may not begin another after a cut
+        width = episodes
     try:
         envs = make_envs(width)
     except EnvironmentFailure:  # of some environments only one can exist at a time

@@ -166,6 +166,26 @@ class PrioritisedSampler(Sampler[Prioritised]):
         self._first[rings], self._end[rings] = contents["first"].tolist(), contents["end"].tolist()
         largest[member] = contents["largest"]
 
+    def find_problem(
+        self, contents: Mapping[str, Array], stream: Mapping[str, Array]
+    ) -> tuple[str, str] | None:
+        """Return a field that does not fit the stream's contents and why; None if all fit."""
+        leaves, first, end = contents["leaves"], contents["first"], contents["end"]
+        if contents["largest"] <= 0:
+            return "sampler.largest", "must be above 0"
+        capacity = self.stream.capacity
+        last = stream["first"] + stream["count"]
+        is_queue = (first >= 0) & (first <= end) & (end - first <= capacity) & (end <= last)
+        if not is_queue.all():
+            return "sampler.end", "is not in the stream's queue"
+        # Only a transition in the tree has a priority.
+        is_known = np.zeros(leaves.shape, bool)
+        for env in range(len(first)):
+            is_known[env * capacity + np.arange(first[env], end[env]) % capacity] = True
+        if (leaves < 0).any() or leaves[~is_known].any():
+            return "sampler.leaves", "has priorities of no transition"
+        return None
+
 
 def _priorities(storage: ReplayStorage) -> Priorities:
     assert storage.priorities is not None

@@ -124,6 +124,17 @@ class RolloutSampler(Sampler[Rollout]):
         self._trained = int(contents["trained"])
         self._ends[self.stream.rings_of(member)] = contents["ends"]
 
+    def find_problem(
+        self, contents: Mapping[str, Array], stream: Mapping[str, Array]
+    ) -> tuple[str, str] | None:
+        """Return a field that does not fit the stream's contents and why; None if all fit."""
+        ends, last = contents["ends"], stream["first"] + stream["count"]
+        if not 0 <= contents["trained"] <= stream["appends"]:
+            return "sampler.trained", "is not in the stream"
+        if not ((ends >= 0) & (ends <= last)).all():
+            return "sampler.ends", "is not in the stream's queue"
+        return None
+
 
 @np.errstate(invalid="ignore")  # the session reports a run that diverges
 def lambda_returns(

@@ -144,6 +144,12 @@ class Sampler(Generic[Kind]):
     def load(self, contents: Mapping[str, Array], member: int) -> None:
         """Restore the `contents` of a member of a sampler of the same shape."""
 
+    def find_problem(
+        self, contents: Mapping[str, Array], stream: Mapping[str, Array]
+    ) -> tuple[str, str] | None:
+        """Return a field that does not fit the stream's contents and why; None if all fit."""
+        return None
+
 
 @dataclass
 class Buffer(Replay):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import tensor
 from dqn_cli.envs.episode_seeds import EnvSnapshot
+from dqn_cli.fields import damage_named
+from dqn_cli.runs.checkpoint_fields import POLICY_KEYS, check_state
+from dqn_cli.runs.checkpoint_state import check_count, check_fits, check_random
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, temporary_name
@@ -20,7 +23,6 @@ from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings, plain
 
 CHECKPOINTS_DIR = "checkpoints"
-POLICY_KEYS = ("settings", "spaces", "clock", "parameters", "versions")
 
 
 def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def load_last(folder: Path) -> dict[str, Any]:
     """Load checkpoints/last of a run.
 
     Raises:
-        CheckpointError: The folder has no such file.
+        CheckpointError: The folder has no such file, or the file is damaged.
     """
     last = folder / CHECKPOINTS_DIR / "last"
     if not last.is_file():
@@ -80,7 +82,10 @@ def load_last(folder: Path) -> dict[str, Any]:
         if folder.is_file():
             reason = "is a file; name the run's folder"
         raise CheckpointError(f"can't resume: {folder} {reason}")
-    return load_checkpoint(last)
+    data = load_checkpoint(last)
+    with damage_named(last):
+        check_state(data)
+    return data
 
 
 def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
@@ -98,6 +103,36 @@ def check_spaces(data: Mapping[str, Any], run: Run) -> None:
     before, now = Spaces.restore(data["spaces"]), run.envs.spaces
     if not before.fits(now):
         raise CheckpointError(f"can't resume: the run has {before}; the environment now has {now}")
+
+
+def check_group(
+    group: Sequence[Mapping[str, Any]], folders: Sequence[Path], settings: Sequence[Settings]
+) -> None:
+    """Check the checkpoints of members that resume together, before their run is built.
+
+    Raises:
+        CheckpointError: A file is damaged, or they are not at the same step.
+    """
+    if len({tuple(data["clock"][:2]) for data in group}) > 1:
+        raise CheckpointError("members that resume together must be at the same step")
+    for data, folder, member in zip(group, folders, settings, strict=True):
+        with damage_named(folder / CHECKPOINTS_DIR / "last"):
+            check_count(data, member)
+            check_random(data, group[0])
+
+
+def check_and_restore(
+    data: Mapping[str, Any], folder: Path, run: Run, member: int, tracker: MetricsTracker
+) -> None:
+    """Restore a member of a new run from the checkpoint in its folder.
+
+    Raises:
+        CheckpointError: The environment has other spaces, or the file is damaged.
+    """
+    check_spaces(data, run)
+    with damage_named(folder / CHECKPOINTS_DIR / "last"):
+        check_fits(data, run, member)
+    restore(data, run, member, tracker)
 
 
 def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTracker) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dqn_cli.fields import damage_named, items, mapping, number, text
 from dqn_cli.runs.early_stopping import stop_reason
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import git_commit, versions
+from dqn_cli.storage import load_json, write_json
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings, plain
 
@@ -20,9 +21,29 @@ SCHEMA = 1
 
 
 def read_result(run: Path) -> dict[str, Any] | None:
-    """Return the contents of a run's result.json, or None if there is no such file yet."""
+    """Return the contents of a run's result.json, or None if there is no such file yet.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
     file = run / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    result = load_json(file)
+    with damage_named(file):
+        _check(result)
+    return result
+
+
+def _check(result: dict[str, Any]) -> None:
+    mapping(result, "", ("status", "overrides", "seconds", "best"))
+    text(result["status"], "status")
+    items(result["overrides"], "overrides", text)
+    number(mapping(result["seconds"], "seconds", ("total",))["total"], "seconds.total", 0)
+    if result["best"] is not None:
+        best = mapping(result["best"], "best", ("mean", "mean_ci95"))
+        number(best["mean"], "best.mean")
+        items(best["mean_ci95"], "best.mean_ci95", number, 2)
 
 
 def member_result(
@@ -56,6 +77,14 @@ def member_result(
         "best": tracker.best,
         "stopped": stopped if status == "finished" else None,
     }
+
+
+def write_unstarted_result(
+    settings: Settings, overrides: Sequence[str], folder: Path, error: str
+) -> None:
+    """Write the result of a run that failed before its first step, unless it has a result."""
+    if not (folder / RESULT).exists():
+        write_json(folder / RESULT, unstarted_result(settings, overrides, "failed", error))
 
 
 def unstarted_result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,50 +15,29 @@ from dqn_cli.agent.clock import crossings
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.time_limits import CLOSE_SECONDS
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
-from dqn_cli.runs.locks import lock_runs
-from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
+from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.recorder import Job, RunRecorder
 from dqn_cli.runs.restarts import begin_new_episodes
 from dqn_cli.runs.scale_warnings import scale_warnings
 from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
-from dqn_cli.runs.startup import check_evaluations, choose_threads, should_compile, start_lines
+from dqn_cli.runs.startup import (
+    check_evaluations,
+    check_stored_spaces,
+    choose_threads,
+    should_compile,
+    start_lines,
+)
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import StepReport, progress, train
 
-
-class TrainingFailure(Exception):
-    """A run that can't go on; the message says at which step and what may help."""
-
-
-class Interrupted(Exception):
-    """A signal ended the session."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("interrupted")
-        self.exit_code = exit_code
-
-
-def train_alone(job: Job) -> dict[str, Any]:
-    """Train one run and return the contents of its result.json.
-
-    Raises:
-        TrainingFailure: The run failed.
-        Interrupted: A signal ended the run.
-        InUse: Another process trains the run.
-    """
-    with lock_runs([job.folder]):
-        session = Session([job])
-        write_manifests([job])
-        (result,) = session()
-    if result["status"] == "failed":
-        raise TrainingFailure(result["error"])
-    return result
+HURRY_SECONDS = 0.3  # that environments get to close after a second Ctrl-C
 
 
 class Session:
@@ -73,16 +53,17 @@ class Session:
         # Optimizer moments of dead units decay to denormal numbers, which are slow.
         torch.set_flush_denormal(True)
         keep_large_blocks()
-        self._stopwatch, self._shutdown = Stopwatch(), GracefulShutdown()
+        self._stopwatch, self._shutdown = Stopwatch(), GracefulShutdown(self._end_stuck)
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
-        if len({tuple(data["clock"][:2]) for data in resumed}) > 1:
-            raise ValueError("members that resume together must be at the same step")
+        if resumed:
+            checkpoints.check_group(resumed, [job.folder for job in jobs], self._settings)
         compiles = should_compile(self._shared, len(jobs), resumed)
         self._compiler = AheadOfTime(print, self._compiling) if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
         compiler = self._compiler
         make_learner = partial(CompiledLearner, compiler=compiler) if compiler else Learner
         agents, self.run = build_run(self._settings, snapshots, make_learner)
+        check_stored_spaces(self._shared, self.run)
         check_evaluations(self._shared, self.run)
         torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
         group = [job.folder.name for job in jobs]
@@ -91,9 +72,13 @@ class Session:
             for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
         ]
         self._active = list(self.recorders)  # of members that have not ended
-        for member, data in enumerate(resumed):
-            checkpoints.check_spaces(data, self.run)
-            checkpoints.restore(data, self.run, member, self.recorders[member].tracker)
+        try:
+            for member, data in enumerate(resumed):
+                tracker = self.recorders[member].tracker
+                checkpoints.check_and_restore(data, jobs[member].folder, self.run, member, tracker)
+        except BaseException:
+            self.run.envs.close()
+            raise
         trackers = [recorder.tracker for recorder in self.recorders]
         self._restarted = begin_new_episodes(self._settings, self.run, trackers)
 
@@ -108,6 +93,7 @@ class Session:
         """
         shared, done = self._shared, progress(self._shared, self.run.clocks[0])
         display = Display(shared.steps, shared.episodes, done, self._title)
+        patience = CLOSE_SECONDS
         try:
             with self._shutdown, display:
                 self._open(display)
@@ -117,16 +103,16 @@ class Session:
                     recorder.save(self.compiled, required=True)
                     self._close(recorder, "interrupted")
         except ImmediateShutdown:  # within a step, where no checkpoint can be written
-            for recorder in list(self._active):
-                self._close(recorder, "interrupted")
+            self._close_all("interrupted")
         except BaseException as caught:
-            error = " ".join(str(caught).split()) or type(caught).__name__
-            status = "interrupted" if isinstance(caught, KeyboardInterrupt) else "failed"
-            for recorder in list(self._active):
-                self._close(recorder, status, error)
+            error, status = " ".join(str(caught).split()) or type(caught).__name__, "failed"
+            if isinstance(caught, KeyboardInterrupt):
+                status, patience = "interrupted", HURRY_SECONDS
+            self._close_all(status, error)
             raise
         finally:
-            self.run.envs.close()
+            self.run.envs.close(patience)
+            self._shutdown.has_ended()
         if self._shutdown.requested:
             raise Interrupted(self._shutdown.exit_code)
         return [recorder.result for recorder in self.recorders if recorder.result]
@@ -240,6 +226,15 @@ class Session:
         self._stopwatch.record_lap("train")
         self._active.remove(recorder)
         recorder.close(status, error, self.compiled)
+
+    def _close_all(self, status: str, error: str | None = None) -> None:
+        for recorder in list(self._active):
+            self._close(recorder, status, error)
+
+    def _end_stuck(self) -> None:
+        """Write what can be written while the main thread is stuck in an environment."""
+        self._close_all("interrupted", "interrupted")
+        print("error: interrupted", file=sys.stderr, flush=True)
 
     @contextmanager
     def _compiling(self) -> Iterator[None]:

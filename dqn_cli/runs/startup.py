@@ -12,6 +12,8 @@ from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.when import can_compile, worth_compiling
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.evaluation.play import check_evaluation_env
+from dqn_cli.fields import FieldError
+from dqn_cli.runs.checkpoint_fields import check_spaces
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.recorder import Job
 from dqn_cli.training.devices import thread_count
@@ -51,6 +53,20 @@ def check_evaluations(settings: Settings, run: Run) -> None:
     except EnvironmentFailure:
         run.envs.close()
         raise
+
+
+def check_stored_spaces(settings: Settings, run: Run) -> None:
+    """Check that checkpoints can hold the environment's spaces.
+
+    Raises:
+        EnvironmentFailure: They can't; the run is closed.
+    """
+    try:
+        check_spaces(run.envs.spaces.plain())
+    except FieldError as error:
+        run.envs.close()
+        reason = f"a checkpoint can't hold its spaces: {error}"
+        raise EnvironmentFailure(f"env={settings.env.id}: {reason}") from error
 
 
 def start_lines(job: Job, run: Run, in_group: bool, restarted: str | None) -> Iterator[str]:

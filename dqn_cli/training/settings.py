@@ -117,7 +117,7 @@ class Settings:
     def evaluation_env(self) -> EnvConfig:
         """Environment of evaluations, stepped in one process."""
         kwargs = self.env.kwargs | self.eval.env.kwargs
-        return replace(self.env.in_one_process, kwargs=kwargs)
+        return replace(self.env, kwargs=kwargs)
 
     @cached_property
     def horizon(self) -> Clock:

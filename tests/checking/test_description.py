@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 from strange_inspections import config_of, new_progress
 
 from dqn_cli.checking.description import describe
@@ -83,6 +84,14 @@ def test_scalars_and_a_mask_by_another_name_are_found_in_info() -> None:
     assert describe(config_of("masked"), new_progress()).mask_like == ""
 
 
+def test_a_part_of_observations_that_looks_like_a_mask_is_found() -> None:
+    flags = spaces.Box(0, 1, (3,), np.int8)
+    space = spaces.Dict(x=flags, legal_actions=flags, valid=spaces.Box(0, 9, (3,), np.int8))
+    config = config_of(kwargs={"space": space})
+    assert describe(config, new_progress()).mask_like_part == "legal_actions"
+    assert describe(config_of("masked"), new_progress()).mask_like_part == ""
+
+
 class Masked(gymnasium.Env[Any, Any]):
     action_space = spaces.Discrete(2)
     observation_space = spaces.Dict(
@@ -133,6 +142,8 @@ class Vector(VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.single_action_space = spaces.Discrete(4)
         self.single_observation_space = Masked.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
 
 
 def make_vector(num_envs: int) -> Vector:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 from strange_inspections import config_of, inspected
 
 from dqn_cli.checking import findings
@@ -126,6 +128,14 @@ def test_a_mask_by_another_name_is_warned_of(found: Found) -> None:
     (finding,) = found(findings.masks, config_of("other_mask"))
     assert finding.level is Level.warning
     assert 'info["legal_moves"]' in finding.text
+
+
+def test_a_part_of_observations_that_looks_like_a_mask_is_warned_of(found: Found) -> None:
+    flags = spaces.Box(0, 1, (3,), np.int8)
+    config = config_of(kwargs={"space": spaces.Dict(x=flags, valid_actions=flags)})
+    (finding,) = found(findings.masks, config)
+    assert finding.level is Level.warning
+    assert "part valid_actions" in finding.text
 
 
 def test_a_mask_that_allows_everything_is_noted(found: Found) -> None:

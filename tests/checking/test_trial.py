@@ -62,7 +62,7 @@ def test_only_legal_actions_are_taken() -> None:
         ("nan", "gave a observation that is not a finite number"),
         ("late", "action_mask is in a step's info"),
         ("raise", "step raised RuntimeError: no licence"),
-        ("sys_exit", "it raised SystemExit: 5"),
+        ("sys_exit", "step raised SystemExit: 5"),
         ("continuous", "actions that can be counted"),
     ],
 )

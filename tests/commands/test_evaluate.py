@@ -176,6 +176,7 @@ def test_words_are_parsed_with_their_defaults() -> None:
     request = parse(["checkpoint=a=b", "episodes=5"])
     assert (request.checkpoint, request.episodes, request.seed) == ("a=b", 5, 0)
     assert request.video is False
+    assert parse(["checkpoint=run", "episodes=1e2", "video=true"]).episodes == 100
 
 
 def test_arguments_of_the_environment_are_read_as_hydra_reads_them() -> None:

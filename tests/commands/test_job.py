@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from dqn_cli.commands.job import relative_to_cwd, result_text
 
@@ -26,3 +29,11 @@ def test_the_result_text_says_that_a_score_is_of_training() -> None:
     result = {"steps": 500, "seconds": {"total": 3.0}, "env": "CartPole-v1", "final": None}
     words = result_text(result | {"best": summary | {"by": "training"}}, Path("outputs/run"))
     assert "over 100 training episodes at step 500" in words
+
+
+def test_commands_are_right_for_a_job_in_its_own_folder(
+    type_train: Callable[..., int], in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("steps=10", "learning_starts=5", "eval.episodes=1", "hydra.run.dir=run")
+    assert type_train(*words, "hydra.job.chdir=true") == 0
+    assert f"dqn-plot {in_folder / 'run'}" in capsys.readouterr().out

@@ -21,10 +21,13 @@ from dqn_cli.commands.population_groups import (
     available_processes,
     group_title,
     print_groups,
+    report_death,
     train_groups,
 )
 from dqn_cli.runs.locks import LOCK_FILE, lock_runs
+from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.result import read_result
 from dqn_cli.runs.signals import GracefulShutdown
 from dqn_cli.training.settings import Settings
 
@@ -336,3 +339,34 @@ def test_every_process_blocks_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyP
         process.join(60)
         assert file.read_text() == "SIGINT"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "end", "status"),
+    [
+        (-11, "was killed by SIGSEGV", "failed"),
+        (7, "ended with exit code 7", "failed"),
+        (0, "ended with exit code 0", "failed"),
+        (-9, "was killed by SIGKILL", None),
+    ],
+)
+def test_a_process_that_dies_is_told_and_has_a_result_unless_it_was_killed(
+    settings_of: Compose,
+    tmp_path: Path,
+    capsys: Lines,
+    exit_code: int,
+    end: str,
+    status: str | None,
+) -> None:
+    jobs = [Job(settings_of(), tmp_path / str(number), [], number) for number in range(2)]
+    for each in jobs:
+        (each.folder / ".hydra").mkdir(parents=True)
+    write_manifests(jobs)
+    (jobs[0].folder / "result.json").write_text("{}")
+    report_death(jobs, exit_code)
+    assert capsys.readouterr().err.startswith(f"job 1 failed: its process {end}; ")
+    assert (jobs[0].folder / "result.json").read_text() == "{}"
+    result = read_result(jobs[1].folder)
+    assert (result and (result["status"], result["error"])) == (
+        status and (status, f"its process {end}")
+    )

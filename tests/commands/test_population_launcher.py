@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from dqn_cli.commands import population_launcher
 from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.runs.manifest import write_manifests
+from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.session import TrainingFailure
 from dqn_cli.storage import load_checkpoint
 
 Typed = Callable[..., int]

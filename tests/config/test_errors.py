@@ -157,7 +157,7 @@ def test_an_error_is_one_line_with_cause_and_remedy(
     ("error", "line"),
     [
         (ValueError("first\n  second\tthird"), "first second third"),
-        (ValueError(), "ValueError:  (HYDRA_FULL_ERROR=1 shows where)"),
+        (ValueError(), "ValueError: (HYDRA_FULL_ERROR=1 shows where)"),
         (KeyError("a"), "KeyError: 'a' (HYDRA_FULL_ERROR=1 shows where)"),
     ],
 )

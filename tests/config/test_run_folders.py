@@ -10,12 +10,15 @@ import pytest
 
 from dqn_cli.config.run_folders import (
     LONGEST_NAME,
+    Command,
     claim,
+    hydra_folder,
     job_folder,
     run_folder,
     sweep_folder,
 )
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.runs.locks import InUse
 
 NASTY = [
     ["network.widths=[64,64]", "+env.kwargs.map='a b/c'"],
@@ -79,20 +82,90 @@ def test_twenty_claims_of_one_name_are_twenty_folders(tmp_path: Path) -> None:
     assert {folder.name for folder in claimed} == {"run", *(f"run_{n}" for n in range(2, 21))}
 
 
-@pytest.mark.parametrize("content", [".hydra", "multirun.yaml"])
+def hold_run(folder: Path, content: str) -> None:
+    (folder / content).parent.mkdir(parents=True, exist_ok=True)
+    (folder / content).write_text(
+        '{"status": "finished", "overrides": [], "best": null, "seconds": {"total": 1.0}}'
+    )
+
+
+CONTENTS = [".hydra/plan", "checkpoints/last", "checkpoints/best", "result.json"]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
 def test_a_typed_folder_that_holds_a_run_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / content).mkdir()
-    with pytest.raises(ConfigError, match=f"{tmp_path} holds a run already") as caught:
-        claim(tmp_path, typed=True)
-    assert f"resume={tmp_path}" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    hold_run(tmp_path, content)
+    for is_sweep in (False, True):
+        with pytest.raises(ConfigError, match=f"{tmp_path} holds a run already") as caught:
+            claim(tmp_path, typed=True, is_sweep=is_sweep)
+        assert f"resume={tmp_path}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("is_sweep", [False, True])
+def test_a_typed_folder_that_holds_jobs_is_refused_whatever_began_them(
+    tmp_path: Path, content: str, is_sweep: bool
+) -> None:
+    hold_run(tmp_path / "1_seed-1", content)
+    with pytest.raises(ConfigError, match=f"{tmp_path} holds the runs of a sweep already"):
+        claim(tmp_path, typed=True, is_sweep=is_sweep)
+
+
+def test_a_folder_beside_other_runs_is_no_sweep(tmp_path: Path) -> None:
+    hold_run(tmp_path / "first", ".hydra/plan")
+    with Command.begin([]):
+        assert claim(tmp_path, typed=True) == tmp_path
+
+
+def test_what_a_command_left_that_never_began_refuses_none(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("")
+    empty = tmp_path / "sweep" / "1_a-2"
+    empty.mkdir(parents=True)
+    for run in (tmp_path / "sweep" / "0_a-1", tmp_path / "run"):
+        (run / ".hydra").mkdir(parents=True)
+        (run / ".hydra" / "config.yaml").write_text("")
+        (run / ".hydra" / ".plan.99.tmp").write_text("")
+        (run / "checkpoints").mkdir()
+        (run / "mine.txt").write_text("")
+    for folder, is_sweep in ((tmp_path / "sweep", True), (tmp_path / "run", False)):
+        with Command.begin([]):
+            assert claim(folder, typed=True, is_sweep=is_sweep) == folder
+    for run in (tmp_path / "sweep" / "0_a-1", tmp_path / "run"):
+        assert [file.name for file in run.iterdir()] == ["mine.txt"]
+    assert not empty.exists()
+
+
+def test_a_folder_is_claimed_by_one_command_at_a_time(tmp_path: Path) -> None:
+    with Command.begin([]):
+        claim(tmp_path / "run", typed=True)
+        with pytest.raises(InUse, match="is being trained by another process"):
+            claim(tmp_path / "run", typed=True)
+    with Command.begin([]):
+        claim(tmp_path / "run", typed=True)
+
+
+@pytest.mark.parametrize(("is_sweep", "key"), [(False, "hydra.run.dir"), (True, "hydra.sweep.dir")])
+def test_what_goes_on_needs_a_folder_that_stays(tmp_path: Path, is_sweep: bool, key: str) -> None:
+    hold_run(tmp_path / "run" / ("0_seed-1" if is_sweep else ""), ".hydra/plan")
+    with Command.begin([], continues=True):
+        with pytest.raises(ConfigError, match=f"needs a folder that stays the same: add {key}="):
+            claim(tmp_path / "run", typed=False, is_sweep=is_sweep)
+        assert claim(tmp_path / "run", typed=True, is_sweep=is_sweep) == tmp_path / "run"
+
+
+def test_hydras_files_of_a_run_stay(tmp_path: Path) -> None:
+    assert hydra_folder(str(tmp_path)) == ".hydra"
+    hold_run(tmp_path, ".hydra/plan")
+    assert hydra_folder(str(tmp_path)) is None
 
 
 def test_a_typed_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "deep"
-    assert claim(folder, typed=True) == folder
-    (folder / "notes.txt").write_text("mine")
-    assert claim(folder, typed=True) == folder
+    for _ in range(2):
+        with Command.begin([]):
+            assert claim(folder, typed=True) == folder
+        (folder / "notes.txt").write_text("mine")
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 

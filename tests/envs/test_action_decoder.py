@@ -108,12 +108,20 @@ def test_actions_that_cannot_be_counted_are_an_error_that_shows_the_space(
         (spaces.MultiDiscrete([2, 3]), [0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 1]),
         (spaces.MultiDiscrete([2, 3]), [1, 0, 1, 1, 0, 1], [1, 0, 1, 1, 0, 1]),  # of all actions
         (spaces.MultiBinary(3), [1, 1, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1, 0, 0]),
-        (spaces.MultiDiscrete([2, 2]), [1, 0, 0, 1], [1, 0, 0, 1]),  # of all actions
+        (spaces.MultiDiscrete([2, 2]), np.eye(2), [1, 0, 0, 1]),  # of all actions
+        (spaces.MultiDiscrete([2, 2]), [[1, 0], [0, 1]], [0, 1, 0, 0]),
         (spaces.Discrete(3), [1, 0, 1], [1, 0, 1]),
+        (spaces.MultiDiscrete([2, 2]), ([1, 0], np.array([0, 1])), [0, 1, 0, 0]),  # of the parts
+        (spaces.MultiDiscrete([2, 3]), [[True, False], [True, False, True]], [1, 0, 1, 0, 0, 0]),
         (spaces.MultiDiscrete([2, 3]), [1, 0], [1, 0]),  # `legal_actions` says what is wrong
     ],
 )
 def test_masks_of_parts_become_one_of_all_actions(
-    space: spaces.Space[Any], mask: list[int], expected: list[int]
+    space: spaces.Space[Any], mask: Any, expected: list[int]
 ) -> None:
     assert ActionDecoder(space).joint_mask(mask).astype(int).tolist() == expected
+
+
+def test_a_mask_of_all_actions_or_of_their_parts_is_refused_where_it_may_be_either() -> None:
+    with pytest.raises(ValueError, match=r"of 4 values may be .* an array of shape \[2, 2\]"):
+        ActionDecoder(spaces.MultiDiscrete([2, 2])).joint_mask([1, 0, 0, 1])

@@ -150,11 +150,11 @@ class Broken(Scripted):
         raise OSError("the simulator is gone")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # the worker warns too
 def test_an_exception_in_an_environment_reaches_the_run(start: Start) -> None:
-    envs = start(lambda: made(Broken()), seeded)
+    envs = start(seeded, lambda: made(Broken()))
     envs.reset(3, FLOAT)
-    with pytest.raises(OSError, match="the simulator is gone"):
+    message = r"^env=Name-v0: worker 1 raised OSError: the simulator is gone \(.*test_async"
+    with pytest.raises(EnvironmentFailure, match=message):
         envs.step([0, 0])
 
 

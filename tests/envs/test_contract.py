@@ -6,12 +6,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from dqn_cli.envs.contract import Contract, EnvironmentFailure, misfit, with_contract
 
 BYTES = spaces.Box(0, 255, (2, 2), np.uint8)
 REALS = spaces.Box(-1, 1, (2,), np.float32)
+OBS = np.zeros(2, np.float32)
 NESTED = spaces.Dict(
     camera=BYTES, rest=spaces.Tuple([spaces.Discrete(3, start=2), spaces.MultiBinary(2)])
 )
@@ -35,9 +37,6 @@ class Told(gymnasium.Env[Any, Any]):
         if isinstance(value, Exception):
             raise value
         return value
-
-
-OBS = np.zeros(2, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +67,12 @@ def test_what_can_be_stored_unchanged_is_accepted(space: Any, value: Any) -> Non
         (REALS, 0.5, r"has shape \[\]; declared is \[2\]"),
         (REALS, np.array(["a", "b"]), "which float32 can't hold"),
         (REALS, None, "has shape"),
+        (REALS, torch.ones(2, requires_grad=True), "is tensor.*; declared is Box"),
+        (spaces.Dict(a=REALS), {"a": OBS, 3: OBS}, r"is \[3, 'a'\]; declared are the parts"),
         (BYTES, np.full((2, 2), 0.5), "float64 values from 0.5 to 0.5, which uint8 can't hold"),
         (BYTES, np.full((2, 2), -1), "int64 values from -1 to -1, which uint8 can't hold"),
         (BYTES, np.full((2, 2), 256), "which uint8 can't hold"),
+        (BYTES, np.full((2, 2), 256, np.uint16), "uint16 values from 256 to 256, which uint8"),
         (BYTES, np.full((2, 2), np.nan), "which uint8 can't hold"),
         (BYTES, np.zeros((2, 2, 1), np.uint8), r"has shape \[2, 2, 1\]"),
         (spaces.Discrete(3), 3, r"is 3; declared is Discrete\(3\)"),
@@ -96,7 +98,9 @@ def test_what_would_be_changed_is_named(space: Any, value: Any, reason: str) -> 
     ("first", "reason"),
     [
         (OBS, r"reset returned no \(observation, info\); this is the old Gym API"),
-        ((OBS,), "reset returned no"),
+        ((OBS,), r"reset returned no \(observation, info\); it returned \(array"),
+        (None, r"reset returned no \(observation, info\); it returned None"),
+        (TypeError("f() got an unexpected keyword argument 'seed'"), r".*must be reset\(self, \*,"),
         ((OBS, None), "info is None; it must be a dict"),
         ((OBS[:1], {}), r"the observation has shape \[1\]"),
         (KeyError("port"), r"reset raised KeyError: 'port' \(.*test_contract.py:\d+\)"),
@@ -117,6 +121,12 @@ def test_a_reset_that_breaks_the_contract_is_named(first: Any, reason: str) -> N
         ((OBS, None, False, False, {}), "the reward is None; it must be one number"),
         ((OBS, [1.0, 2.0], False, False, {}), "the reward is .* it must be one number"),
         ((OBS, "much", False, False, {}), "the reward is 'much'"),
+        ((OBS, np.complex128(1j), False, False, {}), "the reward is .*1j.*; it must be one number"),
+        ((OBS, "1.5", False, False, {}), "the reward is '1.5'; it must be one number"),
+        ((OBS, 10**400, False, False, {}), "the reward is 1000.*; it must be one number"),
+        ((OBS, 1.0, "False", False, {}), "terminated is 'False'; it must be True or False"),
+        ((OBS, 1.0, False, [True, False], {}), r"truncated is \[True, False\]; it must be True"),
+        ((OBS, 1.0, None, False, {}), "terminated is None; it must be True or False"),
         ((OBS, 1.0, False, False, None), "info is None"),
         ((np.zeros(3), 1.0, False, False, {}), r"the observation has shape \[3\]"),
         (RuntimeError("no\nlicence"), r"step raised RuntimeError: no licence \(.*:\d+\)"),
@@ -137,6 +147,23 @@ def test_a_reward_is_any_single_number(reward: Any) -> None:
     env = Contract(Told((OBS, {}), (OBS, reward, False, False, {})), "Told-v0")
     env.reset()
     assert env.step(0)[1] == 1.0
+
+
+@pytest.mark.parametrize("flag", [0, 1, np.bool_(True), np.array([False]), [True], np.float32(1)])
+def test_an_end_is_any_single_truth(flag: Any) -> None:
+    env = Contract(Told((OBS, {}), (OBS, 1.0, flag, False, {})), "Told-v0")
+    env.reset()
+    assert env.step(0)[2] is bool(np.asarray(flag).item())
+
+
+@pytest.mark.parametrize("space", [None, 2, spaces.Box])
+def test_spaces_that_are_none_are_refused(space: Any) -> None:
+    env = Told(OBS)
+    env.action_space = space
+    with pytest.raises(
+        ValueError, match=r"^action_space is .*; __init__ must set it to a space of"
+    ):
+        Contract(env, "Told-v0")
 
 
 def test_the_contract_is_inside_all_wrappers_that_gymnasium_adds() -> None:

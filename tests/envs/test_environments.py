@@ -36,12 +36,13 @@ class Scripted(gymnasium.Env[Any, Any]):
         masks: list[list[int]] | None = None,
         nan_obs_at: int = -1,
         nan_reward_at: int = -1,
+        reward_scale: float = 1,
     ) -> None:
         self.observation_space = spaces.Box(0, 1000, (2,), np.float32)
         self.action_space = spaces.Discrete(3)
         self._length, self._truncates, self._masks = length, truncates, masks
         self._nan_obs_at, self._nan_reward_at = nan_obs_at, nan_reward_at
-        self._obs = np.array([-1, 0], np.float32)
+        self._obs, self._reward_scale = np.array([-1, 0], np.float32), reward_scale
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -54,7 +55,9 @@ class Scripted(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         self._time += 1
         self._obs[1] = np.nan if self._time == self._nan_obs_at else self._time
-        reward = float("nan") if self._time == self._nan_reward_at else float(self._time)
+        reward = self._reward_scale * self._time
+        if self._time == self._nan_reward_at:
+            reward = float("nan")
         ended = self._time == self._length
         terminated, truncated = ended and not self._truncates, ended and self._truncates
         return self._obs, reward, terminated, truncated, self._info()
@@ -235,6 +238,13 @@ def test_nan_ends_the_run_at_once(time: int, cause: str, word: str) -> None:
     envs = environments(envs=2, length=3, **{cause: time})
     play(envs, time - 1)
     with pytest.raises(EnvironmentFailure, match=f"Scripted-v0 gave a {word}"):
+        play(envs, 1)
+
+
+def test_a_reward_that_cannot_be_stored_ends_the_run() -> None:
+    envs = environments(envs=2, length=9, reward_scale=-1e38)
+    play(envs, 3)
+    with pytest.raises(EnvironmentFailure, match=r"Scripted-v0 gave a reward of 4e\+38; at most 3"):
         play(envs, 1)
 
 

@@ -13,7 +13,7 @@ from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import episode_seeds
-from dqn_cli.envs.info_scalars import InfoReader, scalars_by_name
+from dqn_cli.envs.info_scalars import InfoReader, scalars_by_name, vector_scalars
 
 
 def read(info: dict[str, Any], *names: str) -> list[float]:
@@ -149,3 +149,24 @@ def test_a_value_that_is_no_number_fails_the_step(config: EnvConfig) -> None:
         envs.step(np.zeros((2, 2), np.int64))
     if config.vectorization.name == "sync":
         envs.close()
+
+
+def vector_values(info: dict[str, Any], name: str, ended: tuple[bool, ...]) -> list[float]:
+    scalars = vector_scalars(InfoReader("Name-v0", [name]), info, np.array(ended))
+    return [-1 if np.isnan(value) else value for value in scalars[name].tolist()]
+
+
+def test_a_copy_has_a_value_if_every_dict_around_it_says_so() -> None:
+    statistics = {"episode": {"r": [3, 0, 5]}, "_episode": [True, False, True]}
+    assert vector_values(statistics, "episode.r", (True, False, True)) == [3, -1, 5]
+    inner = {"a": {"b": [1, 2, np.inf], "_b": [False, True, True]}, "_a": [True, True, True]}
+    assert vector_values(inner, "a.b", (False,) * 3) == [-1, 2, -1]
+    assert vector_values({"a.b": [1, 2], "_a.b": [True, False]}, "a.b", (False,) * 2) == [1, -1]
+
+
+def test_at_an_end_the_final_info_comes_first() -> None:
+    info = {"x": [0, 1], "y": [2, 3], "final_info": {"x": [8, 0], "_x": [True, False]}}
+    assert vector_values(info, "x", (True, False)) == [8, 1]
+    assert vector_values(info, "x", (True, True)) == [8, -1]
+    # A wrapper around the vector adds its scalars to `info` itself.
+    assert vector_values(info, "y", (True, False)) == [2, 3]

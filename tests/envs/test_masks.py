@@ -40,6 +40,12 @@ def test_a_mask_of_another_shape_is_an_error(mask: Any) -> None:
         legal_actions({"action_mask": mask}, 3, "Name-v0", masked=True)
 
 
+@pytest.mark.parametrize("mask", [[0.0, -np.inf, 0.0], [0, 1, 2], [np.nan, 1, 1], [0.5, 0.5, 0]])
+def test_logits_and_numbers_of_actions_are_no_mask(mask: Any) -> None:
+    with pytest.raises(EnvironmentFailure, match=r"action_mask is .*; it must hold 0 and 1 only"):
+        legal_actions({"action_mask": mask}, 3, "Name-v0", masked=True)
+
+
 @pytest.mark.parametrize(
     ("info", "masked", "reason"),
     [
@@ -118,6 +124,64 @@ def test_a_mask_that_comes_late_is_an_error_though_there_is_a_method_too() -> No
     env.reset()
     with pytest.raises(EnvironmentFailure, match="must be there from the first reset on"):
         env.step(0)
+
+
+class Undecided(Lamps):
+    """Gives two masks, which differ from the first step on."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, terminated, truncated, info | {"action_mask": [1, 1]}
+
+
+@pytest.mark.parametrize("place", ["observation", "method"])
+def test_two_masks_that_differ_are_an_error_until_one_is_chosen(place: str) -> None:
+    for source in (MaskSource.info, MaskSource[place], MaskSource.auto):
+        env = with_mask_in_info(Undecided(place, "info"), "Lamps-v0", source)
+        assert np.asarray(env.reset()[1]["action_mask"]).tolist() == [1, 0]
+        if source is not MaskSource.auto:
+            env.step(0)
+            continue
+        with pytest.raises(EnvironmentFailure, match=f"in info and {place}: choose env.mask=info"):
+            env.step(0)
+
+
+class WithProperty(Lamps):
+    """Has its mask in a property, which works from the first reset on."""
+
+    @property
+    def action_masks(self) -> Any:
+        return self.mask()[self.unknown]  # type: ignore[attr-defined]
+
+
+class Nested(Lamps):
+    """Has its mask in a part of a part."""
+
+    def __init__(self) -> None:
+        super().__init__("observation")
+        self.observation_space = spaces.Tuple([spaces.Discrete(2), self.observation_space])
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        (WithProperty(), "action_masks is a property: make it a method"),
+        (gymnasium.Wrapper(WithProperty()), "action_masks is a property: make it a method"),
+        (Nested(), "part 1 of observations has action_mask inside, which is not read"),
+    ],
+)
+def test_a_mask_that_is_not_read_is_refused(env: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}.*env.mask=none"):
+        with_mask_in_info(env, "Lamps-v0", MaskSource.auto)
+    with_mask_in_info(env, "Lamps-v0", MaskSource.none)
+
+
+def test_a_method_that_raises_is_named() -> None:
+    lamps = Lamps("method")
+    lamps.action_masks = lambda number: number  # type: ignore[misc]
+    env = with_mask_in_info(lamps, "Lamps-v0", MaskSource.auto)
+    with pytest.raises(EnvironmentFailure, match=r"^env=Lamps-v0: action_masks\(\) raised Type"):
+        env.reset()
 
 
 def test_every_source_is_a_choice_of_a_key(settings_of: Compose) -> None:

@@ -7,58 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 import recorded_vector
-from conftest import PLAIN
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from recorded_vector import ACTIONS, RecordedVector
+from native_envs import MODES, config, random_actions, record_vectors, started, take
+from recorded_vector import RecordedVector
 from scripted import Scripted
 
-from dqn_cli.envs import make_vector, native_vector
 from dqn_cli.envs.contract import EnvironmentFailure
-from dqn_cli.envs.env_config import EnvConfig, Vectorization
+from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.environments import Environments, read_spaces
-from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
-from dqn_cli.envs.masks import MaskSource
+from dqn_cli.envs.episode_seeds import EnvSnapshot
 from dqn_cli.replay.stream import EnvStep, Stream
 
-MODES = ["NEXT_STEP", "SAME_STEP", "DISABLED"]
 ENDS = ((3, 1, 5), (1,), (2, 7, 3, 4))
-
-
-def config(name: str = "make", **kwargs: Any) -> EnvConfig:
-    env_id = name if "-v" in name else f"recorded_vector:{name}"
-    native = Vectorization.native
-    return EnvConfig(env_id, kwargs, 4, native, PLAIN, MaskSource.auto)
-
-
-def started(
-    env_config: EnvConfig,
-    envs: int = 4,
-    members: int = 1,
-    snapshots: list[EnvSnapshot] | None = None,
-    max_episode_steps: int | None = None,
-    info_names: tuple[str, ...] = (),
-    dtype: str = "float32",
-) -> Environments:
-    seeds = [[episode_seeds(m, "environment", env) for env in range(envs)] for m in range(members)]
-    return Environments(env_config, seeds, dtype, snapshots, max_episode_steps, info_names)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The vectors that were made."""
-    vectors: list[Any] = []
-
-    def make(*arguments: Any) -> Any:
-        vectors.append(make_vector.make_vector(*arguments))
-        return vectors[-1]
-
-    monkeypatch.setattr(native_vector, "make_vector", make)
-    return vectors
-
-
-def take(envs: Environments, steps: int) -> None:
-    for _ in range(steps):
-        envs.step(np.zeros((1, 4), int))
+    return record_vectors(monkeypatch)
 
 
 class Follower:
@@ -92,10 +57,6 @@ class Follower:
             assert now == ([copy, episode + 1, 0, 0] if has_begun else final)
         assert self.envs.obs is step.obs
         return step
-
-
-def random_actions(seed: int, copies: int) -> Any:
-    return np.random.default_rng(seed).integers(ACTIONS, size=copies)
 
 
 @pytest.mark.parametrize("lengths", ENDS)
@@ -156,30 +117,6 @@ def test_earlier_steps_are_never_overwritten(mode: str) -> None:
         kept += [(values, values.copy()) for values in step[:8]]
     for values, copied in kept:
         np.testing.assert_array_equal(values, copied)
-
-
-@pytest.mark.parametrize("kind", ["box", "dict"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("final", ["objects", "dense"])
-def test_masks_are_those_of_the_observations(mode: str, kind: str, final: str) -> None:
-    options = {"mode": mode, "kind": kind, "final": final, "masked": kind == "box"}
-    envs = started(config(**options))
-    assert envs.masked
-    assert envs.spaces.observation_shape == ((4,) if kind == "box" else (5,))
-
-    def expected(obs: Any, ended: Any) -> Any:
-        time, copy = (obs[..., -4:][..., column].astype(int) for column in (2, 0))
-        mask = np.ones((*time.shape, ACTIONS), bool)
-        mask.reshape(-1, ACTIONS)[np.arange(time.size), ((time + copy) % ACTIONS).ravel()] = False
-        return mask | ended[..., None]  # no action is legal at an end, so all are
-
-    none = np.zeros((1, 4), bool)
-    np.testing.assert_array_equal(envs.mask, expected(envs.obs, none))
-    for number in range(30):
-        step = envs.step(random_actions(number, 4)[None])
-        np.testing.assert_array_equal(step.final_mask, expected(step.final_obs, step.ended))
-        waits = step.ended if mode == "NEXT_STEP" else none
-        np.testing.assert_array_equal(step.mask, expected(step.obs, waits))
 
 
 def test_parts_are_encoded_as_those_of_single_environments() -> None:
@@ -246,25 +183,6 @@ def test_gymnasiums_vectors_give_what_single_environments_give(
                 assert step.final_mask[0, row].astype(int).tolist() == masks[times[row]]
 
 
-def test_a_member_has_a_vector_and_seed_of_its_own(made: list[RecordedVector]) -> None:
-    together = started(config(), members=3)
-    assert [vector.num_envs for vector in made] == [4, 4, 4]
-    seeds = [vector.seeds for vector in made]
-    assert len({tuple(each) for each in seeds}) == 3
-    alone = started(config())
-    assert made[3].seeds == seeds[0]
-    for number in range(25):
-        action = np.stack([random_actions(10 * m + number, 4) for m in range(3)])
-        step, own = together.step(action), alone.step(action[:1])
-        for name in EnvStep._fields[:8]:
-            np.testing.assert_array_equal(getattr(step, name)[:1], getattr(own, name))
-        resets = (None if s.is_reset is None else s.is_reset[0].tolist() for s in (step, own))
-        of_three, of_one = resets
-        assert of_one is None or of_one == of_three
-    together.close()
-    assert all(vector.closed for vector in made[:3])
-
-
 def test_a_vector_is_not_restored(made: list[RecordedVector]) -> None:
     first = started(config(), 3)
     for number in range(5):
@@ -283,7 +201,9 @@ def test_scalars_of_info_are_those_of_the_step(mode: str) -> None:
     envs = started(config(mode=mode), info_names=("time", "nothing"))
     for number in range(10):
         step = envs.step(random_actions(number, 4)[None])
-        np.testing.assert_array_equal(step.info["time"], step.final_obs[..., 2])
+        resets = False if step.is_reset is None else step.is_reset
+        expected = np.where(resets, np.nan, step.final_obs[..., 2])
+        np.testing.assert_array_equal(step.info["time"], expected)
         assert np.isnan(step.info["nothing"]).all()
 
 
@@ -336,56 +256,6 @@ def test_a_limit_that_is_ignored_is_an_error() -> None:
     take(envs, 3)
     with pytest.raises(EnvironmentFailure, match=r"goes on after env\.max_episode_steps=3"):
         take(envs, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("refuses", ["4 copies can't be made", "MemoryError: 4 are too many"]),
-        ("one_too_few", ["made 3 copies instead of 4"]),
-        ("single", ["no gymnasium.vector.VectorEnv"]),
-        ("silent", ["autoreset_mode", "None", "AutoresetMode"]),
-    ],
-)
-def test_a_vector_that_cannot_be_used_is_named(name: str, words: list[str]) -> None:
-    with pytest.raises(EnvironmentFailure) as caught:
-        started(config(name))
-    line = str(caught.value)
-    assert line.startswith(f"env=recorded_vector:{name}")
-    assert all(word in line for word in words)
-    assert "\n" not in line
-
-
-@pytest.mark.parametrize(
-    ("wrong", "options", "words"),
-    [
-        ("raises", {}, ["step raised RuntimeError: no licence", "recorded_vector.py"]),
-        ("four", {}, ["step returned 4 values", "(observation, reward,"]),
-        ("shape", {}, ["observations has shape [4, 2]; declared is [4, 4]"]),
-        ("few", {}, ["observations has shape [1, 4]; declared is [4, 4]"]),
-        ("rewards", {}, ["the reward is", "one value for each of the 4 copies"]),
-        ("reward", {}, ["the reward is 1.0", "one value for each of the 4 copies"]),
-        ("ends", {}, ["terminated is", "one value for each of the 4 copies"]),
-        ("info", {}, ["info is None", "a dict"]),
-        ("late", {}, ["action_mask is in a step's info", "first reset"]),
-        ("mask", {"masked": True}, ["action_mask has shape [2, 2]", "[copies, actions], [4, 3]"]),
-        ("no mask", {"masked": True}, ["action_mask is missing in a step"]),
-        ("illegal", {"masked": True}, ["allows no action in copy 0"]),
-        ("no final", {"mode": "SAME_STEP"}, ["no final_obs", "SAME_STEP"]),
-    ],
-)
-def test_what_a_vector_does_wrong_is_one_line(
-    wrong: str, options: dict[str, Any], words: list[str]
-) -> None:
-    envs = started(config(wrong=wrong, lengths=(20,), **options))
-    take(envs, 2)
-    with pytest.raises(EnvironmentFailure) as caught:
-        take(envs, 1)
-    line = str(caught.value)
-    assert line.startswith("env=recorded_vector:make: ")
-    assert all(word in line for word in words)
-    assert "in step 3 of the vector with seed" in line
-    assert "\n" not in line
 
 
 @pytest.mark.parametrize(("wrong", "word"), [("nan", "observation"), ("nan reward", "reward")])

@@ -133,7 +133,15 @@ def test_each_element_keeps_its_bounds_unless_a_large_part_shares_one() -> None:
     assert (second.low, second.high) == ((-1, 0), (2, np.inf))
 
 
-@pytest.mark.parametrize("space", [spaces.Text(5), spaces.Sequence(ARM), spaces.Graph(ARM, None)])
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Text(5),
+        spaces.Sequence(ARM),
+        spaces.Graph(ARM, None),
+        spaces.Box(0, 1, (0, 3), np.float32),
+    ],
+)
 def test_what_no_network_reads_is_named(space: spaces.Space[Any]) -> None:
     with pytest.raises(ValueError, match=r"observations are .* which no network reads") as alone:
         ObservationEncoder(space)

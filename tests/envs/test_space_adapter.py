@@ -129,6 +129,23 @@ def test_frames_of_nested_observations_are_stacked() -> None:
     np.testing.assert_array_equal(second[1], first[2])
 
 
+class OneArray(ActionRecorder):
+    """Writes each observation into the same array."""
+
+    obs = np.zeros(1, np.float32)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.obs[:] = action
+        return self.obs, 0.0, False, False, {}
+
+
+def test_frames_keep_what_they_showed_when_an_environment_reuses_its_array() -> None:
+    env, _ = adapt_spaces(OneArray(spaces.Discrete(9)), frames=3)
+    env.reset(seed=1)
+    frames = [env.step(action)[0] for action in (1, 2, 3)][-1]
+    assert frames.ravel().tolist() == [1, 2, 3]
+
+
 NESTED = spaces.Dict(
     a=spaces.Tuple([spaces.Discrete(3, start=-1), spaces.MultiBinary([2, 2])]),
     b=spaces.MultiDiscrete([2, 3], start=[1, 5]),
@@ -149,6 +166,17 @@ def test_a_space_is_restored_from_its_description(space: spaces.Space[Any]) -> N
         np.testing.assert_array_equal(
             spaces.flatten(restored, sample), spaces.flatten(space, sample)
         )
+
+
+def test_parts_keep_numbers_as_their_names_and_their_order() -> None:
+    space = spaces.Dict([("z", LINE), (2, LINE), (1, spaces.Discrete(2))])
+    assert list(restore_space(describe_space(space)).spaces) == ["z", 2, 1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [("a", 1), "a\nb", np.int64(3), None])
+def test_a_name_that_cannot_be_stored_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="names must be text of one line or whole numbers"):
+        describe_space(spaces.Dict([(name, LINE)]))
 
 
 def test_a_space_that_no_network_reads_is_described_too() -> None:

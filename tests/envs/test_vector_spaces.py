@@ -19,6 +19,7 @@ CHANNELS_FIRST = spaces.Box(0, 255, (3, 6, 7), np.uint8)
 CHOICES = spaces.MultiDiscrete([[2, 3], [4, 2]], start=[[1, 0], [-3, 5]])
 OBSERVATIONS = [
     BOX,
+    spaces.Box(-2, 3, (), np.float64),
     PICTURE,
     CHANNELS_FIRST,
     spaces.Discrete(4, start=-2),
@@ -72,3 +73,18 @@ def test_rows_are_taken_from_every_part() -> None:
     taken = take_rows(batch, rows)
     np.testing.assert_array_equal(taken["a"]["b"], [each[1]["a"]["b"], each[4]["a"]["b"]])
     np.testing.assert_array_equal(taken["e"][0], [each[1]["e"][0], each[4]["e"][0]])
+
+
+@pytest.mark.parametrize("outside", [[[4, 1], [1, 5]], [[0, 0], [-3, 5]], [[1, 0], [-3, 7]]])
+def test_choices_that_were_not_declared_are_refused(outside: list[list[int]]) -> None:
+    encoder = ObservationEncoder(CHOICES, (), Channels.auto)
+    with pytest.raises(ValueError, match=r"the batch of observations is .*; declared is Multi"):
+        encode_rows(encoder, np.array([CHOICES.start, outside]))
+
+
+def test_masks_of_parts_are_joined_for_each_copy() -> None:
+    decoder = RowDecoder(spaces.MultiDiscrete([2, 3]))
+    parts = np.array([[1, 0, 1, 1, 0], [1, 1, 0, 0, 1]])
+    joint = decoder.joint_masks(parts)
+    assert joint.astype(int).tolist() == [[1, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1]]
+    np.testing.assert_array_equal(decoder.joint_masks(joint), joint)

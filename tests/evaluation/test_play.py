@@ -15,6 +15,7 @@ import dqn_cli.envs  # noqa: F401  (registers LineWorld-v0)
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization, make_env
 from dqn_cli.envs.episode_seeds import SeedFunction, episode_seeds
+from dqn_cli.envs.line_world import LineWorld
 from dqn_cli.envs.masks import MaskSource
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.evaluation import play as play_module
@@ -252,3 +253,31 @@ def test_an_environment_of_evaluations_must_fit(told: EnvConfig) -> None:
         check_evaluation_env(replace(told, kwargs={"fails": True}), trained)
     with pytest.raises(EnvironmentFailure, match=r"^env=Told-v0 has .* with eval.env.kwargs "):
         check_evaluation_env(replace(told, kwargs={"size": 2}), trained)
+
+
+class Counted(LineWorld):
+    """Counts how many are alive in one process."""
+
+    alive = most = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def close(self) -> None:
+        Counted.alive -= 1
+
+
+@pytest.mark.parametrize(("vectorization", "most"), [("async", 1), ("sync", 4)])
+def test_copies_with_processes_of_their_own_share_none_when_they_are_evaluated(
+    vectorization: str, most: int
+) -> None:
+    gymnasium.register("Counted-v0", Counted, max_episode_steps=3)
+    Counted.alive = Counted.most = 0
+    config = EnvConfig("Counted-v0", {}, 2, Vectorization[vectorization], PLAIN, MaskSource.auto)
+    try:
+        play_episodes(wander, config, SEED_FUNCTION, 4, 3, "float32")
+    finally:
+        del gymnasium.registry["Counted-v0"]
+    assert (Counted.most, Counted.alive) == (most, 0)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from dqn_cli.runs.locks import LOCK_FILE, InUse, lock_runs
+from dqn_cli.runs.locks import LOCK_FILE, InUse, lock_folder, lock_runs
 
 HOLDER = """
 import sys, time
@@ -86,3 +88,27 @@ def test_a_killed_process_releases_its_locks(runs: list[Path]) -> None:
         other.kill()
         other.wait()
     assert is_free(runs[0])
+
+
+def test_a_process_that_an_environment_forks_does_not_keep_the_lock(runs: list[Path]) -> None:
+    receiver, sender = os.pipe()
+    with lock_runs(runs):
+        child = os.fork()
+        if child == 0:
+            os.read(receiver, 1)
+            os._exit(0)
+        assert not is_free(runs[0])
+    try:
+        assert is_free(runs[0])
+    finally:
+        os.write(sender, b" ")
+        os.waitpid(child, 0)
+
+
+def test_a_folder_is_locked_until_its_stack_is_closed(tmp_path: Path) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        lock_folder(tmp_path, first)
+        with pytest.raises(InUse):
+            lock_folder(tmp_path, second)
+        first.close()
+        lock_folder(tmp_path, second)

@@ -9,14 +9,18 @@ from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.runs.manifest import (
     MANIFEST,
     can_resume,
+    discard_unstarted,
     has_checkpoint,
+    holds_run,
     is_unstarted,
+    load_begun,
     load_state,
     write_manifests,
 )
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.session import train_alone
-from dqn_cli.storage import CheckpointError
+from dqn_cli.runs.result import unstarted_result
+from dqn_cli.runs.single_run import train_alone
+from dqn_cli.storage import CheckpointError, write_json
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -82,3 +86,51 @@ def test_no_manifest_is_written_for_a_resumed_run_or_without_a_hydra_folder(
 def test_a_folder_without_checkpoint_and_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoints/last yet"):
         load_state(tmp_path)
+
+
+def test_a_manifest_tells_how_a_run_was_begun(jobs: list[Job]) -> None:
+    train_alone(jobs[0])
+    assert load_begun(jobs[0].folder)["clock"] == (0, 0, 0)
+    (jobs[0].folder / MANIFEST).unlink()
+    assert load_begun(jobs[0].folder)["clock"][0] == 60
+
+
+def test_partial_files_of_a_killed_process_go(jobs: list[Job]) -> None:
+    run = jobs[0].folder
+    partial = [run / ".hydra" / ".plan.99.tmp", run / ".result.json.99.tmp"]
+    for file in partial:
+        file.write_text("")
+    write_manifests(jobs[:1])
+    assert not any(file.exists() for file in partial)
+
+
+def failed(job: Job, steps: int) -> None:
+    result = unstarted_result(job.settings, [], "failed", "broke") | {"steps": steps}
+    write_json(job.folder / "result.json", result)
+
+
+def test_a_run_is_worth_keeping_once_it_began(jobs: list[Job]) -> None:
+    run = jobs[0].folder
+    assert not holds_run(run)
+    write_manifests(jobs[:1])
+    assert holds_run(run)
+    failed(jobs[0], 0)
+    assert not holds_run(run)
+    failed(jobs[0], 1)
+    assert holds_run(run)
+    (run / "result.json").write_text("damaged")
+    assert holds_run(run)
+
+
+def test_only_what_never_began_is_discarded(jobs: list[Job]) -> None:
+    run = jobs[0].folder
+    train_alone(jobs[0])
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
+    discard_unstarted(run)
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+    unstarted = jobs[1].folder
+    write_manifests(jobs[1:])
+    failed(jobs[1], 0)
+    (unstarted / "notes.txt").write_text("mine")
+    discard_unstarted(unstarted)
+    assert [file.name for file in unstarted.iterdir()] == ["notes.txt"]

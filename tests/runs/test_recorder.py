@@ -14,8 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
 from dqn_cli.runs import checkpoints
+from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job, RunRecorder
-from dqn_cli.runs.session import Session, TrainingFailure, train_alone
+from dqn_cli.runs.session import Session
+from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Settings

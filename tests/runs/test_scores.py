@@ -13,7 +13,8 @@ from test_recorder import SMALL, rows
 
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.scores import EVALUATION, RECENT, TRAINING, is_best, score_summary
-from dqn_cli.runs.session import Session, train_alone
+from dqn_cli.runs.session import Session
+from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings
 

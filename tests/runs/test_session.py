@@ -23,8 +23,10 @@ from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
+from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.session import Interrupted, Session, TrainingFailure, train_alone
+from dqn_cli.runs.session import Session
+from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import CheckpointError, load_checkpoint
 from dqn_cli.training.settings import Settings
 

@@ -2,13 +2,25 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
+from dqn_cli.interrupts import UserInterrupt
+from dqn_cli.runs.signals import (
+    END_SIGNALS,
+    PREEMPTED,
+    GracefulShutdown,
+    ImmediateShutdown,
+    exit_when_preempted,
+    hand_over,
+)
 
 
 def send(number: signal.Signals) -> None:
@@ -17,7 +29,13 @@ def send(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGUSR1, 85),
+        (signal.SIGUSR2, 85),
+    ],
 )
 def test_a_signal_is_noted_with_its_exit_code(number: signal.Signals, exit_code: int) -> None:
     with GracefulShutdown() as shutdown:
@@ -50,6 +68,66 @@ def test_ctrl_c_after_a_signal_ends_at_once(first: signal.Signals) -> None:
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
         assert shutdown.signal is first
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+def test_another_sigterm_ends_a_step_that_does_not_return(
+    monkeypatch: pytest.MonkeyPatch, second: signal.Signals
+) -> None:
+    monkeypatch.setattr("dqn_cli.runs.signals.AGAIN_SECONDS", 0.0)
+    with GracefulShutdown() as shutdown:
+        send(signal.SIGTERM)
+        with pytest.raises(UserInterrupt) as caught:
+            send(second)
+        assert caught.value.exit_code == 128 + second
+        assert shutdown.signal is signal.SIGTERM
+        assert shutdown.received == 2
+
+
+def test_another_sigterm_does_not_disturb_the_saving_that_follows_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dqn_cli.runs.signals.AGAIN_SECONDS", 0.0)
+    with GracefulShutdown() as shutdown:
+        send(signal.SIGTERM)
+        assert shutdown.requested
+        send(signal.SIGTERM)
+        with pytest.raises(UserInterrupt):
+            send(signal.SIGINT)
+
+
+STUCK = """
+import os, signal, time
+from dqn_cli.runs import signals
+signals.STUCK_SECONDS = 0.3
+with signals.GracefulShutdown(lambda: print("written", flush=True)):
+    while True:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(100)
+        except BaseException:
+            pass
+"""
+
+
+def test_a_run_that_swallows_its_end_is_ended() -> None:
+    command = [sys.executable, "-c", STUCK]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert process.returncode == 130
+    assert process.stdout.splitlines()[-1] == "written"
+
+
+def test_a_run_that_ends_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dqn_cli.runs.signals.STUCK_SECONDS", 0.2)
+    stuck: list[int] = []
+    with GracefulShutdown(lambda: stuck.append(1)) as shutdown:
+        send(signal.SIGINT)
+        with pytest.raises(UserInterrupt):
+            send(signal.SIGINT)
+        shutdown.has_ended()
+        time.sleep(0.4)
+    assert not stuck
 
 
 @pytest.mark.parametrize(("number", "printed"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
@@ -162,3 +240,60 @@ def test_an_ignored_second_ctrl_c_ends_nothing() -> None:
         send(signal.SIGTERM)
         send(signal.SIGINT)
         assert shutdown.exit_code == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_preemption_counts_also_after_another_signal(number: signal.Signals) -> None:
+    with GracefulShutdown() as shutdown:
+        send(signal.SIGTERM)
+        send(number)
+        assert (shutdown.signal, shutdown.exit_code) == (signal.SIGTERM, PREEMPTED)
+
+
+def test_a_session_knows_what_came_before_it_and_says_what_came_in_it() -> None:
+    with GracefulShutdown(numbers=END_SIGNALS) as outer:
+        with GracefulShutdown() as first:
+            assert not first.requested
+            send(signal.SIGTERM)
+        assert outer.requested
+        with GracefulShutdown() as second:
+            assert (second.signal, second.exit_code) == (signal.SIGTERM, 143)
+
+
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    numbers = (signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)
+
+
+def test_a_preempted_process_without_a_session_exits_with_the_same_code() -> None:
+    with handled(signal.SIG_DFL):
+        exit_when_preempted()
+        with pytest.raises(SystemExit) as caught:
+            send(signal.SIGUSR1)
+    assert caught.value.code == PREEMPTED
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, lambda number, frame: None])
+def test_handlers_of_others_stay(before: Any) -> None:
+    with handled(before):
+        exit_when_preempted()
+        assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_a_handler_of_others_acts_after_the_session() -> None:
+    seen: list[int] = []
+    with handled(lambda number, frame: seen.append(number)):
+        with GracefulShutdown() as shutdown:
+            send(signal.SIGUSR2)
+        assert shutdown.requested
+        assert not seen
+        hand_over()
+    assert seen == [signal.SIGUSR1, signal.SIGUSR2]
+    with handled(signal.SIG_DFL):
+        hand_over()

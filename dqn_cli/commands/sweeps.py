@@ -1,0 +1,57 @@
+"""Sweeps as a whole: the command that began one, and the last lines that it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dqn_cli.commands.continuation import run_status
+from dqn_cli.commands.job import resume_hint
+from dqn_cli.commands.run_discovery import find_runs
+from dqn_cli.commands.sweep_tables import report_sweep
+from dqn_cli.config.run_folders import COMMAND_FILE, Sweep
+from dqn_cli.config.run_metadata import load_env_id
+from dqn_cli.runs.manifest import can_resume
+
+
+def unfinished_command(sweep: Path) -> list[str] | None:
+    """Return the words that began a sweep, unless every job has begun or can't be known."""
+    file = sweep / COMMAND_FILE
+    if not file.is_file():
+        return None
+    words = map(str, json.loads(file.read_text())["words"])
+    return [word for word in words if not word.startswith("hydra.sweep.dir=")]
+
+
+def finishing_words(sweep: Path, words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the words that begin the jobs of a sweep that have not begun."""
+    quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
+    return [*words, *overrides, f"hydra.sweep.dir='{quoted}'"]
+
+
+def end_sweep(succeeded: bool) -> None:
+    """Print the tables of this process's sweep and how it goes on, if it does."""
+    sweep = Sweep.folder
+    if sweep is None:
+        return
+    if succeeded:
+        (sweep / COMMAND_FILE).unlink(missing_ok=True)
+    runs = find_runs(sweep)
+    if not runs:  # it was refused before its first job
+        for name in (COMMAND_FILE, "multirun.yaml"):
+            (sweep / name).unlink(missing_ok=True)
+        with suppress(OSError):  # the folder has other files
+            sweep.rmdir()
+        return
+    report_sweep(sweep)
+    unfinished = [run for run in runs if can_resume(run) and _is_unfinished(run)]
+    if unfinished:
+        print(resume_hint(sweep, sorted({load_env_id(run) for run in unfinished})))
+        sys.stdout.flush()
+
+
+def _is_unfinished(run: Path) -> bool:
+    return run_status(run) in (None, "interrupted")

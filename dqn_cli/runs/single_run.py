@@ -1,0 +1,34 @@
+"""Training of one run, alone in its process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.runs.locks import lock_runs
+from dqn_cli.runs.manifest import write_manifests
+from dqn_cli.runs.outcomes import TrainingFailure
+from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.result import write_unstarted_result
+from dqn_cli.runs.session import Session
+
+
+def train_alone(job: Job) -> dict[str, Any]:
+    """Train one run and return the contents of its result.json.
+
+    Raises:
+        TrainingFailure: The run failed.
+        Interrupted: A signal ended the run.
+        InUse: Another process trains the run.
+    """
+    with lock_runs([job.folder]):
+        try:
+            session = Session([job])
+        except EnvironmentFailure as failure:
+            write_unstarted_result(job.settings, job.overrides, job.folder, str(failure))
+            raise
+        write_manifests([job])
+        (result,) = session()
+    if result["status"] == "failed":
+        raise TrainingFailure(result["error"])
+    return result

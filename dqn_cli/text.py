@@ -1,0 +1,16 @@
+"""Text of unknown origin, made fit for a terminal."""
+
+from __future__ import annotations
+
+LONGEST_LINE = 2000
+
+
+def one_line(text: object) -> str:
+    r"""Return a text as one line without control characters, which appear as `\x1b`."""
+    line = " ".join(str(text).split())
+    shown = line if line.isprintable() else "".join(map(_printable, line))
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
