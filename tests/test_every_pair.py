@@ -274,7 +274,7 @@ class Mixed(gymnasium.Env[Any, Any]):
     def answer(self) -> Any:
         place = self.np_random.uniform(-1, 1, 2).astype(np.float32)
         obs = {"place": place, "kind": np.int64(self.np_random.integers(3))}
-        return obs, {"action_mask": np.array([1, 1, 1, 0], np.int8)}
+        return obs, {"action_mask": np.array([[1, 1], [1, 0]], np.int8)}
 
 
 @pytest.fixture(autouse=True)
