@@ -76,6 +76,8 @@ def _flock(descriptor: int, folder: Path, stack: ExitStack) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _held.append(descriptor)
         stack.callback(_forget, descriptor)
+        # Closing alone would wait for a process that was forked a moment ago.
+        stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
     except BlockingIOError as error:
         raise InUse(
             f"{folder} is being trained by another process: wait until it ends, or stop it"
