@@ -89,7 +89,6 @@ class Policy:
             return observation, action_mask
         mask = observation[KEY] if action_mask is None else action_mask
         parts = {key: part for key, part in observation.items() if key != KEY}
-        # An environment with a single other part may have been trained on it alone.
         return parts, mask
 
     def _rows(self, observation: Any) -> tuple[Array, bool]:

@@ -6,7 +6,6 @@ it goes. They have no gradient. With `running`, the learner updates them from al
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout, Parameter
-from dqn_cli.agent.spaces import Part, Spaces
+from dqn_cli.agent.spaces import Part, Spaces, all_bounds
 
 OFFSET, FACTOR = "normalization.offset", "normalization.factor"
 LIMIT = 10.0  # of normalized numbers, as in Stable-Baselines3
 EPSILON = 1e-8  # added to the variance
+UNBOUNDED = 1e30  # some environments declare the largest float in place of infinity
 
 
 class Normalization(Enum):
@@ -78,20 +78,13 @@ def picture_scale(p: Parameters, part: Part) -> float:
 
 
 def _finite_bounds(spaces: Spaces) -> tuple[list[float], list[float]]:
-    lows: list[float] = []
-    highs: list[float] = []
-    for part in spaces.parts:
-        if not part.can_be_normalized:
-            continue
-        low, high = (list(b) * (part.size // len(b)) for b in (part.low, part.high))
-        for least, most in zip(low, high, strict=True):
-            # Some environments declare the largest float in place of infinity.
-            if not (math.isfinite(most - least) and 0 < most - least < 1e30):
+    parts = [part for part in spaces.parts if part.can_be_normalized]
+    for part in parts:
+        for least, most in zip(*part.bounds, strict=True):
+            if not 0 < most - least < UNBOUNDED:
                 where = f" of part {part.name}" if part.name else ""
                 raise ValueError(
                     f"env.normalize=bounds needs finite bounds, and an element{where} of the"
                     f" observation runs from {least:g} to {most:g}: use env.normalize=running"
                 )
-        lows += low
-        highs += high
-    return lows, highs
+    return all_bounds(parts)

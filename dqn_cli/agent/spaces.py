@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, TypeAlias
 
 PICTURE, VECTOR, ONE_HOT, BINARY = "picture", "vector", "one_hot", "binary"
@@ -30,6 +32,12 @@ class Part(NamedTuple):
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def bounds(self) -> tuple[list[float], list[float]]:
+        """Lower and upper bounds, each with a number for each element."""
+        low, high = (list(b) * (self.size // len(b)) for b in (self.low, self.high))
+        return low, high
 
     @property
     def scale(self) -> float:
@@ -87,12 +95,14 @@ class Spaces(NamedTuple):
     @property
     def bounds(self) -> tuple[list[float], list[float]]:
         """Lower and upper bounds, each with a number for each element."""
-        low: list[float] = []
-        high: list[float] = []
-        for part in self.parts:
-            low += list(part.low) * (part.size // len(part.low))
-            high += list(part.high) * (part.size // len(part.high))
+        low, high = all_bounds(self.parts)
         return low * max(self.frames, 1), high * max(self.frames, 1)
+
+    @property
+    def part_slices(self) -> list[slice]:
+        """Slice of each part in the elements of a frame."""
+        ends = list(accumulate(part.size for part in self.parts))
+        return [slice(end - part.size, end) for part, end in zip(self.parts, ends, strict=True)]
 
     def fits(self, other: Spaces) -> bool:
         """Return whether a network for these spaces can be used with others."""
@@ -114,3 +124,9 @@ class Spaces(NamedTuple):
         """Return the spaces that `plain` described."""
         parts, *others = data
         return cls(tuple(Part(*part) for part in parts), *others)
+
+
+def all_bounds(parts: Iterable[Part]) -> tuple[list[float], list[float]]:
+    """Return the bounds of several parts, each with a number for each element."""
+    lows, highs = zip(*(part.bounds for part in parts), strict=True)
+    return list(chain(*lows)), list(chain(*highs))

@@ -19,6 +19,7 @@ from dqn_cli.envs.make_vector import make_vector
 from dqn_cli.envs.masks import KEY, METHOD, MaskSource, find_mask_source
 from dqn_cli.envs.observation_encoder import ObservationEncoder, find_unread_parts
 from dqn_cli.envs.preprocessing import AnyEnv, Atari
+from dqn_cli.text import one_line
 
 MASK_WORDS = ("mask", "legal", "valid", "avail", "allowed")
 PLACES = {
@@ -102,7 +103,7 @@ def _describe_spaces(
     try:
         decoder = ActionDecoder(actions)
         first, last = (shorten(_plain(decoder(index))) for index in (0, decoder.count - 1))
-        described = ActionDescription(" ".join(str(actions).split()), decoder.count, first, last)
+        described = ActionDescription(one_line(actions), decoder.count, first, last)
     except ValueError as error:
         action_error = str(error)
     return Description(parts, unread, observation_error, described, action_error, "", None)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dqn_cli.checking.seen import Inspection, Trial
 from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.memory import check_memory
+from dqn_cli.text import one_line
 from dqn_cli.training.build_run import agent_for
 from dqn_cli.training.settings import Settings
 
@@ -27,7 +28,7 @@ class Level(Enum):
 
 
 class Finding(NamedTuple):
-    """What was found, what to change, and words of dqn-train that change it."""
+    """A problem, what to change, and words of dqn-train that change it."""
 
     level: Level
     text: str
@@ -122,7 +123,7 @@ def unusable_network(inspection: Inspection, settings: Settings) -> Iterator[Fin
     try:
         agent_for(settings, spaces).model.layout  # noqa: B018  (which is computed only now)
     except ValueError as error:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         advised = re.findall(r"use (env\.normalize=\w+)", text)
         word = advised[-1] if advised else "network=multi"
         yield Finding(Level.error, text, word, (word,))

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterator
 
 from dqn_cli.agent.networks import Mlp
-from dqn_cli.agent.normalization import Normalization
+from dqn_cli.agent.normalization import UNBOUNDED, Normalization
 from dqn_cli.agent.spaces import PICTURE, Part
 from dqn_cli.checking.findings import Finding, Level
 from dqn_cli.checking.seen import Inspection, Trial
 from dqn_cli.training.settings import Settings
 
 LARGE_OBSERVATION, LARGE_REWARD = 100.0, 1_000.0
-UNBOUNDED = 1e30  # some environments declare the largest float in place of infinity
 DARK = 25.0  # of 255
 COVERED = 0.1  # share of the declared range, above which bounds describe the numbers well
 

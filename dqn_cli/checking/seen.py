@@ -1,4 +1,4 @@
-"""Data of an inspection: what was declared, what was seen, and how tasks ended."""
+"""Data of an inspection: declarations, measurements and answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ActionDescription(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What an environment declares; an error stands in place of what can't be used."""
+    """Declarations of an environment, with an error where one can't be used."""
 
     parts: tuple[PartDescription, ...]
     unread: tuple[str, ...]  # names of parts that no network reads, and that are left out
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What random legal actions led to."""
+    """Result of random legal actions."""
 
     steps: int
     spaces: Spaces | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from itertools import pairwise
 
 import numpy as np
 
@@ -90,8 +89,7 @@ class Ranges:
 
     def parts(self) -> list[tuple[Array, Array]]:
         """Return the least and most of each part's elements."""
-        ends = np.cumsum([0, *(part.size for part in self._spaces.parts)]).tolist()
-        return [(self.low[start:end], self.high[start:end]) for start, end in pairwise(ends)]
+        return [(self.low[part], self.high[part]) for part in self._spaces.part_slices]
 
     def _newest(self, obs: Array) -> Array:
         """Return the newest frames, [envs, elements]."""

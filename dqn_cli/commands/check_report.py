@@ -10,12 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dqn_cli.agent.normalization import UNBOUNDED
 from dqn_cli.agent.spaces import BINARY, ONE_HOT, PICTURE, VECTOR
 from dqn_cli.checking.findings import Finding, Level
 from dqn_cli.checking.seen import Answer, Description, Inspection, PartDescription, Trial
 
 WIDEST = 100
-UNBOUNDED = 1e30  # some environments declare the largest float in place of infinity
 KINDS = {PICTURE: "picture", VECTOR: "numbers", ONE_HOT: "one choice", BINARY: "flags"}
 STYLES = {Level.error: "bold red", Level.warning: "yellow", Level.note: "cyan"}
 NAMED_ACTIONS = 8

@@ -39,7 +39,7 @@ def _explain(error: BaseException) -> str:
         return _unreadable(str(error.override))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
-    message = " ".join(str(error).split())
+    message = one_line(error)
     if message.startswith("Config group override must be a string"):  # of a group without a name
         return "a group takes the name of one of its choices, as in network=mlp"
     if isinstance(error, EXPECTED) and message:

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.memory import free_bytes
+from dqn_cli.training.devices import MOST_THREADS
 from dqn_cli.training.settings import Precision, Settings
 
 # Bytes at least: of an environment, of an observation's slot, and of an episode's result.
 ENVIRONMENT, SLOT, EPISODE = 1000, 16, 16
 COPIES = 4  # of parameters: online, target, gradient and a moment of the optimizer
-MOST_THREADS = 4096
 
 
 def find_excess(settings: Settings) -> str | None:

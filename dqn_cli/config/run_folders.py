@@ -98,7 +98,7 @@ class ClaimFolders(Callback):
 
 
 class Command:
-    """What was typed, and the locks and signal handlers that last as long as the command."""
+    """A typed command, with the locks and signal handlers that last as long as it runs."""
 
     words: Sequence[str] = ()
     continues: bool = False  # True if runs that exist go on

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from dqn_cli.envs.preprocessing import AnyEnv
 from dqn_cli.interrupts import is_ours
+from dqn_cli.text import one_line
 
 OLD_API = "this is the old Gym API: return {right}, or wrap the environment with Shimmy"
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -206,7 +207,7 @@ def warn_once(text: str) -> None:
 
 def describe_error(error: BaseException) -> str:
     """Return type, message, file and line of an error in somebody else's code, in one line."""
-    message = " ".join(str(error).split())
+    message = one_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "gymnasium" not in Path(frame.filename).parts]
     last = (own or frames)[-1]

@@ -21,6 +21,7 @@ from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.envs.wrappers import apply_wrappers, parse_wrappers
 from dqn_cli.interrupts import is_ours
 from dqn_cli.ranges import Count, Positive
+from dqn_cli.text import one_line
 
 # `async` is a keyword of Python, so this Enum can't be written as a class.
 Vectorization = Enum("Vectorization", ["sync", "async", "native"])
@@ -136,5 +137,5 @@ def _raise_failure(config: EnvConfig, error: BaseException) -> NoReturn:
         raise error
     reason = f"making it raised {describe_error(error)}"
     if isinstance(error, Exception):
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
     raise EnvironmentFailure(f"env={config.id}: {reason}") from error

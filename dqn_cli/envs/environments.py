@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 
 import numpy as np
@@ -179,9 +180,10 @@ def _make_vector(
 ) -> VectorEnvs:
     """Make one environment for each seed function, in the state of its snapshot."""
     if config.is_native_vector:
-        return _make_native(
-            config, seed_functions, snapshots, max_episode_steps, info_names, members
-        )
+        size = len(seed_functions) // members
+        firsts = list(zip(seed_functions, snapshots, strict=True))[::size]  # of each member
+        limits = max_episode_steps, info_names
+        return _join_vectors([partial(NativeVector, config, size, *own, *limits) for own in firsts])
     if config.vectorization is Vectorization.native:
         return NativeAtari(config, seed_functions, snapshots, max_episode_steps)
     read_info = InfoReader(config.id, info_names) if info_names else None
@@ -197,26 +199,12 @@ def _make_vector(
     )
 
 
-def _make_native(
-    config: EnvConfig,
-    seed_functions: Sequence[SeedFunction],
-    snapshots: Sequence[EnvSnapshot],
-    max_episode_steps: int | None,
-    info_names: Sequence[str],
-    members: int,
-) -> VectorEnvs:
-    """Make a vector environment for each member, with the seeds of its first copy."""
-    size = len(seed_functions) // members
-    vectors: list[NativeVector] = []
-    try:
-        for first in range(0, len(seed_functions), size):
-            start = seed_functions[first], snapshots[first]
-            vectors.append(NativeVector(config, size, *start, max_episode_steps, info_names))
-    except BaseException:
-        for vector in vectors:
-            vector.close()
-        raise
-    return vectors[0] if members == 1 else JoinedEnvs(vectors)
+def _join_vectors(vector_fns: Sequence[Callable[[], NativeVector]]) -> VectorEnvs:
+    """Make a vector environment for each member, which has the seeds of its first copy."""
+    with ExitStack() as made:  # closes those that exist if another can't be made
+        vectors = [made.enter_context(closing(make_vector())) for make_vector in vector_fns]
+        made.pop_all()
+    return vectors[0] if len(vectors) == 1 else JoinedEnvs(vectors)
 
 
 def _make_timed(

@@ -11,8 +11,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn_cli.agent.spaces import BINARY, ONE_HOT, PICTURE, VECTOR, Bounds, Part
+from dqn_cli.agent.spaces import BINARY, ONE_HOT, PICTURE, VECTOR, Bounds, Part, all_bounds
 from dqn_cli.arrays import Array
+from dqn_cli.text import one_line
 
 MAX_LISTED_BOUNDS = 1_000  # larger parts may share a single bound
 MIN_SIDE = 5  # of a picture, pixels
@@ -92,12 +93,7 @@ class ObservationEncoder:
                 low, high = (_oriented(leaf, bound) for bound in (leaf.space.low, leaf.space.high))
                 return spaces.Box(low, high, dtype=leaf.space.dtype.type)
             return spaces.Box(0, 1, leaf.part.shape, np.uint8)
-        low, high = (
-            np.concatenate(
-                [np.broadcast_to(getattr(part, bound), part.size) for part in self.parts]
-            )
-            for bound in ("low", "high")
-        )
+        low, high = map(np.array, all_bounds(self.parts))
         return spaces.Box(low, high, dtype=np.float64)
 
 
@@ -185,7 +181,7 @@ def _describe(name: str, path: Path, space: Any, channels: Channels) -> Leaf:
         return _describe_box(name, path, space, channels)
     else:
         where = f"part {name} of observations is" if name else "observations are"
-        what = "text" if isinstance(space, spaces.Text) else " ".join(str(space).split())
+        what = "text" if isinstance(space, spaces.Text) else one_line(space)
         hint = f": leave it out with env.drop=[{name}]" if name else ""
         raise ValueError(
             f"{where} {what}, which no network reads; a DQN needs Box, Discrete, MultiDiscrete,"

@@ -15,6 +15,7 @@ from dqn_cli.envs.action_decoder import ActionDecoder
 from dqn_cli.envs.masks import JointMask
 from dqn_cli.envs.observation_encoder import Channels, ObservationEncoder
 from dqn_cli.envs.preprocessing import AnyEnv
+from dqn_cli.text import one_line
 
 
 def adapt_spaces(
@@ -71,7 +72,7 @@ def describe_space(space: gymnasium.Space[Any]) -> dict[str, Any]:
         for key in names:
             if type(key) is not int and not (type(key) is str and key.isprintable()):
                 raise ValueError(
-                    f"a part of {' '.join(str(space).split())} has the name {key!r}; names must be"
+                    f"a part of {one_line(space)} has the name {key!r}; names must be"
                     " text of one line or whole numbers"
                 )
         return {"type": "Dict", "parts": {key: describe_space(part) for key, part in space.items()}}

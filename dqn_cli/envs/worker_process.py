@@ -51,7 +51,7 @@ def receive(connection: Connection) -> Any:
 
 
 class Service(Protocol):
-    """What a worker does; it is made and used in the worker's process."""
+    """Work of a worker; it is made and used in the worker's process."""
 
     def handle(self, command: Any) -> Any:
         """Return the answer to a command."""

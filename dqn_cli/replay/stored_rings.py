@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from dqn_cli.arrays import Array
+from dqn_cli.fields import LARGEST
 from dqn_cli.replay.stream import Stream
 
 Problem = tuple[str, str]  # the field, and what is wrong with it
-LARGEST = 2**53
 
 
 def find_problem(stream: Stream, contents: Mapping[str, Array]) -> Problem | None:
@@ -27,9 +27,8 @@ def find_problem(stream: Stream, contents: Mapping[str, Array]) -> Problem | Non
             return f"stream.{name}", "is out of range"
     if count.min() < 0 or count.max() > stream.capacity:
         return "stream.count", f"must be from 0 to {stream.capacity}"
-    if contents["action"].max(initial=0) >= stream.actions:
-        return "stream.action", f"must be from 0 to {stream.actions - 1}"
-    if contents["action"].min(initial=0) < 0:
+    action = contents["action"]
+    if action.min(initial=0) < 0 or action.max(initial=0) >= stream.actions:
         return "stream.action", f"must be from 0 to {stream.actions - 1}"
     for ring in range(len(head)):
         order = (first[ring] + np.arange(count[ring])) % stream.capacity

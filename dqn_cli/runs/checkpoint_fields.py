@@ -29,9 +29,10 @@ from dqn_cli.fields import (
 from dqn_cli.runs.early_stopping import EvaluationHistory
 from dqn_cli.runs.scores import EVALUATION, RECENT, TRAINING
 from dqn_cli.runs.stopwatch import ACTIVITIES
+from dqn_cli.training.devices import MOST_THREADS
 
 POLICY_KEYS = ("settings", "spaces", "clock", "parameters", "versions")
-LARGEST_OBSERVATION, MOST_ACTIONS, MOST_THREADS = 2**25, 2**24, 2**12
+LARGEST_OBSERVATION, MOST_ACTIONS = 2**25, 2**24
 LARGEST_START = 2**63
 DTYPES = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 
@@ -43,11 +44,9 @@ def check_policy(data: Mapping[str, Any]) -> None:
         FieldError: A field is missing or can't be used.
     """
     mapping(data, "", POLICY_KEYS)
-    mapping(data["settings"], "settings", ("type",))
-    plain_data(data["settings"], "settings")
+    _check_settings(data)
     plain_data(data["versions"], "versions")
     check_spaces(data["spaces"])
-    _check_clock(data["clock"], "clock")
     parameters = data["parameters"]
     require(isinstance(parameters, Tensor), "parameters", "must be a tensor")
     require(parameters.is_floating_point(), "parameters", f"have type {parameters.dtype}")
@@ -57,9 +56,20 @@ def check_policy(data: Mapping[str, Any]) -> None:
 def check_manifest(data: Mapping[str, Any]) -> None:
     """Check all that is read before a run is built, of a manifest or a whole checkpoint."""
     mapping(data, "", ("settings", "together", "clock", "stream", "threads"))
+    _check_settings(data)
+    _check_group(data)
+
+
+def _check_settings(data: Mapping[str, Any]) -> None:
+    """Check the settings of a run and where it is."""
     mapping(data["settings"], "settings", ("type",))
     plain_data(data["settings"], "settings")
     _check_clock(data["clock"], "clock")
+
+
+def _check_group(data: Mapping[str, Any]) -> None:
+    """Check what the members of a group share."""
+    mapping(data, "", ("together", "stream", "threads"))
     items(data["together"], "together", text)
     natural(data["threads"], "threads", 1, MOST_THREADS)
     mapping(data["stream"], "stream")
@@ -72,7 +82,7 @@ def check_state(data: Mapping[str, Any]) -> None:
         FieldError: A field is missing or can't be used.
     """
     check_policy(data)
-    check_manifest(data)
+    _check_group(data)
     keys = ("learner", "sampler", "normalizer", "action", "state", "random", "snapshots", "obs")
     mapping(data, "", (*keys, "exact", "learning_began", "tracker", "compiled"))
     for key in ("learner", "sampler", "random"):

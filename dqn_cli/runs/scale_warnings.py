@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from dqn_cli.agent.normalization import Normalization
+from dqn_cli.checking.number_findings import LARGE_OBSERVATION, LARGE_REWARD
 from dqn_cli.replay.batches import observations
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings
 
-LARGE_OBSERVATION = 100.0
-LARGE_REWARD = 1_000.0
 SAMPLE = 256  # newest observations that are looked at
 
 
@@ -23,9 +22,8 @@ def scale_warnings(settings: Settings, run: Run) -> Iterator[str]:
         newest = stream.newest(-(-SAMPLE // stream.envs))
         obs = np.asarray(observations(stream.storage, newest.ring, newest.slot, stream.frames))
         rows = obs.reshape(-1, sum(part.size for part in spaces.parts))  # [rows, elements]
-        ends = np.cumsum([part.size for part in spaces.parts])
-        for part, values in zip(spaces.parts, np.split(rows, ends[:-1], 1), strict=True):
-            largest = float(np.abs(values).max())
+        for part, elements in zip(spaces.parts, spaces.part_slices, strict=True):
+            largest = float(np.abs(rows[:, elements]).max())
             if part.can_be_normalized and largest > LARGE_OBSERVATION:
                 what = f"part {part.name} of observations has" if part.name else "observations have"
                 yield (

@@ -33,6 +33,7 @@ from dqn_cli.runs.startup import (
     start_lines,
 )
 from dqn_cli.runs.stopwatch import Stopwatch
+from dqn_cli.text import one_line
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import StepReport, progress, train
@@ -105,7 +106,7 @@ class Session:
         except ImmediateShutdown:  # within a step, where no checkpoint can be written
             self._close_all("interrupted")
         except BaseException as caught:
-            error, status = " ".join(str(caught).split()) or type(caught).__name__, "failed"
+            error, status = one_line(caught) or type(caught).__name__, "failed"
             if isinstance(caught, KeyboardInterrupt):
                 status, patience = "interrupted", HURRY_SECONDS
             self._close_all(status, error)

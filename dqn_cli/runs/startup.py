@@ -8,6 +8,7 @@ from typing import Any
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.spaces import PICTURE, Spaces
+from dqn_cli.checking.findings import MANY_ACTIONS
 from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.when import can_compile, worth_compiling
 from dqn_cli.envs.contract import EnvironmentFailure
@@ -21,7 +22,6 @@ from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings
 
 NO_EVALUATION = "; no evaluations, so checkpoints/best goes by the mean of recent training returns"
-MANY_ACTIONS = 1_000
 
 Checkpoint = Mapping[str, Any]  # from `checkpoints.load_last`
 

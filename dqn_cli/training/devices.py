@@ -10,6 +10,7 @@ import torch
 from dqn_cli.hardware import available_cores
 from dqn_cli.training.settings import Device, Settings
 
+MOST_THREADS = 4096
 AVAILABLE: dict[Device, Callable[[], bool]] = {
     Device.cpu: lambda: True,
     Device.cuda: torch.cuda.is_available,

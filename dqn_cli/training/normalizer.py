@@ -38,9 +38,10 @@ class Normalizer:
         rows = rows.astype(float)
         count, (mean, squares) = self.statistics[:, :1], np.split(self.statistics[:, 1:], 2, 1)
         added = rows.shape[1]
-        difference = rows.mean(1) - mean
+        added_mean = rows.mean(1, keepdims=True)  # [members, 1, n]
+        difference = added_mean[:, 0] - mean
         total = count + added
-        squares += ((rows - rows.mean(1, keepdims=True)) ** 2).sum(1)
+        squares += ((rows - added_mean) ** 2).sum(1)
         squares += difference**2 * count * added / total
         mean += difference * added / total
         count += added

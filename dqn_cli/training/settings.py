@@ -115,7 +115,7 @@ class Settings:
 
     @property
     def evaluation_env(self) -> EnvConfig:
-        """Environment of evaluations, stepped in one process."""
+        """Environment of evaluations, with their own arguments."""
         kwargs = self.env.kwargs | self.eval.env.kwargs
         return replace(self.env, kwargs=kwargs)
 

@@ -36,20 +36,18 @@ def test_there_are_three_hundred_lines_and_no_two_are_the_same() -> None:
     assert len(set(LINES)) == len(LINES) >= 300
 
 
-@pytest.mark.parametrize("wrong", LINES[::6], ids=lambda wrong: repr(wrong.words)[:60])
+OFTEN = 6  # one line of so many is a fast test
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(wrong, marks=[pytest.mark.slow] if number % OFTEN else [])
+        for number, wrong in enumerate(LINES)
+    ],
+    ids=lambda wrong: repr(wrong.words)[:60],
+)
 def test_a_wrong_word_is_named(
-    wrong: Wrong,
-    in_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "argv", [f"dqn-{wrong.command}"])
-    check_told(wrong, in_folder, capsys)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("wrong", LINES, ids=lambda wrong: repr(wrong.words)[:60])
-def test_each_wrong_word_is_named(
     wrong: Wrong,
     in_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
