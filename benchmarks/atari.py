@@ -18,7 +18,6 @@ from statistics import median
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from peers.settings import ATARI, dqn_train_words
 from speed import OURS, Report, find_python, format_speedup, format_spread, run_script
 
@@ -26,7 +25,7 @@ from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.config import registry
 from dqn_cli.config.gymnasium_source import register_source
-from dqn_cli.config.paths import config_folder
+from dqn_cli.config.hydra_versions import compose_config
 from dqn_cli.config.validation import settings_from
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import act, learn, store
@@ -111,12 +110,7 @@ def measure_parts(device: str, games: int, vectorization: str) -> tuple[float, f
     registry.register_schemas()
     register_source()
     words = [f"env.num_envs={games}", f"env.vectorization={vectorization}", f"device={device}"]
-    with initialize_config_dir(str(config_folder()), version_base=None):
-        config = compose(
-            "config",
-            [*dqn_train_words(ATARI), *words],
-        )
-    settings = settings_from(config)
+    settings = settings_from(compose_config([*dqn_train_words(ATARI), *words]))
     make_learner = partial(CompiledLearner, compiler=AheadOfTime())
     _, run = build_run([settings], make_learner=make_learner)
     random = np.random.default_rng(0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 ALARM_PERIOD = 1.0  # seconds after which a block that goes on in spite of its limit is told again
+ALARMS = 4  # that a block may swallow
 
 
 class UserInterrupt(KeyboardInterrupt):
@@ -32,18 +35,48 @@ def is_ours(error: BaseException) -> bool:
     return isinstance(error, TimeIsUp)
 
 
+_last_resorts: list[Callable[[str], None]] = []
+
+
 @contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
+def last_resort(save: Callable[[str], None]) -> Iterator[None]:
+    """End the process, after `save(hang)`, if a `time_limit` in this block does not end its own."""
+    _last_resorts.append(save)
+    try:
+        yield
+    finally:
+        _last_resorts.pop()
+
+
+@contextmanager
+def time_limit(seconds: float | None, hang: str = "") -> Iterator[None]:
     """Raise TimeIsUp inside the block after so many seconds, and again until it ends.
 
     There is no limit if it is None, outside the main thread, and where the system has no timers.
     Code that never returns to the interpreter can't be stopped.
+
+    Args:
+        seconds: The limit.
+        hang: What it means that the block does not even end then, for a `last_resort`.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if seconds is None or not in_main_thread or not hasattr(signal, "setitimer"):
         yield
         return
-    handler = signal.signal(signal.SIGALRM, _raise_time_is_up)
+    alarms = 0
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal alarms
+        alarms += 1
+        if hang and alarms > ALARMS and _last_resorts:
+            try:
+                _last_resorts[-1](hang)
+                print(f"error: {hang}", file=sys.stderr, flush=True)
+            finally:
+                os._exit(1)
+        raise TimeIsUp("its time is up")
+
+    handler = signal.signal(signal.SIGALRM, ring)
     timer = signal.setitimer(signal.ITIMER_REAL, seconds, ALARM_PERIOD)
     try:
         yield
@@ -81,10 +114,6 @@ def interrupts_marked() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _raise_time_is_up(number: int, frame: FrameType | None) -> None:
-    raise TimeIsUp("its time is up")
 
 
 def _mark_interrupts() -> None:

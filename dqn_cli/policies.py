@@ -158,7 +158,8 @@ def record_video(path: Path, seed: int, env_kwargs: Mapping[str, Any] | None = N
     settings = with_env_kwargs(settings, env_kwargs or {})
     seed_function = episode_seeds(seed, Purpose.final_evaluation.value, 0)
     steps = settings.eval.max_episode_steps
-    return record_episode(policy, settings.evaluation_env, seed_function, steps, path.parent)
+    folder = path.parent.absolute()
+    return record_episode(policy, settings.evaluation_env, seed_function, steps, folder)
 
 
 def with_env_kwargs(settings: Settings, env_kwargs: Mapping[str, Any]) -> Settings:

@@ -7,9 +7,16 @@ LONGEST_LINE = 2000
 
 def one_line(text: object) -> str:
     r"""Return a text as one line without control characters, which appear as `\x1b`."""
-    line = " ".join(str(text).split())
+    line = " ".join(_as_text(text).split())
     shown = line if line.isprintable() else "".join(map(_printable, line))
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # an exception of the user's may have a faulty __str__
+        return ""
 
 
 def _printable(letter: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +17,7 @@ from dqn_cli.commands.arguments import hydra_words
 from dqn_cli.commands.command_line import imported_modules, run_command
 from dqn_cli.config import registry
 from dqn_cli.config.gymnasium_source import register_source
+from dqn_cli.config.hydra_versions import compose_config
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.run_folders import Sweep, register_resolvers
 from dqn_cli.config.validation import settings_from
@@ -130,5 +130,4 @@ def composed(*words: str) -> Settings:
 @cache
 def chosen(*words: str) -> DictConfig:
     """Composes words as Hydra does for a user."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("config", overrides=hydra_words(words))
+    return compose_config(hydra_words(words))

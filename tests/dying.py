@@ -55,6 +55,7 @@ WAYS = {
     "sleep": lambda: time.sleep(1_000),
     "busy": lambda: sum(itertools.repeat(0)),  # in C, without ever giving back the interpreter
     "deaf": _ignore_sigterm,
+    "move": lambda: os.chdir("/"),
     "swallow": _swallow,
 }
 

@@ -10,7 +10,13 @@ from contextlib import suppress
 
 import pytest
 
-from dqn_cli.interrupts import TimeIsUp, UserInterrupt, interrupts_marked, is_ours, time_limit
+from dqn_cli.interrupts import (
+    TimeIsUp,
+    UserInterrupt,
+    interrupts_marked,
+    is_ours,
+    time_limit,
+)
 
 pytestmark = pytest.mark.timeout(20, method="thread")
 
@@ -32,6 +38,22 @@ def test_a_block_that_swallows_its_end_is_told_again(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(TimeIsUp), time_limit(0.1):
         swallow()
+
+
+def test_a_block_that_swallows_everything_ends_the_process_after_the_last_resort() -> None:
+    code = (
+        "import time, dqn_cli.interrupts as interrupts\n"
+        "from contextlib import suppress\n"
+        "interrupts.ALARM_PERIOD = 0.05\n"
+        "save = lambda reason: print('saved because', reason, flush=True)\n"
+        "with interrupts.last_resort(save), interrupts.time_limit(0.05, 'it hangs'):\n"
+        "    while True:\n"
+        "        with suppress(BaseException):\n"
+        "            time.sleep(10)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15)
+    assert (done.stdout, done.stderr) == ("saved because it hangs\n", "error: it hangs\n")
+    assert done.returncode == 1
 
 
 def test_timer_and_handler_are_as_before_afterwards() -> None:

@@ -20,6 +20,14 @@ def test_control_characters_are_shown_and_not_sent(text: object, line: str) -> N
     assert one_line(text).isprintable()
 
 
+def test_what_has_no_text_is_an_empty_line() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert one_line(Silent()) == ""
+
+
 def test_a_long_text_is_cut() -> None:
     assert len(one_line("x" * 10 * LONGEST_LINE)) == LONGEST_LINE
     assert one_line("x" * LONGEST_LINE) == "x" * LONGEST_LINE

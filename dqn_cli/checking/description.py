@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn_cli.checking.processes import IN_RESET, MADE, Progress
 from dqn_cli.checking.seen import ActionDescription, Description, PartDescription
+from dqn_cli.checking.tasks import IN_RESET, MADE, Progress
 from dqn_cli.envs.action_decoder import ActionDecoder
 from dqn_cli.envs.contract import shorten
 from dqn_cli.envs.env_config import EnvConfig, make_own_env

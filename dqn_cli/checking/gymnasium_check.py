@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 from gymnasium.utils.env_checker import check_env
 
-from dqn_cli.checking.processes import MADE, Progress
+from dqn_cli.checking.tasks import MADE, Progress
 from dqn_cli.envs.contract import describe_error
 from dqn_cli.envs.env_config import EnvConfig
 

@@ -14,9 +14,9 @@ import gymnasium
 
 from dqn_cli.checking.description import describe
 from dqn_cli.checking.gymnasium_check import check_by_gymnasium
-from dqn_cli.checking.processes import Progress, TaskResult, run_task
 from dqn_cli.checking.repeats import copies_are_independent, repeats_seeds, runs_in_process
 from dqn_cli.checking.seen import UNKNOWN, Answer, Description, Inspection, Trial
+from dqn_cli.checking.tasks import Progress, TaskResult, run_task
 from dqn_cli.checking.trial import try_out
 from dqn_cli.envs.env_config import EnvConfig
 

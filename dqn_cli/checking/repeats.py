@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dqn_cli.checking.processes import IN_RESET, MADE, Progress
 from dqn_cli.checking.seen import Answer, Record
+from dqn_cli.checking.tasks import IN_RESET, MADE, Progress
 from dqn_cli.checking.trial import digest_of, make_envs, random_actions
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization

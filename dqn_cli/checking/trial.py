@@ -9,8 +9,8 @@ import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
-from dqn_cli.checking.processes import IN_RESET, MADE, Progress
 from dqn_cli.checking.seen import Record, Trial
+from dqn_cli.checking.tasks import IN_RESET, MADE, Progress
 from dqn_cli.envs.contract import EnvironmentFailure, describe_error
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.envs.environments import Environments

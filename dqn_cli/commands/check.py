@@ -17,6 +17,7 @@ from dqn_cli.commands.arguments import (
 )
 from dqn_cli.commands.command_line import (
     exit_on_flags,
+    exit_with,
     import_modules,
     print_help_or_version,
     run_command,
@@ -34,7 +35,7 @@ NOT_TAKEN = ("resume", "checkpoint")  # words of other commands
 
 def main() -> None:
     """Run the console script."""
-    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+    exit_with(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -94,9 +95,7 @@ def compose_settings(words: Sequence[str]) -> Settings:
     Raises:
         ConfigError: No environment is named, or a setting is not valid.
     """
-    from hydra import compose, initialize_config_dir
-
-    from dqn_cli.config.paths import config_folder
+    from dqn_cli.config.hydra_versions import compose_config
     from dqn_cli.config.run_folders import register_resolvers
     from dqn_cli.config.validation import ConfigError, settings_from
 
@@ -106,9 +105,7 @@ def compose_settings(words: Sequence[str]) -> Settings:
     if others := [word for word in words if word.partition("=")[0] in NOT_TAKEN]:
         raise ConfigError(f"{others[0]}: dqn-check takes an environment, env=ID, and no run")
     register_resolvers()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("config", overrides=hydra_words(words))
-    return settings_from(config)
+    return settings_from(compose_config(hydra_words(words)))
 
 
 def check(settings: Settings, arguments: Sequence[str], seconds: float | None) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import shlex
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from dqn_cli import __version__
 from dqn_cli.commands.words import UsageError, unknown_flag
 from dqn_cli.interrupts import UserInterrupt, interrupts_marked
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+END_SECONDS = 3.0  # that threads, processes and handlers of the user's code get at the end
 imported_modules: list[str] = []  # the user's own; new processes must import them too
 
 
@@ -84,6 +88,32 @@ def run_command(command: Callable[[], int]) -> int:
         return 1
     finally:
         os.environ[FULL_ERROR] = full_error or "0"
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the process, also if an environment left threads or processes that never end."""
+    threading.Thread(target=_end, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process by force if it goes on for long."""
+    # Whoever catches SystemExit may go on.
+    while multiprocessing.parent_process() is None and not _is_ending(threading.main_thread()):
+        time.sleep(0.1)
+    time.sleep(END_SECONDS)
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(code)
+
+
+def _is_ending(thread: threading.Thread) -> bool:
+    """Return whether the main thread has ended, or waits for others in the interpreter's end."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    is_waiting = frame is None or frame.f_globals.get("__name__") == "threading"
+    return is_waiting or not thread.is_alive()
 
 
 def print_help_or_version(arguments: Sequence[str], help_text: Callable[[], str]) -> bool:

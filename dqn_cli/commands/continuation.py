@@ -42,7 +42,11 @@ class Continuation(NamedTuple):
         """True if the run needs neither training nor its last evaluation."""
         clock = Clock(*self.data["clock"])
         is_done = is_over(self.job.settings, clock, stored_evaluations(self.data))
-        return is_done and run_status(self.job.folder) != "interrupted"
+        result = read_result(self.job.folder)
+        # A process may be killed at its last step, before it evaluates or writes a result.
+        if not is_done or result is None or result["status"] == "interrupted":
+            return False
+        return bool(result.get("steps", clock.steps) == clock.steps)
 
     def finished_text(self, command: str = "") -> str:
         """Return a line that says why the run is finished and what goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Sequence
+from contextlib import chdir
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from dqn_cli.commands.arguments import split_env_kwargs, split_imports
 from dqn_cli.commands.command_line import (
     exit_on_flags,
+    exit_with,
     import_modules,
     print_help_or_version,
     run_command,
@@ -37,7 +39,7 @@ class EvaluationRequest:
 
 def main() -> None:
     """Run the console script."""
-    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+    exit_with(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -194,11 +196,11 @@ def evaluate(paths: Sequence[Path], request: EvaluationRequest, modules: Sequenc
         for number, path in enumerate(paths, start=1):
             if len(paths) > 1:
                 print(f"evaluating {number} of {len(paths)}: {path}", file=sys.stderr, flush=True)
-            reports.append(
-                evaluate_checkpoint(
+            with chdir("."):  # an environment may change the working folder
+                report = evaluate_checkpoint(
                     path, request.episodes, request.seed, modules, request.env_kwargs
                 )
-            )
+            reports.append(report)
             try:
                 write_json(evaluation_path(path), reports[-1])
             except OSError as error:

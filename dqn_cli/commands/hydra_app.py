@@ -13,8 +13,9 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Any], Any]) -> int:
     """Let Hydra compose a configuration and call the job with it, once or for each of a sweep."""
     import hydra
 
+    from dqn_cli.config.hydra_versions import main_arguments
     from dqn_cli.config.paths import config_folder
 
     sys.argv[1:] = flags_first(arguments)
-    hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
+    hydra.main(str(config_folder()), "config", **main_arguments())(job)()
     return 0

@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn_cli.commands.command_line import exit_on_flags, print_help_or_version, run_command
+from dqn_cli.commands.command_line import (
+    exit_on_flags,
+    exit_with,
+    print_help_or_version,
+    run_command,
+)
 from dqn_cli.commands.help import PLOT
 from dqn_cli.commands.run_discovery import RunInfo, find_runs, load_run_info, run_label, varied_keys
 from dqn_cli.commands.words import check_plain_words
@@ -17,7 +22,7 @@ IMAGES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps", ".ps", ".tif
 
 def main() -> None:
     """Run the console script."""
-    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+    exit_with(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:

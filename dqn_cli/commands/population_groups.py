@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
 from dqn_cli.commands.command_line import (
+    exit_with,
     import_modules,
     imported_modules,
     tolerate_closed_output,
@@ -28,7 +29,7 @@ from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import can_resume, write_manifests
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.result import RESULT, write_unstarted_result
+from dqn_cli.runs.result import RESULT, write_unstarted_result, write_waiting_result
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.signals import GracefulShutdown, exit_when_preempted
 
@@ -86,6 +87,8 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
                 running.remove(process)
                 if not shutdown.requested:
                     report_death(started[process], process.exitcode)
+    for job in (job for group in waiting for job in group if can_resume(job.folder)):
+        write_waiting_result(job.settings, job.overrides, job.folder)
     return shutdown.exit_code
 
 
@@ -150,9 +153,10 @@ def train_in_process(group: Sequence[Job], modules: Sequence[str]) -> None:
         faulthandler.enable()
     import_modules(modules)
     try:
-        sys.exit(_train_group(group))
+        exit_code = _train_group(group)
     except UserInterrupt as interrupt:
-        sys.exit(interrupt.exit_code)
+        exit_code = interrupt.exit_code
+    exit_with(exit_code)
 
 
 def end_with_parent() -> None:
@@ -169,7 +173,8 @@ def _train_group(group: Sequence[Job]) -> int:
     """Train a group and return the exit code of a signal, or 0 even if jobs failed."""
     title = group_title(group)
     try:
-        with lock_runs([job.folder for job in group]):
+        # An environment may change the working folder.
+        with lock_runs([job.folder for job in group]), chdir("."):
             results = Session(group, title)()
     except Interrupted as interrupted:
         return interrupted.exit_code

@@ -118,7 +118,7 @@ def _prepare_job(
 
     composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
+        composed.hydra.job.id, composed.hydra.job.num = str(number), number
     return run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 

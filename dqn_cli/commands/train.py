@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dqn_cli.commands.arguments import SWEEP_FLAGS, config_folders, hydra_words, split_imports
-from dqn_cli.commands.command_line import import_modules, print_help_or_version, run_command
+from dqn_cli.commands.command_line import (
+    exit_with,
+    import_modules,
+    print_help_or_version,
+    run_command,
+)
 from dqn_cli.commands.help import train_help
 from dqn_cli.commands.words import check_flags, check_plain_words, check_settings
 from dqn_cli.runs.signals import exit_when_preempted
@@ -22,7 +27,7 @@ COMPLETION_FLAGS = ("-sc", "--shell-completion")
 def main() -> None:
     """Run the console script."""
     exit_when_preempted()
-    sys.exit(run_command(lambda: dispatch(sys.argv[1:])))
+    exit_with(run_command(lambda: dispatch(sys.argv[1:])))
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -42,7 +47,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     modules, arguments = split_imports(hydra_words(arguments))
     import_modules(modules)
     folders = config_folders(arguments)
-    register_source(folders)
+    register_source(folders, modules)
     registry.register_schemas()
     words = [word for word in check_flags(arguments) if not word.startswith("resume=")]
     check_settings(words, any(flag in arguments for flag in SWEEP_FLAGS), folders)
@@ -106,6 +111,9 @@ def train(
                 exit_code = Sweep.shutdown.exit_code
             elif isinstance(error, Interrupted):  # in the process of a job
                 exit_code = error.exit_code
+            elif isinstance(error, OSError) and error.filename is None and Command.folder:
+                # Hydra's files in the folder, which a full disk does not name.
+                raise OSError(error.errno, error.strerror, str(Command.folder)) from error
             else:
                 raise
         finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 import time
 import warnings
@@ -191,11 +192,11 @@ def _temporary_folder() -> Iterator[None]:
 
 
 def _forget_unused(folder: Path) -> None:
-    oldest = time.time() - DAYS_KEPT * 24 * 60 * 60
-    for package in folder.glob("*.pt2"):
-        with suppress(OSError):  # another process may remove it first
-            if package.stat().st_mtime < oldest:
-                package.unlink()
+    for kind, days in (("*.pt2", DAYS_KEPT), ("tmp*/", 1)):  # the latter of killed processes
+        for path in folder.glob(kind):
+            with suppress(OSError):  # another process may remove it first
+                if path.stat().st_mtime < time.time() - days * 24 * 60 * 60:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _hash(graph: fx.GraphModule, inputs: list[Tensor]) -> str:

@@ -175,6 +175,11 @@ def _native_atari_limits(settings: Settings) -> str | None:
             "env.vectorization=native is for the games of ALE with their protocols"
             " (protocol=nature, ...): use env.vectorization=sync"
         )
+    if env.timeout is not None:
+        return (
+            "env.timeout can't end a step of ALE's own vector environment: use env.timeout=null, or"
+            " env.vectorization=async"
+        )
     if kwargs := settings.evaluation_env.kwargs:  # which has those of training too
         words = ", ".join(kwargs)
         return (

@@ -25,6 +25,13 @@ LEGACY_ATARI_ID = re.compile(r"(?P<game>\w+?)(?P<variant>NoFrameskip|Determinist
 class GymnasiumSource(ConfigSource):
     """Group `env` with a choice for each registered Gymnasium id."""
 
+    user_modules: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider=provider, path=path)
+        # A launcher copies this object to processes that have not imported them.
+        self._modules = tuple(self.user_modules)
+
     @staticmethod
     def scheme() -> str:
         """Return the scheme of this source's URL in Hydra's search path."""
@@ -51,10 +58,14 @@ class GymnasiumSource(ConfigSource):
     def is_config(self, config_path: str) -> bool:
         """Return True for an id that Gymnasium knows, and for a function `module:make`.
 
+        The user's own modules are imported first.
+
         Raises:
-            ConfigCompositionException: If the module is missing, if the id needs an extra that is
+            ConfigCompositionException: If a module is missing, if the id needs an extra that is
                 not installed, or if it is a legacy Atari id.
         """
+        for module in self._modules:
+            _import(module, f"import={module}")
         group, _, env_id = config_path.partition("/")
         return group == "env" and bool(env_id) and is_known(_env_id(env_id))
 
@@ -80,15 +91,17 @@ class GymnasiumSearchPath(SearchPathPlugin):
         search_path.append("dqn-train", f"{GymnasiumSource.scheme()}://")
 
 
-def register_source(user_folders: Sequence[str] = ()) -> None:
+def register_source(user_folders: Sequence[str] = (), user_modules: Sequence[str] = ()) -> None:
     """Register the source and its search path with Hydra, in this process.
 
     Args:
         user_folders: Folders or URLs of YAML files that win over the bare ids.
+        user_modules: Modules that register environments or parts.
     """
     Plugins.instance().register(GymnasiumSource)
     Plugins.instance().register(GymnasiumSearchPath)
     GymnasiumSearchPath.user_folders = tuple(user_folders)
+    GymnasiumSource.user_modules = tuple(user_modules)
 
 
 @cache
@@ -102,10 +115,7 @@ def is_known(env_id: str) -> bool:
     """
     module, separator, name = env_id.rpartition(":")
     if separator:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise ConfigCompositionException(f"env={env_id}: {error}") from error
+        _import(module, f"env={env_id}")
     from dqn_cli.envs.env_ids import missing_extra, vector_factory
 
     if name not in registered_envs() and (missing := missing_extra(name)):
@@ -124,6 +134,13 @@ def registered_envs() -> dict[str, Any]:
     import dqn_cli.envs  # noqa: F401  (registers ours)
 
     return gymnasium.registry
+
+
+def _import(module: str, word: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ConfigCompositionException(f"{word}: {error}") from error
 
 
 def _env_id(config_path: str) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from dqn_cli.config.differences import check_same_run
+from dqn_cli.config.hydra_versions import register_resolver
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
 from dqn_cli.runs.locks import lock_folder
@@ -37,8 +38,8 @@ def register_resolvers() -> None:
         "job_folder": job_folder,
     }
     for name, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(name, resolver, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("hydra_folder", hydra_folder, replace=True)
+        register_resolver(name, resolver, use_cache=True)
+    register_resolver("hydra_folder", hydra_folder)
 
 
 def run_folder(env_id: str, overrides: Sequence[str]) -> str:
@@ -71,19 +72,20 @@ class ClaimFolders(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Create hydra.run.dir."""
-        with _errors_refused(), open_dict(config):
+        with _errors_refused(), open_dict(config), read_write(config.hydra):
             settings = settings_from(_without_hydra(config))
             typed = _is_overridden(config, "hydra.run.dir")
-            folder = claim(Path(config.hydra.run.dir), typed)
+            folder = Command.folder = claim(Path(config.hydra.run.dir), typed)
             if Command.continues:
                 check_same_run(folder, settings)
             config.hydra.run.dir = str(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Create hydra.sweep.dir, and pass it to all jobs."""
-        with _errors_refused(), open_dict(config):
+        with _errors_refused(), open_dict(config), read_write(config.hydra):
             typed = _is_overridden(config, "hydra.sweep.dir")
             Sweep.folder = claim(Path(config.hydra.sweep.dir), typed, is_sweep=True)
+            Command.folder = Sweep.folder
             config.hydra.sweep.dir = str(Sweep.folder)
             if not typed:
                 # Each job is composed again from its overrides.
@@ -101,6 +103,7 @@ class Command:
     """A typed command, with the locks and signal handlers that last as long as it runs."""
 
     words: Sequence[str] = ()
+    folder: Path | None = None  # of its run or sweep, once that is there
     continues: bool = False  # True if runs that exist go on
     changes: Sequence[str] | None = None  # of a sweep that is resumed
     modules: Sequence[str] = ()
@@ -116,7 +119,7 @@ class Command:
         changes: Sequence[str] | None = None,
     ) -> Iterator[None]:
         """Note what was typed until the command ends."""
-        Sweep.folder = Sweep.shutdown = None
+        Sweep.folder = Sweep.shutdown = cls.folder = None
         cls.words, cls.modules, cls.continues, cls.changes = words, modules, continues, changes
         try:
             with ExitStack() as cls.stack:

@@ -15,7 +15,9 @@ from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.settings import Settings
 
 # Keys that a resumed run may change; another device or thread count may change the last bits.
-CHANGEABLE = ("steps", "episodes", "device", "threads", "eval", "stop", "log", "checkpoint")
+CHANGEABLE = (
+    "steps", "episodes", "device", "threads", "env.timeout", "eval", "stop", "log", "checkpoint"
+)  # fmt: skip
 
 EVAL_KWARGS = "eval.env.kwargs."  # arguments of gymnasium.make, which need no key of that name yet
 
@@ -38,7 +40,8 @@ def _apply(override: str, config: DictConfig) -> None:
     key = override.partition("=")[0]
     if key.startswith(f"+{EVAL_KWARGS}"):
         key = key[1:]
-    if "=" not in override or key.split(".")[0] not in CHANGEABLE:
+    is_changeable = any(f"{key}.".startswith(f"{name}.") for name in CHANGEABLE)
+    if "=" not in override or not is_changeable:
         changeable = ", ".join(CHANGEABLE)
         raise ConfigError(
             f"{key} can't change when a run is resumed; only {changeable} can: a resumed run keeps"
@@ -76,7 +79,7 @@ def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictC
         if _has_interpolation(value):
             raise ConfigError(f"{where} in the checkpoint refers to another value, with ${{")
         try:
-            config[key] = value
+            OmegaConf.update(config, key, value)
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{where} in the checkpoint is not valid: {reason}") from error

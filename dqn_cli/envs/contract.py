@@ -94,7 +94,7 @@ class Contract(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _check(self, obs: Any, info: Any) -> None:
         if not isinstance(info, dict):
-            raise self._failure(f"info is {info!r}; it must be a dict, if only an empty one")
+            raise self._failure(f"info is {shorten(info)}; it must be a dict, if only an empty one")
         if reason := misfit(self.observation_space, obs):
             raise self._failure(f"the observation {reason}")
 
@@ -216,7 +216,10 @@ def describe_error(error: BaseException) -> str:
 
 def shorten(value: Any) -> str:
     """Return a value in one short line."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # the user's code may raise anything
+        text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from multiprocessing import active_children
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dqn_cli.envs.episode_seeds import EnvSnapshot, SeedFunction
 from dqn_cli.envs.info_scalars import InfoReader, vector_scalars
 from dqn_cli.envs.make_vector import autoreset_mode, honours_limit, make_vector
 from dqn_cli.envs.observation_encoder import ObservationEncoder
+from dqn_cli.envs.processes import kill_groups
 from dqn_cli.envs.space_adapter import describe_space
 from dqn_cli.envs.time_limits import CLOSE_SECONDS, close_all
 from dqn_cli.envs.vector_contract import VectorContract, VectorResult
@@ -60,10 +62,12 @@ class NativeVector(VectorEnvs):
         Raises:
             EnvironmentFailure: It can't be made or used.
         """
+        others = set(active_children())
         self._vector = make_vector(config, num_envs)
+        self._processes = [process for process in active_children() if process not in others]
         self._num_envs, self._reader = num_envs, InfoReader(config.id, info_names)
         self._env_id = config.id
-        self._contract = VectorContract(self._vector, config.id, config.timeout)
+        self._contract = VectorContract(self._vector, config.id, config.timeout, self._processes)
         resumes = snapshot.obs is not None
         self._seed = seed_function(snapshot.seed_number + resumes) % 2**31
         self.not_restored = dict.fromkeys(range(num_envs), NOT_RESTORABLE) if resumes else {}
@@ -72,7 +76,7 @@ class NativeVector(VectorEnvs):
             self._prepare_spaces(config)
             self._limit = self._limit_of(config, max_episode_steps)
         except (EnvironmentFailure, ValueError) as error:
-            self._vector.close()
+            self.close()
             if isinstance(error, EnvironmentFailure):
                 raise
             raise EnvironmentFailure(f"env={config.id}: {error}") from error
@@ -118,8 +122,12 @@ class NativeVector(VectorEnvs):
         return self._none_lost
 
     def close(self, patience: float = CLOSE_SECONDS) -> None:
-        """Close the vector environment, in `patience` seconds."""
-        close_all([self._vector.close], self._env_id, patience)
+        """Close the vector environment, in `patience` seconds, and end its processes."""
+        try:
+            close_all([self._vector.close], self._env_id, patience)
+        finally:
+            kill_groups(self._processes)
+            self._vector.closed = True  # or Gymnasium closes it again when it is deleted
 
     def _prepare_spaces(self, config: EnvConfig) -> None:
         """Find how observations, actions and masks are read.

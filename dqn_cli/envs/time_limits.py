@@ -39,14 +39,12 @@ class TimedCalls(NamedTuple):
         """
         if self.seconds is None:
             return call()
+        hang = f"env={self.env_id}: did not answer in {self.seconds:g} s (env.timeout)"
         try:
-            with time_limit(self.seconds):
+            with time_limit(self.seconds, f"{hang}, and swallows every exception ({place})"):
                 return call()
         except TimeIsUp as error:
-            raise EnvironmentFailure(
-                f"env={self.env_id}: did not answer in {self.seconds:g} s (env.timeout)"
-                f" {_line_of(error)} ({place})"
-            ) from error
+            raise EnvironmentFailure(f"{hang} {_line_of(error)} ({place})") from error
 
 
 def close_all(

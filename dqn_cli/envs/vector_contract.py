@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from dqn_cli.arrays import Array
 from dqn_cli.envs.contract import RESET, STEP, EnvironmentFailure, describe_error, misfit, shorten
 from dqn_cli.envs.make_vector import AnyVector
 from dqn_cli.envs.masks import is_binary
+from dqn_cli.envs.processes import describe_end
 from dqn_cli.envs.time_limits import TimedCalls
 from dqn_cli.envs.vector_spaces import take_rows
 from dqn_cli.interrupts import is_ours
@@ -31,9 +34,22 @@ class VectorResult(NamedTuple):
 class VectorContract:
     """Calls a vector environment, checks what it returns, and reports what its code raises."""
 
-    def __init__(self, vector: AnyVector, env_id: str, timeout: float | None = None) -> None:
-        """Give each call at most `timeout` seconds, if that is a number."""
-        self._vector, self._env_id = vector, env_id
+    def __init__(
+        self,
+        vector: AnyVector,
+        env_id: str,
+        timeout: float | None = None,
+        processes: Sequence[BaseProcess] = (),
+    ) -> None:
+        """Wrap a vector environment.
+
+        Args:
+            vector: The vector environment.
+            env_id: Its name, for messages.
+            timeout: Seconds that a call may take; None for no limit.
+            processes: Those that it has started, for messages about their ends.
+        """
+        self._vector, self._env_id, self._processes = vector, env_id, processes
         self._calls = TimedCalls(env_id, timeout)
         self._steps = 0
         self._seed: int | None = None
@@ -140,7 +156,19 @@ class VectorContract:
         except BaseException as error:  # the user's code may even raise SystemExit
             if is_ours(error):
                 raise
-            raise self.failure(f"{name} raised {describe_error(error)}") from error
+            what = f"{name} raised {describe_error(error)}{self._end_of_process(error)}"
+            raise self.failure(what) from error
+
+    def _end_of_process(self, error: BaseException) -> str:
+        """Return what became of a process whose connection is closed."""
+        if not (isinstance(error, (EOFError, OSError)) and self._processes):
+            return ""
+        ended = wait([process.sentinel for process in self._processes], 1)
+        for process in self._processes:
+            if process.sentinel in ended:
+                process.join(1)
+                return f": its process {describe_end(process.exitcode)}"
+        return ""
 
     def _check(self, obs: Any, info: Any) -> None:
         if not isinstance(info, dict):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn_cli.arrays import Array
+from dqn_cli.evaluation.event_records import load_events
 from dqn_cli.evaluation.statistics import bootstrap_interval
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
@@ -42,16 +43,11 @@ def read_curve(folder: Path, label: str) -> Curve:
     """Read a run's greedy returns from its event files, or else its training returns.
 
     Raises:
-        ValueError: The files hold neither.
+        ValueError: The files hold neither, or one is damaged.
     """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     # TensorBoard warns about steps that a resumed run replaces, which is expected here.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    files = [
-        EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
-        for file in sorted(folder.glob("events.*"))
-    ]
+    files = [load_events(file) for file in sorted(folder.glob("events.*"))]
     for tag in TAGS:
         rows: dict[float, tuple[float, float]] = {}  # seconds and return at each step
         for events in files:

@@ -65,10 +65,15 @@ def _alike(value: Any, name: str, template: Any) -> Tensor:
     return tensor_of(value, name, right.dtype, right.shape)
 
 
+def _check_names(fields: Mapping[str, Any], name: str, templates: Mapping[str, Any]) -> None:
+    """Check that fields have the names of the run's own, and no others."""
+    mapping(fields, name, list(templates))
+    require(len(fields) == len(templates), name, "has unknown fields")
+
+
 def _check_learner(learner: Mapping[str, Any], run: Run, member: int) -> None:
     state = run.learner.state._asdict()
-    mapping(learner, "learner", list(state))
-    require(len(learner) == len(state), "learner", "has unknown fields")
+    _check_names(learner, "learner", state)
     for name, values in state.items():
         own = _alike(learner[name], f"learner.{name}", values[member])
         if name == "moments":  # squares of gradients may overflow
@@ -80,23 +85,23 @@ def _check_learner(learner: Mapping[str, Any], run: Run, member: int) -> None:
 def _check_replay(
     stream: Mapping[str, Any], sampler: Mapping[str, Any], run: Run, member: int
 ) -> None:
-    templates = run.sampler.contents(member)
+    rings, templates = run.stream.contents(member), run.sampler.contents(member)
     if not stream:
         require(not sampler, "sampler", "has contents, and stream has none")
         return
-    slots = run.stream.slots
-    for name, template in run.stream.contents(member).items():
-        mapping(stream, "stream", (name,))
+    _check_names(stream, "stream", rings)
+    head = within(_alike(stream["head"], "stream.head", rings["head"]), "stream.head", 0, LARGEST)
+    used = min(int(head.max()) + 1, run.stream.slots)
+    for name, template in rings.items():
         right = tensor(template)
         has_slots = right.dim() > 1 and name != "queue"
         shape = [None if has_slots and axis == 1 else size for axis, size in enumerate(right.shape)]
         own = tensor_of(stream[name], f"stream.{name}", right.dtype, shape)
         if has_slots:
-            used = min(int(within(stream["head"], "stream.head", 0, LARGEST).max()) + 1, slots)
             require(own.shape[1] == used, f"stream.{name}", f"has not {used} slots")
         if own.is_floating_point():
             finite(own, f"stream.{name}")
-    mapping(sampler, "sampler", list(templates))
+    _check_names(sampler, "sampler", templates)
     for name, template in templates.items():
         finite(_alike(sampler[name], f"sampler.{name}", template), f"sampler.{name}")
     contents = {name: values.numpy() for name, values in stream.items()}

@@ -175,12 +175,12 @@ class CheckpointFolder:
     def save_last(self, data: Mapping[str, Any]) -> None:
         """Replace `last` with a member's `run_data`, and keep its policy as `step_*`."""
         _check_finite(data)
-        save_checkpoint(self._folder / "last", data)
-        if self._keep:
+        if self._keep:  # first: a run that was killed in between writes it again
             name = f"step_{Clock(*data['clock']).steps:010}"
             save_checkpoint(self._folder / name, {key: data[key] for key in POLICY_KEYS})
             for old_file in sorted(self._folder.glob("step_*"))[: -self._keep]:
                 old_file.unlink()
+        save_checkpoint(self._folder / "last", data)
 
 
 def expected_bytes(settings: Settings, run: Run) -> int:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,15 @@ class EventFile:
     competes with training for the interpreter lock.
     """
 
-    def __init__(self, folder: Path, settings: Settings, purge_step: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        purge_step: int | None,
+        warn: Callable[[str], object] = warnings.warn,
+    ) -> None:
         """Open a new file; TensorBoard hides rows of older files from `purge_step` on."""
+        self._folder, self._warn = folder, warn
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._records = RecordWriter((folder / name).open("xb"))
         self._is_writable = True
@@ -66,7 +73,7 @@ class EventFile:
             self._records.flush()
         except OSError as error:
             self._is_writable = False
-            warnings.warn(f"TensorBoard rows end here: {error}", stacklevel=3)
+            self._warn(f"{self._folder}: TensorBoard rows end here: {error}")
 
 
 def _hyperparameters(settings: Settings) -> dict[str, Any]:

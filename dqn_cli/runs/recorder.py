@@ -45,14 +45,19 @@ class RunRecorder:
     def __init__(
         self,
         job: Job,
+        folder: Path,
         member: int,
         agent: Agent,
         run: Run,
         stopwatch: Stopwatch,
         group: Sequence[str],
     ) -> None:
-        """Prepare the checkpoints folder; `group` has the names of all members' folders."""
-        self.job, self.member, self.folder = job, member, job.folder
+        """Prepare the checkpoints folder.
+
+        Messages name the job's folder; `folder` is its absolute path. `group` has the names of all
+        members' folders.
+        """
+        self.job, self.member, self._folder = job, member, folder
         self.print_line: Callable[[str], None] = print
         self.result: dict[str, Any] | None = None  # once the run has ended
         sums, info_names = run.learner.metrics[member], job.settings.log.info
@@ -61,7 +66,7 @@ class RunRecorder:
         )
         self._settings, self._agent, self._run = job.settings, agent, run
         self._group = list(group)
-        self._checkpoints = checkpoints.CheckpointFolder(job.folder, job.settings.checkpoint.keep)
+        self._checkpoints = checkpoints.CheckpointFolder(folder, job.settings.checkpoint.keep)
         self._events: EventFile | None = None
         self._warned_of_edge_mass = self._warned_of_info = False
 
@@ -84,9 +89,9 @@ class RunRecorder:
 
     def open(self) -> None:
         """Open the event file."""
-        has_older_file = any(self.folder.glob("events.*"))
+        has_older_file = any(self._folder.glob("events.*"))
         purge_step = self._steps + 1 if has_older_file else None
-        self._events = EventFile(self.folder, self._settings, purge_step)
+        self._events = EventFile(self._folder, self._settings, purge_step, self._warn)
 
     def log(self, report: StepReport, dormant: float) -> dict[str, float]:
         """Write and return the metrics since the last call; `dormant` is a share of units."""
@@ -163,7 +168,7 @@ class RunRecorder:
         if self._events is not None:
             self._events.close()
         if status == "finished" and self.stopped:
-            name = f"{self.folder} " if len(self._group) > 1 else ""
+            name = f"{self.job.folder} " if len(self._group) > 1 else ""
             self.print_line(f"{name}stopped at step {self._steps:,}: {self.stopped}")
         self.result = member_result(
             self._settings,
@@ -175,7 +180,7 @@ class RunRecorder:
             error,
             compiled,
         )
-        write_json(self.folder / RESULT, self.result)
+        write_json(self._folder / RESULT, self.result)
 
     @property
     def _steps(self) -> int:
@@ -210,20 +215,23 @@ class RunRecorder:
         if self._events is not None:
             self._events.write(metrics, self._steps)
 
+    def _warn(self, text: str) -> None:
+        self.print_line(f"warning: {text}")
+
     def _save_or_warn(self, save: Callable[[], None]) -> None:
         # Space may be freed before the run ends, and ending it would lose hours of training.
         try:
             save()
         except OSError as error:
-            self.print_line(f"warning: no checkpoint this time, the earlier one stays: {error}")
+            self._warn(f"no checkpoint this time, the earlier one stays: {error}")
 
     def _check_edge_mass(self, metrics: Mapping[str, float]) -> None:
         mass, head = metrics.get("train/edge_mass", 0.0), self._settings.head
         if self._warned_of_edge_mass or mass <= EDGE_MASS_LIMIT or not isinstance(head, C51):
             return
         self._warned_of_edge_mass = True
-        self.print_line(
-            f"warning: {mass:.0%} of the returns' distribution is at the edges of head.v_min="
+        self._warn(
+            f"{mass:.0%} of the returns' distribution is at the edges of head.v_min="
             f"{head.v_min:g} and head.v_max={head.v_max:g}, beyond which returns can't be told"
             " apart: widen them"
         )
@@ -235,6 +243,5 @@ class RunRecorder:
         if not absent or self._warned_of_info or not is_due:
             return
         self._warned_of_info = True
-        self.print_line(
-            f"warning: log.info=[{','.join(absent)}]: no step so far had such a number in its info"
-        )
+        names = ",".join(absent)
+        self._warn(f"log.info=[{names}]: no step so far had such a number in its info")

@@ -87,10 +87,16 @@ def write_unstarted_result(
         write_json(folder / RESULT, unstarted_result(settings, overrides, "failed", error))
 
 
+def write_waiting_result(settings: Settings, overrides: Sequence[str], folder: Path) -> None:
+    """Write the result of a run that a signal ended before its start, unless it has a result."""
+    if not (folder / RESULT).exists():
+        write_json(folder / RESULT, unstarted_result(settings, overrides, "interrupted", None))
+
+
 def unstarted_result(
     settings: Settings, overrides: Sequence[str], status: str, error: str | None
 ) -> dict[str, Any]:
-    """Return the result of a run that failed before its first step."""
+    """Return the result of a run that ended before its first step."""
     return {
         "schema": SCHEMA,
         "status": status,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dqn_cli.agent.normalization import Normalization
+from dqn_cli.arrays import tensor
 from dqn_cli.checking.number_findings import LARGE_OBSERVATION, LARGE_REWARD
 from dqn_cli.replay.batches import observations
 from dqn_cli.training.loop import Run
@@ -20,8 +21,9 @@ def scale_warnings(settings: Settings, run: Run) -> Iterator[str]:
     env, spaces, stream = settings.env, run.envs.spaces, run.stream
     if env.normalize is Normalization.none:
         newest = stream.newest(-(-SAMPLE // stream.envs))
-        obs = np.asarray(observations(stream.storage, newest.ring, newest.slot, stream.frames))
-        rows = obs.reshape(-1, sum(part.size for part in spaces.parts))  # [rows, elements]
+        obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+        values = tensor(obs).cpu().numpy()
+        rows = values.reshape(-1, sum(part.size for part in spaces.parts))  # [rows, elements]
         for part, elements in zip(spaces.parts, spaces.part_slices, strict=True):
             largest = float(np.abs(rows[:, elements]).max())
             if part.can_be_normalized and largest > LARGE_OBSERVATION:

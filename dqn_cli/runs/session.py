@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,7 @@ from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
+from dqn_cli.interrupts import last_resort
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
@@ -45,10 +45,7 @@ class Session:
     """Training of one group of jobs, each of which is a member of one run."""
 
     def __init__(self, jobs: Sequence[Job], title: str = "") -> None:
-        """Build the run, or restore it from the jobs' checkpoints.
-
-        The `title` names a group and prefixes each line that it prints.
-        """
+        """Build the run, or restore it; the `title` of a group begins each line that it prints."""
         self._settings, self._title = [job.settings for job in jobs], title
         self._shared = self._settings[0]  # to read settings that are equal in a group
         # Optimizer moments of dead units decay to denormal numbers, which are slow.
@@ -63,13 +60,15 @@ class Session:
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
         compiler = self._compiler
         make_learner = partial(CompiledLearner, compiler=compiler) if compiler else Learner
+        # An environment may change the working folder.
+        folders = [job.folder.absolute() for job in jobs]
         agents, self.run = build_run(self._settings, snapshots, make_learner)
         check_stored_spaces(self._shared, self.run)
         check_evaluations(self._shared, self.run)
         torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
         group = [job.folder.name for job in jobs]
         self.recorders = [
-            RunRecorder(job, member, agent, self.run, self._stopwatch, group)
+            RunRecorder(job, folders[member], member, agent, self.run, self._stopwatch, group)
             for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
         ]
         self._active = list(self.recorders)  # of members that have not ended
@@ -96,7 +95,7 @@ class Session:
         display = Display(shared.steps, shared.episodes, done, self._title)
         patience = CLOSE_SECONDS
         try:
-            with self._shutdown, display:
+            with self._shutdown, display, last_resort(self._end_hung):
                 self._open(display)
                 self._train(display)
                 self._close_diverged(display)
@@ -114,6 +113,7 @@ class Session:
         finally:
             self.run.envs.close(patience)
             self._shutdown.has_ended()
+            gc.unfreeze()  # otherwise this session's memory would never be given back
         if self._shutdown.requested:
             raise Interrupted(self._shutdown.exit_code)
         return [recorder.result for recorder in self.recorders if recorder.result]
@@ -174,8 +174,7 @@ class Session:
             self._evaluate(self._active, display)
             self._close_finished(display)
         if checkpoint_is_due:
-            for recorder in self._active:
-                recorder.save(self.compiled)
+            self._save_active()
 
     def _evaluate(self, recorders: Sequence[RunRecorder], display: Display) -> None:
         if not recorders:
@@ -190,9 +189,12 @@ class Session:
             self._show(display, metrics)
 
     def _fail(self, failure: EnvironmentFailure, reason: str) -> NoReturn:
-        for recorder in self._active:
-            recorder.save(self.compiled)  # of the last step that succeeded
+        self._save_active()
         raise TrainingFailure(reason) from failure
+
+    def _save_active(self) -> None:
+        for recorder in self._active:
+            recorder.save(self.compiled)
 
     def _show(self, display: Display, metrics: Sequence[Mapping[str, float]]) -> None:
         clock = self.run.clocks[0]
@@ -221,7 +223,7 @@ class Session:
             )
             self._close(recorder, "failed", error)
             if self._title:
-                display.print_line(f"{recorder.folder} failed: {error}")
+                display.print_line(f"{recorder.job.folder} failed: {error}")
 
     def _close(self, recorder: RunRecorder, status: str, error: str | None = None) -> None:
         self._stopwatch.record_lap("train")
@@ -235,7 +237,11 @@ class Session:
     def _end_stuck(self) -> None:
         """Write what can be written while the main thread is stuck in an environment."""
         self._close_all("interrupted", "interrupted")
-        print("error: interrupted", file=sys.stderr, flush=True)
+
+    def _end_hung(self, reason: str) -> None:
+        """Save the last step that succeeded, from inside an environment that never returns."""
+        self._save_active()
+        self._close_all("failed", reason)
 
     @contextmanager
     def _compiling(self) -> Iterator[None]:

@@ -162,6 +162,8 @@ class GracefulShutdown:
         assert self._on_stuck is not None
         with suppress(Exception):
             self._on_stuck()
+        with suppress(OSError):
+            os.write(STDERR, b"error: interrupted\n")
         os._exit(128 + number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from typing import Any
 
 from dqn_cli.envs.contract import EnvironmentFailure
@@ -21,13 +22,14 @@ def train_alone(job: Job) -> dict[str, Any]:
         Interrupted: A signal ended the run.
         InUse: Another process trains the run.
     """
-    with lock_runs([job.folder]):
+    folder = job.folder.absolute()
+    with lock_runs([job.folder]), chdir("."):  # an environment may change the working folder
         try:
             session = Session([job])
         except EnvironmentFailure as failure:
-            write_unstarted_result(job.settings, job.overrides, job.folder, str(failure))
+            write_unstarted_result(job.settings, job.overrides, folder, str(failure))
             raise
-        write_manifests([job])
+        write_manifests([job._replace(folder=folder)])
         (result,) = session()
     if result["status"] == "failed":
         raise TrainingFailure(result["error"])

@@ -9,8 +9,8 @@ from typing import Any
 from strange_envs import Strange
 
 from dqn_cli.checking.description import describe
-from dqn_cli.checking.processes import Progress
 from dqn_cli.checking.seen import UNKNOWN, Inspection
+from dqn_cli.checking.tasks import Progress
 from dqn_cli.checking.trial import try_out
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.masks import MaskSource

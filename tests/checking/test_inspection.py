@@ -47,8 +47,8 @@ def test_shared_state_and_single_copies_are_found() -> None:
 @pytest.mark.parametrize(
     ("kind", "failure"),
     [
-        ("exit", "it ended its process with exit code 7 in step 30"),
-        ("segfault", "it crashed its process (SIGSEGV) in step 30"),
+        ("exit", "its process ended with exit code 7 in step 30"),
+        ("segfault", "its process was killed by SIGSEGV in step 30"),
         ("hang", "it did not answer within 0.8 s in step 30"),
     ],
 )

@@ -4,9 +4,9 @@ import pytest
 from strange_envs import Strange
 from strange_inspections import config_of, new_progress
 
-from dqn_cli.checking.processes import run_task
 from dqn_cli.checking.repeats import copies_are_independent, repeats_seeds, runs_in_process
 from dqn_cli.checking.seen import Answer, Record
+from dqn_cli.checking.tasks import run_task
 from dqn_cli.checking.trial import try_out
 
 

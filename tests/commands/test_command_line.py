@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,6 +55,28 @@ def test_a_closed_pipe_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, name, stream)
         assert run_command(command) == 7
         assert getattr(sys, name) is stream
+
+
+LEFT = {
+    "thread": "threading.Thread(target=time.sleep, args=(1000,)).start()",
+    "process": "multiprocessing.Process(target=time.sleep, args=(1000,)).start()",
+    "deaf process": (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "multiprocessing.Process(target=time.sleep, args=(1000,), daemon=True).start()"
+    ),
+    "handler": "atexit.register(time.sleep, 1000)",
+    "executor": "futures.ThreadPoolExecutor().submit(time.sleep, 1000)",
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_a_process_ends_whatever_the_users_code_has_left(left: str) -> None:
+    imports = (
+        "import atexit, multiprocessing, signal, threading, time; from concurrent import futures"
+    )
+    ends = "from dqn_cli.commands.command_line import exit_with; exit_with(7)"
+    code = "\n".join([imports, LEFT[left], ends])
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 7
 
 
 @pytest.mark.parametrize("code", [0, 130, 143])

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dqn_cli.commands.job import relative_to_cwd, result_text
+from dqn_cli.config.run_folders import Sweep
+from dqn_cli.runs.launched_jobs import STOP_FILE
 
 
 def test_a_folder_is_relative_to_the_working_folder(in_folder: Path) -> None:
@@ -37,3 +41,21 @@ def test_commands_are_right_for_a_job_in_its_own_folder(
     words = ("steps=10", "learning_starts=5", "eval.episodes=1", "hydra.run.dir=run")
     assert type_train(*words, "hydra.job.chdir=true") == 0
     assert f"dqn-plot {in_folder / 'run'}" in capsys.readouterr().out
+
+
+def test_a_job_that_waited_when_its_sweep_was_stopped_has_a_result_and_goes_on(
+    type_train: Callable[..., int], in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("steps=10", "learning_starts=5", "eval.every=null")
+    (in_folder / "sweep").mkdir()
+    (in_folder / "sweep" / STOP_FILE).touch()
+    in_another_process = SimpleNamespace(folder=None)
+    with monkeypatch.context() as patch:
+        patch.setattr("dqn_cli.commands.job.Sweep", in_another_process)
+        assert type_train("-m", *words, "seed=3", "hydra.sweep.dir=sweep") == 143
+    assert Sweep.folder == Path("sweep")
+    (file,) = (in_folder / "sweep").glob("0_*/result.json")
+    result = json.loads(file.read_text())
+    assert (result["status"], result["steps"], result["seed"]) == ("interrupted", 0, 3)
+    assert type_train("resume=sweep") == 0
+    assert json.loads(file.read_text())["status"] == "finished"

@@ -219,6 +219,21 @@ def test_a_signal_is_passed_on_and_waited_for(
     sender.join()
 
 
+def test_jobs_that_waited_for_a_process_have_a_result_too(
+    doing: Doing, settings_of: Compose, tmp_path: Path
+) -> None:
+    doing(until_told)
+    jobs = [Job(settings_of(), tmp_path / str(number), [], number) for number in range(2)]
+    for each in jobs:
+        (each.folder / ".hydra").mkdir(parents=True)
+    sender = once(lambda: len(noted("began")) == 1, send(signal.SIGINT))
+    assert train_groups([[each] for each in jobs], 1) == 130
+    sender.join()
+    result = read_result(jobs[1].folder)
+    assert result
+    assert (result["status"], result["steps"]) == ("interrupted", 0)
+
+
 def test_ctrl_c_while_a_process_starts_is_not_lost(
     doing: Doing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -496,6 +496,18 @@ def test_packages_that_no_run_loads_are_removed_in_time(pretended: Path) -> None
     assert len(kept) == 3
 
 
+def test_what_a_killed_compilation_left_is_removed_after_a_day(pretended: Path) -> None:
+    now = time.time()
+    for name, hours in {"tmpold": 25, "tmpnew": 23}.items():
+        (pretended / name).mkdir()
+        (pretended / name / "made.pt2").touch()
+        os.utime(pretended / name, times=(now, now - hours * 60 * 60))
+    AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
+    kept = {path.name for path in pretended.iterdir()}
+    assert "tmpnew" in kept
+    assert "tmpold" not in kept
+
+
 def test_loading_touches_a_package_and_leaves_no_unpacked_files(
     compiled: Callable[..., Function],
     mixed_package: Path,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,12 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
 
 from dqn_cli.config.errors import explain
-from dqn_cli.config.gymnasium_source import ATARI, GymnasiumSource, register_source
+from dqn_cli.config.gymnasium_source import (
+    ATARI,
+    GymnasiumSource,
+    is_known,
+    register_source,
+)
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -104,6 +110,20 @@ def test_a_module_before_the_id_is_imported(settings_of: Compose, home_made: str
     assert settings_of(f"env={home_made}").env.id == home_made
     assert "HomeMade-v0" in gymnasium.registry
     assert gymnasium.make(home_made).reset()
+
+
+def test_a_copy_in_a_new_process_knows_what_the_users_modules_register(home_made: str) -> None:
+    module, _, env_id = home_made.partition(":")
+    register_source(user_modules=[module])
+    try:
+        copied = pickle.dumps(GymnasiumSource("main", "gymnasium://"))
+    finally:
+        register_source()
+    is_known.cache_clear()  # as in a new process
+    assert not GymnasiumSource("main", "gymnasium://").is_config(f"env/{env_id}")
+    is_known.cache_clear()
+    assert pickle.loads(copied).is_config(f"env/{env_id}")
+    is_known.cache_clear()
 
 
 def test_a_module_that_is_not_there_is_named(settings_of: Compose) -> None:

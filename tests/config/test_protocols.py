@@ -122,6 +122,7 @@ def test_without_the_extra_a_game_says_what_to_install(
             f"{PONG} +env.kwargs.mode=1 +env.kwargs.difficulty=2",
             ["env.kwargs (mode, difficulty)", "gymnasium.make", "env.vectorization=sync"],
         ),
+        (f"{PONG} env.timeout=5", ["env.timeout", "ALE", "env.timeout=null"]),
         ("protocol=natur", ["unknown choice protocol=natur", "did you mean nature"]),
         ("env.preprocess.size=3", ["unknown key env.preprocess.size", "Preprocess", "stack"]),
         (f"{PONG} env.preprocess.sizee=3", ["env.preprocess.sizee", "Atari", "did you mean size"]),

@@ -107,12 +107,21 @@ def test_a_compiled_run_stays_on_the_cpu(settings_of: Compose) -> None:
         stored_settings(data, ["device=cuda"])
 
 
+def test_the_time_limit_of_an_environment_may_change(settings_of: Compose) -> None:
+    data = plain(settings_of("env.timeout=5"))
+    assert stored_settings(data, ["env.timeout=60"]).env.timeout == 60
+    assert stored_settings(data, ["env.timeout=null"]).env.timeout is None
+    with pytest.raises(ConfigError, match=r"env\.num_envs can't change"):
+        stored_settings(data, ["env.num_envs=2"])
+
+
 def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
     assert set(CHANGEABLE) == {
         "steps",
         "episodes",
         "device",
         "threads",
+        "env.timeout",
         "eval",
         "stop",
         "log",

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from multiprocessing import active_children
 from typing import Any
 
 import numpy as np
 import pytest
 import recorded_vector
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from dying import Dying
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from native_envs import MODES, config, random_actions, record_vectors, started, take
 from recorded_vector import RecordedVector
 from scripted import Scripted
@@ -274,3 +276,26 @@ def test_spaces_are_read_from_one_that_is_closed(made: list[RecordedVector]) -> 
 def test_evaluation_of_an_id_has_single_environments_and_of_a_function_has_vectors() -> None:
     assert config("CartPole-v1").in_one_process.vectorization is Vectorization["sync"]
     assert config().in_one_process.vectorization is Vectorization.native
+
+
+@pytest.mark.parametrize(
+    ("way", "end"),
+    [
+        ("exit", "its process ended with exit code 7 "),
+        ("kill", "its process was killed by SIGKILL "),
+        ("deaf", r"did not answer in 0.5 s \(env.timeout\) "),
+    ],
+)
+def test_a_process_of_a_vector_that_dies_or_hangs_is_named_and_ended(
+    monkeypatch: pytest.MonkeyPatch, way: str, end: str
+) -> None:
+    # The first copy is made in this process too, to read its spaces.
+    makers = [Dying, partial(Dying, way, at=2)]
+    monkeypatch.setattr(recorded_vector, "make", lambda num_envs: AsyncVectorEnv(makers))
+    others = active_children()
+    envs = started(replace(config(), timeout=0.5), 2)
+    envs.step(np.zeros((1, 2), int))
+    with pytest.raises(EnvironmentFailure, match=f"{end}.*in step 2 of the vector"):
+        envs.step(np.zeros((1, 2), int))
+    envs.close(0.2)
+    assert active_children() == others

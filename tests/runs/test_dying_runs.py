@@ -63,6 +63,17 @@ def test_a_dead_environment_leaves_a_checkpoint_of_the_step_before(
     assert load_checkpoint(tmp_path / "checkpoints" / "last")["clock"][0] == 16
 
 
+@pytest.mark.parametrize(("place", "at"), [("init", 1), ("step", 9)])
+def test_an_environment_may_change_the_working_folder(
+    settings_of: Compose, in_folder: Path, place: str, at: int
+) -> None:
+    Path("run").mkdir()
+    result = train_alone(Job(settings_of(*dying("move", place, at, "sync")), Path("run"), []))
+    assert result["status"] == result_of(in_folder / "run")["status"] == "finished"
+    assert load_checkpoint(in_folder / "run" / "checkpoints" / "last")["clock"][0] == 60
+    assert Path.cwd() == in_folder
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 def test_an_environment_that_dies_before_the_first_step_leaves_a_result(
     settings_of: Compose, tmp_path: Path, kind: str
@@ -134,6 +145,7 @@ WAYS = (
     "sleep",
     "busy",
     "deaf",
+    "swallow",
 )
 DEADLY = ("kill", "stop", "segfault", "exit", "busy")  # for the run's own process
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dqn_cli.envs.contract import EnvironmentFailure, describe_error
-from dqn_cli.envs.processes import isolate_process, kill_groups, process_context
+from dqn_cli.envs.processes import describe_end, isolate_process, kill_groups, process_context
 
 MADE, IN_RESET = -1, 0  # steps of `Progress.report`
 PERIOD = 0.05  # seconds between two looks at a task
@@ -91,18 +91,13 @@ def _result(
                 return TaskResult(*receiver.recv())
         if process.sentinel in ready:
             process.join()
-            return TaskResult(failure=f"{_death(process.exitcode)} {progress.place}")
+            fate = describe_end(process.exitcode)
+            return TaskResult(failure=f"its process {fate} {progress.place}")
         waited = patience if progress.is_made else 2 * patience
         if progress.seconds_ago > waited:
             return TaskResult(failure=f"it did not answer within {waited:.1f} s {progress.place}")
         if time.monotonic() > end:
             return TaskResult(failure=f"no time was left {progress.place}; seconds=60 gives more")
-
-
-def _death(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"it ended its process with exit code {exit_code}"
-    return f"it crashed its process ({signal.Signals(-exit_code).name})"
 
 
 def _run(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqn_cli.checking.processes import MADE, Progress, TaskResult, run_task
+from dqn_cli.checking.tasks import MADE, Progress, TaskResult, run_task
 from dqn_cli.envs.contract import EnvironmentFailure
 
 
@@ -76,8 +76,8 @@ def test_a_task_runs_in_a_process_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("task", "failure"),
     [
-        (crash, "it crashed its process (SIGSEGV) in reset"),
-        (leave, "it ended its process with exit code 7 while it was made"),
+        (crash, "its process was killed by SIGSEGV in reset"),
+        (leave, "its process ended with exit code 7 while it was made"),
         (fail, "env=Mine-v0: in one line"),
     ],
 )
@@ -132,7 +132,7 @@ def test_ctrl_c_kills_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dqn_cli.checking.processes.wait", interrupt)
+    monkeypatch.setattr("dqn_cli.checking.tasks.wait", interrupt)
     before = {path.name for path in Path("/proc").glob("[0-9]*")}
     with pytest.raises(KeyboardInterrupt):
         run_task(hang, 100)
