@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import shutil
 import signal
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import Moment, run_command
 from run_differences import differences
 
 from dqn_cli.envs.environments import Environments
@@ -89,17 +89,24 @@ def test_an_extended_run_killed_before_its_result_still_gets_it(type_train: Type
     assert '"steps": 160' in Path("run/result.json").read_text()
 
 
-def test_a_run_killed_three_times_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole, run = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
-    words = [*SMALL[1:], "steps=1200"]
-    assert run_command([*words, f"hydra.run.dir={whole}"], whole).code == 0
-    words += [f"hydra.run.dir={run}", "resume=auto"]
-    for moment in (Moment("begun"), Moment("writing", nth=3), Moment("saved", 0.01)):
-        ended = run_command(words, run, moment)
-        assert ended.killed, moment
-        assert ended.left == [], moment
-    assert run_command(words, run).code == 0
-    assert differences(run, whole) == NONE
+def in_write(nth: int) -> Callable[[], None]:
+    """Kills the process when it has written a file for the nth time, but not yet renamed it."""
+
+    def prepare() -> None:
+        calls = itertools.count(1)
+        os.fsync = lambda _: die() if next(calls) == nth else None  # type: ignore[assignment]
+
+    return prepare
+
+
+def test_a_run_killed_in_four_writes_goes_on_to_the_same_bits(type_train: Typed) -> None:
+    assert type_train(*SMALL, "hydra.run.dir=whole/run") == 0
+    words = (*SMALL, "hydra.run.dir=run", "resume=auto")
+    for nth in (1, 2, 3, 2):
+        killed(in_write(nth), type_train, *words)
+        assert list(Path("run").rglob(".*.tmp"))
+    assert type_train(*words) == 0
+    assert differences(Path("run"), Path("whole/run")) == NONE
 
 
 def test_a_run_gives_its_memory_back(type_train: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +123,7 @@ def test_a_run_gives_its_memory_back(type_train: Typed, monkeypatch: pytest.Monk
     assert [run() for run in runs] == [None]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("unshare"), reason="there is no small disk to fill")
 def test_a_full_disk_is_named_and_loses_nothing() -> None:
     command = [sys.executable, str(FULL_DISK), "4", "15"]

@@ -111,5 +111,6 @@ def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     wrapped = "raised while composing config" in lines[0] and len(lines) > 1
     reason = lines[1] if wrapped else lines[0]
-    no_list = reason.endswith(("ListConfig, list or tuple.", "DictConfig with ListConfig"))
+    endings = "list or tuple.", "list, or tuple.", "DictConfig with ListConfig"
+    no_list = "ListConfig" in reason and reason.endswith(endings)
     return "it must be a list, as in [1,2]" if no_list else reason
