@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 
 class Unit(Enum):
-    """Unit that a period or a schedule counts."""
+    """Unit that a period or a schedule counts, with its position in a clock."""
+
+    position: int
+
+    def __init__(self, name: str) -> None:
+        self.position = ("steps", "updates", "episodes").index(name)
 
     steps = "steps"
     updates = "updates"
@@ -23,8 +28,7 @@ class Clock(NamedTuple):
 
     def reading(self, unit: Unit) -> int:
         """Return the count of one unit."""
-        reading: int = getattr(self, unit.value)
-        return reading
+        return self[unit.position]
 
     def since(self, start: Clock) -> Clock:
         """Return the difference to `start`, at least 0 in each unit."""

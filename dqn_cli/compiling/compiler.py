@@ -20,19 +20,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.compiling import graph_passes
+from dqn_cli.compiling.call_inputs import CallInputs, flatten, nest
 from dqn_cli.compiling.processor import INSTRUCTIONS
 
 # The pattern matcher would fuse `x @ weight + bias` into one call that is slower on a CPU. Planned
 # memory is allocated at once instead of in many pieces.
 OPTIONS = {"pattern_matcher": False, "memory_planning": True}
 DAYS_KEPT = 90  # since a package was last loaded
-SMALL = 2**16  # bytes of an array that is copied
 
 Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 
@@ -91,44 +89,24 @@ class _Compiled:
         self, compiler: AheadOfTime, function: Callable[..., Any], fixed: tuple[Any, ...]
     ) -> None:
         self._compiler, self._function, self._fixed = compiler, function, fixed
-        self._inputs = _flat(fixed)
-        assert all(tensor.is_contiguous() for tensor in self._inputs), (
+        assert all(tensor.is_contiguous() for tensor in flatten(fixed)), (
             "fixed tensors are contiguous"
         )
-        self._first = len(self._inputs)  # number of fixed inputs
-        self._buffers: list[Array | None] | None = None  # that changing arrays are copied into
+        self._inputs: CallInputs | None = None
         self._run: Runner | None = None
 
     def __call__(self, *changing: Any) -> Any:
-        values = _leaves(changing)
-        if self._buffers is None:
-            self._buffers = [_copied(value) for value in values]
-            pairs = zip(values, self._buffers, strict=True)
-            inputs = [value if buffer is None else buffer for value, buffer in pairs]
-            self._inputs += [tensor.contiguous() for tensor in _flat(inputs)]
-            self._run = self._compiler.package(self._on_flat(changing), self._inputs)
-        if self._run is None or not self._takes(values, self._buffers):
+        if self._inputs is None:
+            self._inputs = CallInputs(self._fixed, changing)
+            self._run = self._compiler.package(self._on_flat(changing), self._inputs.tensors)
+        if self._run is None or not self._inputs.take(changing):
             return self._function(*self._fixed, *changing)
-        return self._run(self._inputs)
-
-    def _takes(self, values: list[Values], buffers: list[Array | None]) -> bool:
-        """Make values the inputs; return false if their types or shapes are not the first ones."""
-        for nth, (value, buffer) in enumerate(zip(values, buffers, strict=True)):
-            if buffer is not None and isinstance(value, np.ndarray):
-                if value.dtype != buffer.dtype or value.shape != buffer.shape:
-                    return False
-                buffer[...] = value
-            elif value is not (before := self._inputs[self._first + nth]):
-                now = tensor(value).contiguous()
-                if now.dtype != before.dtype or now.shape != before.shape:
-                    return False
-                self._inputs[self._first + nth], buffers[nth] = now, None
-        return True
+        return self._run(self._inputs.tensors)
 
     def _on_flat(self, changing: tuple[Any, ...]) -> Callable[..., Any]:
         def function(*inputs: Tensor) -> Any:
-            arguments = _nested((*self._fixed, *changing), iter(inputs))
-            return tuple(_flat(self._function(*arguments)))
+            arguments = nest((*self._fixed, *changing), iter(inputs))
+            return tuple(flatten(self._function(*arguments)))
 
         return function
 
@@ -218,33 +196,3 @@ def cache_folder() -> Path:
     folder = Path(base) / "dqn-train" / "compiled"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-def _copied(value: Values) -> Array | None:
-    """Return a copy of a small array: copying numbers into it is cheaper than a new tensor."""
-    small = isinstance(value, np.ndarray) and value.nbytes <= SMALL
-    return np.array(value, order="C") if small else None
-
-
-def _flat(value: Any) -> list[Tensor]:
-    """Return all tensors of nested tuples in order; arrays as tensors on the same memory."""
-    return [tensor(leaf) for leaf in _leaves(value)]
-
-
-def _leaves(value: Any) -> list[Values]:
-    """Return all tensors and arrays of nested tuples in order."""
-    leaves: list[Values] = []
-    for item in value:
-        if isinstance(item, tuple):
-            leaves += _leaves(item)
-        elif item is not None:
-            leaves.append(item)
-    return leaves
-
-
-def _nested(like: Any, tensors: Iterator[Tensor]) -> Any:
-    """Return nested tuples like the given ones, with the next tensors in their places."""
-    if not isinstance(like, tuple):
-        return None if like is None else next(tensors)
-    items = [_nested(item, tensors) for item in like]
-    return type(like)(*items) if hasattr(like, "_fields") else tuple(items)

@@ -112,10 +112,10 @@ class Environments:
                 self._actions[row] = []
             self.obs, self.mask = self._shaped(step.obs), self._shaped(step.mask)
         return EnvStep(
-            reward=self._shaped(step.reward),
-            terminated=self._shaped(step.terminated),
-            truncated=self._shaped(step.truncated),
-            lost=self._shaped(step.lost),
+            reward=step.reward.reshape(self._shape),  # [members, envs], as are the three below
+            terminated=step.terminated.reshape(self._shape),
+            truncated=step.truncated.reshape(self._shape),
+            lost=step.lost.reshape(self._shape),
             final_obs=final_obs,
             final_mask=final_mask,
             obs=self.obs,
@@ -135,9 +135,11 @@ class Environments:
         return rows.reshape(self._shape + rows.shape[1:])  # [members, envs, ...]
 
     def _check_reward(self, reward: Array) -> None:
+        # The sum of squares is a cheap first test, as below; it is NaN if any reward is.
+        if np.vdot(reward, reward) <= MAX_REWARD**2:
+            return
         self._check_finite("reward", reward)
-        # The sum of squares is a cheap first test, as below.
-        if np.vdot(reward, reward) > MAX_REWARD**2 and np.abs(reward).max() > MAX_REWARD:
+        if np.abs(reward).max() > MAX_REWARD:
             raise EnvironmentFailure(
                 f"env={self._env_id} gave a reward of {np.abs(reward).max():g}; at most"
                 f" {MAX_REWARD:g} can be stored"
