@@ -192,7 +192,7 @@ def test_changes_in_place_between_calls_count(
     small: int,
     scattered: bool,
 ) -> None:
-    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    monkeypatch.setattr("dqn_cli.compiling.call_inputs.SMALL", small)
     run, plain = compiled(fixed()), partial(mixed, *fixed())
     pair, scale = changing(1)
     array = (turned(pair.left) if scattered else pair.left).numpy()
@@ -209,7 +209,7 @@ def test_changes_in_place_between_calls_count(
 def test_arrays_and_tensors_can_take_turns(
     compiled: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
-    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    monkeypatch.setattr("dqn_cli.compiling.call_inputs.SMALL", small)
     run, plain = compiled(fixed()), partial(mixed, *fixed())
     for seed, as_array in enumerate((True, False, True, True, False)):
         pair, scale = changing(seed)
@@ -225,7 +225,7 @@ def test_arrays_of_other_types_than_the_first_are_right(
     def on_arrays(total: Tensor, weights: Any, pair: Pair, scale: Any) -> tuple[Tensor, Tensor]:
         return mixed(total, weights, pair, torch.as_tensor(scale))
 
-    monkeypatch.setattr("dqn_cli.compiling.compiler.SMALL", small)
+    monkeypatch.setattr("dqn_cli.compiling.call_inputs.SMALL", small)
     run, plain = compiled(fixed(), on_arrays), partial(mixed, *fixed())
     for seed, (dtype, rows) in enumerate((("f8", 4), ("f4", 4), ("f8", 2), ("f8", 4))):
         pair, scale = changing(seed, rows)
