@@ -77,6 +77,7 @@ def main(count: int, seed: int) -> int:
             peak, slowest = max(peak, outcome.grown), max(slowest, outcome.seconds)
             if what == "wrong" or too_large or outcome.seconds > SECONDS:
                 worst.append(f"{number} {name} {kind}: {change}: {outcome}"[:2000])
+                print(worst[-1], file=sys.stderr)
             if number % 1000 == 999:
                 print(f"{number + 1} of {count} files, {len(worst)} wrong", file=sys.stderr)
     columns = ("files", "refused", "true data", "goes on", "wrong", "memory", "seconds")

@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
     code: int
     lines: list[str]  # on stderr
-    seconds: float
+    seconds: float  # of the processor, which others may share
     grown: int  # bytes of memory at most, beyond those before
 
 
@@ -133,10 +133,10 @@ def attempt(command: Callable[[], int]) -> Outcome:
     """Runs a command in this process and measures it."""
     out, err = io.StringIO(), io.StringIO()
     before = _peak(reset=True)
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = command()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Outcome(code, err.getvalue().splitlines(), seconds, _peak() - before)
 
 
