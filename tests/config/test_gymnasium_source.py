@@ -165,8 +165,8 @@ def own_blackjack(tmp_path: Path) -> Iterator[str]:
 def test_ids_are_found_whatever_the_search_path_is(
     settings_of: Compose, own_blackjack: str
 ) -> None:
-    words = (f"hydra.searchpath=[{own_blackjack}]", "env=Taxi-v4")
-    assert settings_of(*words).env.id == "Taxi-v4"
+    words = (f"hydra.searchpath=[{own_blackjack}]", "env=FrozenLake-v1")
+    assert settings_of(*words).env.id == "FrozenLake-v1"
 
 
 def test_a_file_of_ones_own_wins_over_the_bare_id(settings_of: Compose, own_blackjack: str) -> None:
