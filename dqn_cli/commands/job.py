@@ -25,7 +25,7 @@ from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.manifest import can_resume, write_manifests
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.result import read_result, write_unstarted_result, write_waiting_result
+from dqn_cli.runs.result import read_result, write_unstarted_result
 from dqn_cli.runs.scores import TRAINING
 from dqn_cli.runs.signals import PREEMPTED, hand_over
 from dqn_cli.runs.single_run import train_alone
@@ -101,7 +101,7 @@ def _train(
         job = run.job
     if stopped:
         write_manifests([job])
-        write_waiting_result(job.settings, job.overrides, job.folder)
+        write_unstarted_result(job.settings, job.overrides, job.folder, None)
         raise Interrupted(128 + signal.SIGTERM)
     result = train_alone(job)
     print(result_text(result, job.folder), flush=True)

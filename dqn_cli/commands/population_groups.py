@@ -29,7 +29,7 @@ from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import can_resume, write_manifests
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
-from dqn_cli.runs.result import RESULT, write_unstarted_result, write_waiting_result
+from dqn_cli.runs.result import RESULT, write_unstarted_result
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.signals import GracefulShutdown, exit_when_preempted
 
@@ -88,7 +88,7 @@ def train_groups(groups: Sequence[Sequence[Job]], processes: int) -> int:
                 if not shutdown.requested:
                     report_death(started[process], process.exitcode)
     for job in (job for group in waiting for job in group if can_resume(job.folder)):
-        write_waiting_result(job.settings, job.overrides, job.folder)
+        write_unstarted_result(job.settings, job.overrides, job.folder, None)
     return shutdown.exit_code
 
 

@@ -1,4 +1,4 @@
-"""What Hydra 1.3 and 1.4, and OmegaConf 2.3 and 2.4, call differently."""
+"""Calls that differ between Hydra 1.3 and 1.4, and between OmegaConf 2.3 and 2.4."""
 
 from __future__ import annotations
 

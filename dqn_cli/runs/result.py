@@ -80,17 +80,15 @@ def member_result(
 
 
 def write_unstarted_result(
-    settings: Settings, overrides: Sequence[str], folder: Path, error: str
+    settings: Settings, overrides: Sequence[str], folder: Path, error: str | None
 ) -> None:
-    """Write the result of a run that failed before its first step, unless it has a result."""
-    if not (folder / RESULT).exists():
-        write_json(folder / RESULT, unstarted_result(settings, overrides, "failed", error))
+    """Write the result of a run that ended before its first step, unless it has a result.
 
-
-def write_waiting_result(settings: Settings, overrides: Sequence[str], folder: Path) -> None:
-    """Write the result of a run that a signal ended before its start, unless it has a result."""
+    It failed with the `error`, or a signal ended it if that is None.
+    """
     if not (folder / RESULT).exists():
-        write_json(folder / RESULT, unstarted_result(settings, overrides, "interrupted", None))
+        status = "interrupted" if error is None else "failed"
+        write_json(folder / RESULT, unstarted_result(settings, overrides, status, error))
 
 
 def unstarted_result(
