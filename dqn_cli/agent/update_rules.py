@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from dqn_cli.ranges import NonPositive, Positive, Probability
@@ -23,8 +23,9 @@ class Bootstrap(NamedTuple):
 
 def greedy(q: Tensor, mask: Tensor) -> Tensor:
     """Return the policy [batch, actions] that takes the best legal action of q."""
-    best = q.masked_fill(~mask, -float("inf")).argmax(1)
-    return F.one_hot(best, q.shape[1]).to(q.dtype)
+    best = q.masked_fill(~mask, -float("inf")).argmax(1, keepdim=True)  # [batch, 1]
+    # PyTorch's `one_hot` would look at the values first.
+    return (best == torch.arange(q.shape[1], device=q.device)).to(q.dtype)
 
 
 @dataclass

@@ -84,7 +84,7 @@ class _Argument:
 
 def flatten(value: tuple[Any, ...]) -> list[Tensor]:
     """Return all tensors of nested tuples in order; arrays as tensors on the same memory."""
-    return [tensor(leaf) for leaf in _leaves(value)]
+    return [tensor(leaf) for leaf in leaves(value)]
 
 
 def nest(like: Any, tensors: Iterator[Tensor]) -> Any:
@@ -95,14 +95,15 @@ def nest(like: Any, tensors: Iterator[Tensor]) -> Any:
     return type(like)(*items) if hasattr(like, "_fields") else tuple(items)
 
 
-def _leaves(value: tuple[Any, ...]) -> list[Values]:
-    leaves: list[Values] = []
+def leaves(value: tuple[Any, ...]) -> list[Values]:
+    """Return all tensors and arrays of nested tuples in order."""
+    found: list[Values] = []
     for item in value:
         if isinstance(item, tuple):
-            leaves += _leaves(item)
+            found += leaves(item)
         elif item is not None:
-            leaves.append(item)
-    return leaves
+            found.append(item)
+    return found
 
 
 def _copied(value: Values) -> Array | None:

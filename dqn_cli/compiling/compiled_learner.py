@@ -32,10 +32,23 @@ class CompiledLearner(Learner):
         device: torch.device,
         sampler: Sampler[Replay] | None,
         compiler: Compiler,
+        with_sampling: bool = True,
     ) -> None:
+        """Prepare the functions, which are compiled when they are first called.
+
+        Args:
+            agents: As for `Learner`, and so are those up to `sampler`.
+            weights: A random generator for the parameters of each member.
+            dtype: Precision of the parameters.
+            device: Device of the parameters.
+            sampler: Source of batches for `update`.
+            compiler: Compiles each function.
+            with_sampling: Whether sampling is faster as part of a compiled update.
+        """
         super().__init__(agents, weights, dtype, device, sampler)
         is_busy = agents[0].network.is_busy(agents[0].spaces)
-        self._samples_in_graph = bool(sampler and sampler.storage_is_fixed and not is_busy)
+        can_sample = sampler is not None and sampler.storage_is_fixed and not is_busy
+        self._samples_in_graph = with_sampling and can_sample
         if sampler and self._samples_in_graph:
             fixed = (self.tensors, sampler.storage)
             self._replay_update = compiler(super().sample_and_update, fixed)

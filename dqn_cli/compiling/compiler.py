@@ -26,6 +26,7 @@ from torch import Tensor, fx
 from dqn_cli.compiling import graph_passes
 from dqn_cli.compiling.call_inputs import CallInputs, flatten, nest
 from dqn_cli.compiling.processor import INSTRUCTIONS
+from dqn_cli.compiling.recording import Recording
 
 # The pattern matcher would fuse `x @ weight + bias` into one call that is slower on a CPU. Planned
 # memory is allocated at once instead of in many pieces.
@@ -94,12 +95,15 @@ class _Compiled:
         )
         self._inputs: CallInputs | None = None
         self._run: Runner | None = None
+        self._recorded = Recording()(function, fixed)
 
     def __call__(self, *changing: Any) -> Any:
         if self._inputs is None:
             self._inputs = CallInputs(self._fixed, changing)
             self._run = self._compiler.package(self._on_flat(changing), self._inputs.tensors)
-        if self._run is None or not self._inputs.take(changing):
+        if self._run is None:
+            return self._recorded(*changing)
+        if not self._inputs.take(changing):
             return self._function(*self._fixed, *changing)
         return self._run(self._inputs.tensors)
 

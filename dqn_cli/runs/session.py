@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NoReturn
 
 import torch
 
 from dqn_cli.agent.clock import crossings
-from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
@@ -29,13 +27,13 @@ from dqn_cli.runs.startup import (
     check_evaluations,
     check_stored_spaces,
     choose_threads,
+    learner_factory,
     should_compile,
     start_lines,
 )
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.text import one_line
 from dqn_cli.training.build_run import build_run
-from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import StepReport, progress, train
 
 HURRY_SECONDS = 0.3  # that environments get to close after a second Ctrl-C
@@ -58,8 +56,7 @@ class Session:
         compiles = should_compile(self._shared, len(jobs), resumed)
         self._compiler = AheadOfTime(print, self._compiling) if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
-        compiler = self._compiler
-        make_learner = partial(CompiledLearner, compiler=compiler) if compiler else Learner
+        make_learner = learner_factory(self._shared, self._compiler)
         # An environment may change the working folder.
         folders = [job.folder.absolute() for job in jobs]
         agents, self.run = build_run(self._settings, snapshots, make_learner)

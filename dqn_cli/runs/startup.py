@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.spaces import PICTURE, Spaces
 from dqn_cli.checking.findings import MANY_ACTIONS
+from dqn_cli.compiling.compiled_learner import CompiledLearner
+from dqn_cli.compiling.compiler import Compiler
 from dqn_cli.compiling.processor import CAPABILITIES
+from dqn_cli.compiling.recording import Recording
 from dqn_cli.compiling.when import can_compile, worth_compiling
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.evaluation.play import check_evaluation_env
@@ -17,7 +21,9 @@ from dqn_cli.fields import FieldError
 from dqn_cli.runs.checkpoint_fields import check_spaces
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.recorder import Job
+from dqn_cli.training.build_run import LearnerFactory
 from dqn_cli.training.devices import thread_count
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings
 
@@ -31,6 +37,16 @@ def should_compile(settings: Settings, members: int, resumed: Sequence[Checkpoin
     if resumed:  # compiled code rounds differently
         return bool(resumed[0]["compiled"]) and can_compile(settings)
     return worth_compiling(settings, members)
+
+
+def learner_factory(settings: Settings, compiler: Compiler | None) -> LearnerFactory:
+    """Return what makes the learner: compiled, recorded, or as plain Python."""
+    if compiler is not None:
+        return partial(CompiledLearner, compiler=compiler)
+    if settings.compile is False or not can_compile(settings):
+        return Learner
+    # NumPy samples in less time than a recording, whose operations are called one by one.
+    return partial(CompiledLearner, compiler=Recording(), with_sampling=False)
 
 
 def choose_threads(settings: Settings, members: int, resumed: Sequence[Checkpoint]) -> int:
