@@ -96,13 +96,14 @@ def build_program(
     """
     if any(UNREPEATABLE & set(operation.function.tags) for operation in operations):
         return None
-    needed = _needed(operations, results)
-    written = {_memory(value) for operation in needed for value in operation.written}
-    constants = _constants(needed, places, written)
+    written = {_memory(value) for operation in operations for value in operation.written}
+    constants = _constants(operations, places, written)
+    needed = _needed(operations, results, constants)
+    used = [*results, *(value for operation in needed for value in operation.inputs)]
+    constants = {id(value): constants[id(value)] for value in used if id(value) in constants}
     graph = _ProgramGraph(constants)
     for operation in needed:
-        if operation.written or any(id(result) not in constants for result in operation.results):
-            graph.append(operation, written)
+        graph.append(operation, written)
     tensors = list(constants.values())
     changed = [value for value in tensors if _memory(value) in written]
     return Program(graph.finished(results), tensors, changed)
@@ -164,11 +165,14 @@ class _ProgramGraph:
         return tuple(map(self._replaced, value)) if isinstance(value, list | tuple) else value
 
 
-def _needed(operations: Sequence[Operation], results: Sequence[Tensor]) -> list[Operation]:
-    """Return the operations that change a tensor, or whose results are used."""
+def _needed(
+    operations: Sequence[Operation], results: Sequence[Tensor], constants: Mapping[int, Tensor]
+) -> list[Operation]:
+    """Return the operations that write a tensor, or compute what is used and is no constant."""
     used, needed = {id(result) for result in results}, []
     for operation in reversed(operations):
-        if operation.written or any(id(result) in used for result in operation.results):
+        computed = {id(result) for result in operation.results} - set(constants)
+        if operation.written or computed & used:
             used.update(map(id, operation.inputs))
             needed.append(operation)
     return needed[::-1]
