@@ -9,7 +9,6 @@ those of the agent, of four frames each. Acting and learning alone are measured 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,15 @@ from statistics import median
 import numpy as np
 import torch
 from peers.settings import ATARI, dqn_train_words
-from speed import OURS, Report, find_python, format_speedup, format_spread, run_script
+from systems import (
+    Report,
+    System,
+    environment,
+    find_python,
+    format_speedup,
+    format_spread,
+    run_script,
+)
 
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
@@ -33,12 +40,11 @@ from dqn_cli.training.loop import act, learn, store
 FIRST, LAST = 600, 1600  # steps between which the clock runs
 COSTS = ("cpu_seconds", "megabytes")
 BFLOAT16 = "network.bfloat16=true"
-# The script in peers/ and its further arguments.
 SYSTEMS = {
-    "dqn-train": (f"{OURS}_atari", ()),
-    "dqn-train, bfloat16": (f"{OURS}_atari", (BFLOAT16,)),
-    "sb3": ("sb3_atari", ()),
-    "cleanrl": ("cleanrl_atari", ()),
+    "dqn-train": System("dqn_train_atari"),
+    "dqn-train, bfloat16": System("dqn_train_atari", (BFLOAT16,)),
+    "sb3": System("sb3_atari", packages="sb3"),
+    "cleanrl": System("cleanrl_atari", packages="cleanrl"),
 }
 
 
@@ -51,19 +57,16 @@ def main() -> None:
     arguments = parser.parse_args()
     print(table_of_parts())
     systems = [name for name in SYSTEMS if name != "cleanrl" or arguments.cleanrl]
-    pythons = {
-        name: find_python(OURS if "dqn" in name else name, arguments.folder) for name in systems
-    }
-    checkout = arguments.cleanrl.absolute() if arguments.cleanrl else ""
+    pythons = {name: find_python(SYSTEMS[name].packages, arguments.folder) for name in systems}
+    checkout = str(arguments.cleanrl.absolute()) if arguments.cleanrl else ""
     for threads in arguments.threads:
-        environment = dict(os.environ, CLEANRL=str(checkout), OMP_NUM_THREADS=str(threads))
+        variables = environment(threads) | {"CLEANRL": checkout}
         reports: dict[str, list[Report]] = {name: [] for name in systems}
         for _ in range(arguments.rounds):
             for name in systems:
-                script, words = SYSTEMS[name]
-                overrides = (f"threads={threads}", *words) if "dqn" in name else ()
-                arguments_of_script = ["Atari", str(FIRST), str(LAST), *overrides]
-                if report := run_script(script, pythons[name], arguments_of_script, environment):
+                system = SYSTEMS[name]
+                words = ["Atari", str(FIRST), str(LAST), *system.words]
+                if report := run_script(system.script, pythons[name], words, variables):
                     reports[name].append(report)
         print(table(threads, reports), flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 
@@ -13,5 +14,5 @@ from dqn_cli.commands.train import dispatch
 setting, first, last = SETTINGS[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
 watch(first, last)
 with tempfile.TemporaryDirectory() as folder:
-    overrides = (f"threads={setting.threads}", f"hydra.run.dir={folder}/run")
+    overrides = (f"threads={os.environ['OMP_NUM_THREADS']}", f"hydra.run.dir={folder}/run")
     dispatch([*dqn_train_words(setting), *overrides])

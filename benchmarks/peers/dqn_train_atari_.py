@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 
@@ -14,4 +15,5 @@ from dqn_cli.envs.native_atari import NativeAtari
 first, last, words = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 watch_calls(NativeAtari, "step", first, last)
 with tempfile.TemporaryDirectory() as folder:
-    dispatch([*dqn_train_words(ATARI), f"hydra.run.dir={folder}/run", *words])
+    threads = f"threads={os.environ['OMP_NUM_THREADS']}"
+    dispatch([*dqn_train_words(ATARI), threads, f"hydra.run.dir={folder}/run", *words])

@@ -21,16 +21,13 @@ class Setting:
     target_every: int = 500
     gamma: float = 0.99
     epsilon: float = 0.05
-    threads: int = 1  # of dqn-train; other systems use their default
 
 
 SETTINGS = {
     "A": Setting("CartPole-v1", (128, 128), 64),
     "B": Setting("CartPole-v1", (64, 64), 32),
     # RL Zoo's settings of DQN for CartPole-v1.
-    "C": Setting(
-        "CartPole-v1", (256, 256), 64, 256, 128, 2.3e-3, target_every=10, epsilon=0.04, threads=2
-    ),
+    "C": Setting("CartPole-v1", (256, 256), 64, 256, 128, 2.3e-3, target_every=10, epsilon=0.04),
     "LunarLander": Setting("LunarLander-v3", (128, 128), 64),
 }
 
@@ -41,8 +38,11 @@ ATARI = Setting("ALE/Pong-v5", (), 32, 4, 1, 1e-4, 20_000, 400, 1000)
 ATARI_CLASSIC_ID = "PongNoFrameskip-v4"
 
 
-def dqn_train_words(setting: Setting) -> list[str]:
-    """Return the overrides of a dqn-train command, for a run longer than the timing."""
+ENDLESS = 1_000_000  # steps, more than any timing takes
+
+
+def dqn_train_words(setting: Setting, steps: int = ENDLESS) -> list[str]:
+    """Return the overrides of a dqn-train command, by default of a run longer than the timing."""
     mlp = [f"network.widths=[{','.join(map(str, setting.widths))}]"]
     return [
         f"env={setting.env}",
@@ -61,8 +61,8 @@ def dqn_train_words(setting: Setting) -> list[str]:
         f"gamma={setting.gamma}",
         "exploration=constant",
         f"exploration.start={setting.epsilon}",
-        "steps=1000000",
-        "eval.every=1000000",
+        f"steps={steps}",
+        f"eval.every={ENDLESS}",
     ]
 
 
