@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,8 +65,12 @@ def find_python(packages: str | None, folder: Path) -> str:
     python = folder / packages / "bin" / "python"
     if not python.exists():
         venv.create(folder / packages, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", *PACKAGES[packages]]
-        subprocess.run(install, check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", *PACKAGES[packages]]
+        try:
+            subprocess.run(install, check=True)
+        except BaseException:  # or a later call would take it for complete
+            shutil.rmtree(folder / packages)
+            raise
     return str(python.absolute())
 
 

@@ -19,7 +19,6 @@ import gymnasium
 import numpy as np
 
 from dqn_cli.commands.train import dispatch
-from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import SeedFunction, episode_seeds
@@ -121,9 +120,7 @@ def main() -> None:
         print(json.dumps({name: value / steps * 1e6 for name, value in parts.items()}), flush=True)
         os._exit(0)
 
-    for learner in (Learner, CompiledLearner):
-        if "act" in vars(learner):
-            timer.watch(learner, "act")
+    timer.watch(Learner, "act")
     timer.watch(loop, "learn")
     timer.watch_steps(report)
     with tempfile.TemporaryDirectory() as folder:

@@ -25,8 +25,8 @@ def make_training(
         setting: The hyperparameters.
         steps: Steps of each member in a call.
         members: Number of seeds, under `vmap`.
-        replaces: Whether batches are sampled with replacement. rejax samples without, in a time
-            proportional to the buffer's capacity.
+        replaces: Whether batches are sampled with replacement, from now on in this process. rejax
+            samples without, in a time proportional to the buffer's capacity.
     """
     if setting.env != "CartPole-v1":
         raise SystemExit(f"gymnax has no {setting.env}")
