@@ -11,6 +11,8 @@ import tempfile
 from settings import SETTINGS, dqn_train_words
 from watched import MEMBERS
 
+from dqn_cli.hardware import available_cores
+
 setting, first, last = SETTINGS[sys.argv[1]], sys.argv[2], sys.argv[3]
 with tempfile.TemporaryDirectory() as folder:
     words = [
@@ -25,7 +27,7 @@ with tempfile.TemporaryDirectory() as folder:
         text=True,
     )
 reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-if len(reports) < 2:
+if len(reports) < available_cores():
     sys.exit(done.stderr)
 summed = {key: sum(report[key] for report in reports) for key in ("steps_per_second", "megabytes")}
 costs = [report["cpu_seconds"] for report in reports]

@@ -10,6 +10,8 @@ from timed import watch
 from dqn_cli.hardware import available_cores
 
 MEMBERS = 16
-if "FIRST_STEP" in os.environ and multiprocessing.parent_process() is not None:
-    members = MEMBERS // available_cores()  # in this process
+members = MEMBERS // available_cores()  # in each process
+# On one core the members are trained by the process that began, otherwise by its children.
+trains_here = members == MEMBERS or multiprocessing.parent_process() is not None
+if "FIRST_STEP" in os.environ and trains_here:
     watch(int(os.environ["FIRST_STEP"]) * members, int(os.environ["LAST_STEP"]) * members)
