@@ -11,6 +11,7 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent, SampleErrors
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.arrays import Array
+from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.training.learner import Learner, UpdateInputs
@@ -49,12 +50,13 @@ class CompiledLearner(Learner):
         is_busy = agents[0].network.is_busy(agents[0].spaces)
         can_sample = sampler is not None and sampler.storage_is_fixed and not is_busy
         self._samples_in_graph = with_sampling and can_sample
+        tensors, structure = self.tensors, describe_structure(agents, sampler)
         if sampler and self._samples_in_graph:
-            fixed = (self.tensors, sampler.storage)
-            self._replay_update = compiler(super().sample_and_update, fixed)
-        self._batch_update = compiler(super().batch_update, (self.tensors,))
-        parameters, scalars = self.tensors.optimizer.parameters, self.tensors.scalars
-        self._act = compiler(self.population.act, (parameters, scalars))
+            fixed = (tensors, sampler.storage)
+            self._replay_update = compiler(super().sample_and_update, fixed, structure)
+        self._batch_update = compiler(super().batch_update, (tensors,), structure)
+        fixed_in_act = (tensors.optimizer.parameters, tensors.scalars)
+        self._act = compiler(self.population.act, fixed_in_act, structure)
 
     def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
         """Take one gradient step on a batch from the replay's storage as it is now."""

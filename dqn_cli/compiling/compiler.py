@@ -1,50 +1,44 @@
 """Functions on tensors, compiled ahead of time.
 
 A function is traced when it is first called, and Inductor makes machine code of its graph. The code
-is kept in the user's cache folder under a hash of the graph. So the next run of the same structure
-loads it at once, and a changed line of mathematics never meets old code. Code that no run loads for
-a long time is removed.
+is kept in the user's cache folder under the key of the graph, so that a changed line of mathematics
+never meets old code. The key of structure and source leads to it without a trace.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import shutil
-import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx
 
-from dqn_cli.compiling import graph_passes
+from dqn_cli.compiling import code_cache, graph_passes
+from dqn_cli.compiling.cache_keys import graph_key, source_is_known, source_key
 from dqn_cli.compiling.call_inputs import CallInputs, flatten, nest
-from dqn_cli.compiling.processor import INSTRUCTIONS
+from dqn_cli.compiling.code_cache import Runner
 from dqn_cli.compiling.recording import Recording
 
 # The pattern matcher would fuse `x @ weight + bias` into one call that is slower on a CPU. Planned
 # memory is allocated at once instead of in many pieces.
 OPTIONS = {"pattern_matcher": False, "memory_planning": True}
-DAYS_KEPT = 90  # since a package was last loaded
-
-Runner: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 
 
 class Compiler(Protocol):
     """Compiles `function(*fixed, *changing)` to a function of the changing arguments.
 
+    `structure` says what the function depends on but its arguments; None if that is unknown.
     Arguments are tensors, arrays, None, or nested tuples of them. The fixed ones keep their place
     in memory and may be changed in place. Results are a tuple of tensors. A result that is also an
     argument may change with the next call.
     """
 
-    def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    def __call__(
+        self, function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+    ) -> Callable[..., Any]:
         """Return the function of the changing arguments."""
 
 
@@ -63,21 +57,47 @@ class AheadOfTime:
         self.say, self.waiting, self.works = say, waiting, True
         self._announced = False
 
-    def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    def __call__(
+        self, function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+    ) -> Callable[..., Any]:
         """Return the function, compiled for the shapes of its first call."""
-        return _Compiled(self, function, fixed)
+        if structure is not None:
+            structure = f"{function.__qualname__} {structure}"
+        return _Compiled(self, function, fixed, structure)
 
-    def package(self, function: Callable[..., Any], inputs: list[Tensor]) -> Runner | None:
+    def package(
+        self, function: Callable[..., Any], inputs: list[Tensor], structure: str | None = None
+    ) -> Runner | None:
         """Return machine code of the function for such inputs; None if it can't be compiled."""
         try:
             with self.waiting(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _packaged(function, inputs, self._announce)
+                return self._find(structure, inputs) or self._make(function, inputs, structure)
         except Exception as error:  # a missing compiler causes many types
             self.works = False
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self.say(f"warning: not compiled, so the run is slower: {reason}")
             return None
+
+    def _find(self, structure: str | None, inputs: list[Tensor]) -> Runner | None:
+        """Return the code that the key of structure and source leads to."""
+        return code_cache.find_linked(source_key(structure, inputs, OPTIONS)) if structure else None
+
+    def _make(
+        self, function: Callable[..., Any], inputs: list[Tensor], structure: str | None
+    ) -> Runner:
+        """Trace the function, and return the code of its graph; compile it if there is none."""
+        graph = _traced(function, inputs)
+        key = graph_key(graph, inputs, OPTIONS)
+        run = code_cache.find(key)
+        if run is None:
+            self._announce()
+            with code_cache.new_package(key) as package:
+                _compile(graph, inputs, package)
+            run = code_cache.load(key)
+        if structure and source_is_known():
+            code_cache.add_link(source_key(structure, inputs, OPTIONS), key)
+        return run
 
     def _announce(self) -> None:
         if not self._announced:
@@ -87,9 +107,14 @@ class AheadOfTime:
 
 class _Compiled:
     def __init__(
-        self, compiler: AheadOfTime, function: Callable[..., Any], fixed: tuple[Any, ...]
+        self,
+        compiler: AheadOfTime,
+        function: Callable[..., Any],
+        fixed: tuple[Any, ...],
+        structure: str | None,
     ) -> None:
         self._compiler, self._function, self._fixed = compiler, function, fixed
+        self._structure = structure
         assert all(tensor.is_contiguous() for tensor in flatten(fixed)), (
             "fixed tensors are contiguous"
         )
@@ -100,7 +125,9 @@ class _Compiled:
     def __call__(self, *changing: Any) -> Any:
         if self._inputs is None:
             self._inputs = CallInputs(self._fixed, changing)
-            self._run = self._compiler.package(self._on_flat(changing), self._inputs.tensors)
+            self._run = self._compiler.package(
+                self._on_flat(changing), self._inputs.tensors, self._structure
+            )
         if self._run is None:
             return self._recorded(*changing)
         if not self._inputs.take(changing):
@@ -115,88 +142,29 @@ class _Compiled:
         return function
 
 
-def _packaged(
-    function: Callable[..., Any], inputs: list[Tensor], announce: Callable[[], None]
-) -> Runner:
-    """Return the cached machine code of the function's graph; compile it if there is none."""
+def _traced(function: Callable[..., Any], inputs: list[Tensor]) -> fx.GraphModule:
+    """Return the graph of a function of such inputs."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    # Only types and shapes matter. NumPy's strides are arbitrary along axes of length 1.
-    inputs = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
     trace = make_fx(function, graph_passes.decompositions(), tracing_mode="fake")
-    graph = graph_passes.apply_passes(trace(*inputs))
-    package = cache_folder() / f"{_hash(graph, inputs)}.pt2"
-    if package.exists():
-        with suppress(Exception):  # a damaged package is made again
-            return _loaded(package)
-    announce()
-    _forget_unused(package.parent)
-    from torch._inductor import aoti_compile_and_package
+    return graph_passes.apply_passes(trace(*_like(inputs)))
+
+
+def _compile(graph: fx.GraphModule, inputs: list[Tensor], package: Path) -> None:
+    """Write a package of the graph's machine code."""
+    from torch._inductor import aoti_compile_and_package, config
 
     graph_passes.register_lowerings()
-    program = torch.export.export(graph, tuple(inputs))
-    with tempfile.TemporaryDirectory(dir=package.parent) as folder:
-        made = Path(folder) / "made.pt2"
-        aoti_compile_and_package(program, package_path=str(made), inductor_configs=dict(OPTIONS))
-        made.replace(package)
-    return _loaded(package)
+    program = torch.export.export(graph, tuple(_like(inputs)))
+    options = dict(OPTIONS)
+    try:
+        # Otherwise Inductor compiles a test of each kind of instructions the processor has.
+        with config.patch({"cpp.vec_isa_ok": True}):
+            aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
+    except Exception:  # a C++ compiler may not know them all
+        aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
 
 
-def _loaded(package: Path) -> Runner:
-    run: Runner
-    with _temporary_folder():
-        try:
-            # The public loader wraps this class, but importing it takes seconds and memory.
-            from torch._C._aoti import AOTIModelPackageLoader
-
-            run = AOTIModelPackageLoader(str(package), "model", False, 1, -1).run
-        except (ImportError, TypeError):
-            from torch._inductor import aoti_load_package
-
-            run = aoti_load_package(str(package)).loader.run
-    with suppress(OSError):  # the folder may belong to another user
-        package.touch()
-    return run
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[None]:
-    """Use a temporary folder that is removed, because the loader leaves its unpacked files."""
-    before = os.environ.get("TMPDIR")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["TMPDIR"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["TMPDIR"]
-            if before is not None:
-                os.environ["TMPDIR"] = before
-
-
-def _forget_unused(folder: Path) -> None:
-    for kind, days in (("*.pt2", DAYS_KEPT), ("tmp*/", 1)):  # the latter of killed processes
-        for path in folder.glob(kind):
-            with suppress(OSError):  # another process may remove it first
-                if path.stat().st_mtime < time.time() - days * 24 * 60 * 60:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _hash(graph: fx.GraphModule, inputs: list[Tensor]) -> str:
-    """Return a hash of everything that the machine code depends on."""
-    tensors = [*inputs, *graph.buffers()]
-    types = [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors]
-    machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.__version__)
-    # Machines with other instructions may share the user's folder.
-    text = repr((graph.code, types, machine, INSTRUCTIONS, torch.get_num_threads(), OPTIONS))
-    constants = b"".join(
-        tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in graph.buffers()
-    )
-    return hashlib.sha256(text.encode() + constants).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled code, which only the user can read."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "dqn-train" / "compiled"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+def _like(inputs: list[Tensor]) -> list[Tensor]:
+    # Only types and shapes matter. NumPy's strides are arbitrary along axes of length 1.
+    return [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]

@@ -29,7 +29,9 @@ class Recording:
     def __init__(self) -> None:
         self.refused: list[str] = []  # names of functions
 
-    def __call__(self, function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    def __call__(
+        self, function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+    ) -> Callable[..., Any]:
         """Return the function of the changing arguments."""
         return _Recorded(function, fixed, lambda: self.refused.append(function.__name__))
 

@@ -12,8 +12,9 @@ from side_by_side import changed, check_arrays, without_twice
 from torch.testing import assert_close
 
 from dqn_cli.agent.agent import SampleErrors
+from dqn_cli.compiling.code_cache import cache_folder
 from dqn_cli.compiling.compiled_learner import CompiledLearner
-from dqn_cli.compiling.compiler import AheadOfTime, cache_folder
+from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.training.build_run import LearnerFactory, build_run
 from dqn_cli.training.learner import Learner, LearnerState
 from dqn_cli.training.loop import Run, act, store, train

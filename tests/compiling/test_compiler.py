@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dqn_cli.compiling.compiler import DAYS_KEPT, AheadOfTime, cache_folder
+from dqn_cli.compiling.code_cache import cache_folder
+from dqn_cli.compiling.compiler import AheadOfTime
 
 ANNOUNCEMENT = "compiling, once for runs like this one; it takes 10 to 45 s, more for images"
 Function = Callable[..., Any]
@@ -351,7 +351,7 @@ def test_machines_of_other_instructions_have_packages_of_their_own(
     pretended: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for instructions in (["avx2"], ["avx2", "avx512_f"], ["avx2"]):
-        monkeypatch.setattr("dqn_cli.compiling.compiler.INSTRUCTIONS", instructions)
+        monkeypatch.setattr("dqn_cli.compiling.cache_keys.INSTRUCTIONS", instructions)
         packaged(times(2.0), torch.ones(2))
     assert len(list(pretended.iterdir())) == 2
 
@@ -481,33 +481,6 @@ def test_the_run_waits_exactly_while_a_function_is_compiled(
     assert events == ["python" if fails else "run", "python"]
 
 
-def test_packages_that_no_run_loads_are_removed_in_time(pretended: Path) -> None:
-    day, now = 24 * 60 * 60, time.time()
-    ages = {"old": DAYS_KEPT + 1, "fresh": DAYS_KEPT - 1}
-    for name, days in ages.items():
-        (pretended / f"{name}.pt2").touch()
-        os.utime(pretended / f"{name}.pt2", times=(now, now - days * day))
-    (pretended / "other.txt").touch()
-    os.utime(pretended / "other.txt", times=(0, 0))
-    AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
-    kept = {path.name for path in pretended.iterdir()}
-    assert {"fresh.pt2", "other.txt"} < kept
-    assert "old.pt2" not in kept
-    assert len(kept) == 3
-
-
-def test_what_a_killed_compilation_left_is_removed_after_a_day(pretended: Path) -> None:
-    now = time.time()
-    for name, hours in {"tmpold": 25, "tmpnew": 23}.items():
-        (pretended / name).mkdir()
-        (pretended / name / "made.pt2").touch()
-        os.utime(pretended / name, times=(now, now - hours * 60 * 60))
-    AheadOfTime(no_warning)(times(2.0), ())(torch.ones(2))
-    kept = {path.name for path in pretended.iterdir()}
-    assert "tmpnew" in kept
-    assert "tmpold" not in kept
-
-
 def test_loading_touches_a_package_and_leaves_no_unpacked_files(
     compiled: Callable[..., Function],
     mixed_package: Path,
@@ -521,18 +494,3 @@ def test_loading_touches_a_package_and_leaves_no_unpacked_files(
     assert mixed_package.stat().st_mtime > time.time() - 60
     assert not list(tmp_path.iterdir())
     assert os.environ["TMPDIR"] == "as it was"
-
-
-def test_the_cache_is_for_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
-    folder = cache_folder()
-    assert folder == cache_folder() == tmp_path / "not" / "there" / "dqn-train" / "compiled"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_the_cache_is_in_the_home_folder_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "dqn-train" / "compiled"

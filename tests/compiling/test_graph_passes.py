@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.compiling import graph_passes, processor
-from dqn_cli.compiling.compiler import AheadOfTime, cache_folder
+from dqn_cli.compiling.code_cache import cache_folder
+from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.compiling.graph_passes import (
     BROADCAST,
     MATERIALIZE,
