@@ -291,7 +291,9 @@ def registered() -> Iterator[None]:
 class Interpreted(AheadOfTime):
     """Traces functions and applies all graph passes, but interprets the graph."""
 
-    def package(self, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Runner:
+    def package(
+        self, function: Callable[..., Any], inputs: list[torch.Tensor], structure: str | None = None
+    ) -> Runner:
         graph = apply_passes(make_fx(function, decompositions(), tracing_mode="fake")(*inputs))
         return lambda values: list(graph(*values))
 

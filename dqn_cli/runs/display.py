@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
@@ -76,6 +78,27 @@ class Display:
             self._bar.update(self._task, completed=done, description=text, refresh=True)
         else:
             self.print_line(f"{self._text(clock)}  eta {self._eta(done)}")
+
+    @contextmanager
+    def busy(self, activity: str) -> Iterator[None]:
+        """Show how long an activity takes during which the run makes no steps."""
+        ended = Event()
+        thread = Thread(target=self._count_seconds, args=(activity, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _count_seconds(self, activity: str, ended: Event) -> None:
+        start = time.monotonic()
+        while not ended.wait(SECONDS_BETWEEN_LINES if self._bar is None else 1.0):
+            text = f"{activity}: {time.monotonic() - start:.0f} s so far"
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, description=text, refresh=True)
+            else:
+                self.print_line(text)
 
     def _text(self, clock: Clock) -> str:
         parts = [f"step {clock.steps:,}/{self._steps:,}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -54,7 +55,7 @@ class Session:
         if resumed:
             checkpoints.check_group(resumed, [job.folder for job in jobs], self._settings)
         compiles = should_compile(self._shared, len(jobs), resumed)
-        self._compiler = AheadOfTime(print, self._compiling) if compiles else None
+        self._compiler = AheadOfTime() if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
         make_learner = learner_factory(self._shared, self._compiler)
         # An environment may change the working folder.
@@ -126,6 +127,7 @@ class Session:
             recorder.open()
         if self._compiler:
             self._compiler.say = display.print_line
+            self._compiler.waiting = partial(self._compiling, display)
         first = self.recorders[0].job
         for line in start_lines(first, self.run, bool(self._title), self._restarted):
             display.print_line(line)
@@ -241,7 +243,8 @@ class Session:
         self._close_all("failed", reason)
 
     @contextmanager
-    def _compiling(self) -> Iterator[None]:
+    def _compiling(self, display: Display) -> Iterator[None]:
         # Ctrl-C in a terminal also ends the compiler's own processes.
-        with self._stopwatch.measure("compile"), self._shutdown.immediate():
+        measured = self._stopwatch.measure("compile")
+        with measured, self._shutdown.immediate(), display.busy("compiling"):
             yield

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -174,3 +176,26 @@ def test_a_terminal_gets_a_bar_that_goes_away(
     assert "a line\n" in written
     assert "\x1b[" in written
     assert "eta" not in written
+
+
+def test_an_activity_without_steps_shows_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dqn_cli.runs.display.SECONDS_BETWEEN_LINES", 0.05)
+    threads = threading.active_count()
+    with Display(100, None, 0.0) as shown:
+        with shown.busy("compiling"):
+            time.sleep(0.3)
+        seen = capsys.readouterr().out
+        assert 2 <= seen.count("compiling: 0 s so far\n") <= 6
+        assert threading.active_count() == threads
+        with shown.busy("compiling"):
+            pass  # what takes no time shows nothing
+    assert capsys.readouterr().out == ""
+
+
+def test_an_activity_that_is_interrupted_ends_with_it() -> None:
+    threads = threading.active_count()
+    with Display(100, None, 0.0) as shown, suppress(KeyboardInterrupt), shown.busy("compiling"):
+        raise KeyboardInterrupt
+    assert threading.active_count() == threads

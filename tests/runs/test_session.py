@@ -201,7 +201,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """In place of a compiler: runs functions as they are and keeps those that were asked for."""
     asked: list[Any] = []
 
-    def package(compiler: AheadOfTime, function: Any, inputs: Any) -> Any:
+    def package(compiler: AheadOfTime, function: Any, inputs: Any, structure: Any) -> Any:
         asked.append(function)
         with compiler.waiting():
             time.sleep(0.05)
@@ -502,7 +502,7 @@ def test_a_session_interrupted_while_compiling_is_repeated_to_the_same_bits(
             session()
         halves = [job._replace(resumes=True) for job in halves]
 
-    def cut_short(compiler: AheadOfTime, function: Any, inputs: Any) -> None:
+    def cut_short(compiler: AheadOfTime, function: Any, inputs: Any, structure: Any) -> None:
         with compiler.waiting():
             interrupt()
             pytest.fail("it waited for the compiler")
