@@ -138,7 +138,9 @@ def test_compiled_updates_of_image_networks_take_batches_and_those_of_others_tak
 ) -> None:
     calls: list[tuple[Any, Any]] = []
 
-    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    def compiler(
+        function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+    ) -> Callable[..., Any]:
         def recorded(*changing: Any) -> Any:
             if function.__name__ != "act":
                 calls.append((fixed[-1], changing[0]))
@@ -232,7 +234,9 @@ def test_an_agent_has_the_parts_of_the_settings(settings_of: Compose) -> None:
 def test_the_run_calls_what_the_compiler_returns(settings_of: Compose) -> None:
     calls: list[str] = []
 
-    def compiler(function: Callable[..., Any], fixed: tuple[Any, ...]) -> Callable[..., Any]:
+    def compiler(
+        function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+    ) -> Callable[..., Any]:
         def recorded(*changing: Any) -> Any:
             calls.append(function.__name__)
             return function(*fixed, *changing)
