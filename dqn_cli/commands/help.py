@@ -43,13 +43,16 @@ Keys of every run (configs/config.yaml explains each)
 {keys}
   import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER  +env.kwargs.KEY=VALUE
 
-What wins: command line > experiment > agent > env > the parts' own files.
+What wins: command line > experiment > tuned > agent > env > the parts' own files.
 Flags: -m sweeps; --cfg job prints; --config-dir DIR adds your own YAML files;
        eval "$(dqn-train -sc install=bash)" makes the shell complete words.
 Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP,
             85 SIGUSR1 or SIGUSR2.
 """
-NOTES = {"env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"]}
+NOTES = {
+    "tuned": ["auto, the default, is ENV/AGENT, or else ENV/any"],
+    "env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"],
+}
 
 EVALUATE = """\
 dqn-eval evaluates trained agents: greedily, without learning, on fresh episodes.

@@ -26,7 +26,8 @@ def check_same_run(folder: Path, typed: Settings, changes: Sequence[str] = ()) -
     if not can_resume(folder):
         return
     begun = plain(stored_settings(load_begun(folder)["settings"]))
-    keys = {change.partition("=")[0].lstrip("+") for change in changes}
+    # Files may have another name now; their numbers count.
+    keys = {"tuned"} | {change.partition("=")[0].lstrip("+") for change in changes}
     if difference := first_difference(begun, plain(typed), keys):
         key, before, now = difference
         raise ConfigError(

@@ -103,6 +103,7 @@ def unstarted_result(
         "preprocess": plain(settings.env.preprocess),
         "seed": settings.seed,
         "overrides": list(overrides),
+        "tuned": settings.tuned,
         "steps": 0,
         "episodes": 0,
         "updates": 0,

@@ -112,6 +112,7 @@ class Settings:
     threads: int | str
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
+    tuned: str | None = None  # file of configs/tuned that set numbers
 
     @property
     def evaluation_env(self) -> EnvConfig:
