@@ -95,8 +95,8 @@ def _composition(error: Exception) -> str:
         return f"{merged[1]}: {_reason(cause)}"
     key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
     if key and re.search(r"Key '\S+' not in", f"{cause}"):  # a file sets what another choice lacks
-        unknown = _unknown(key[1], f"{cause}\n{text}")
-        return f"{unknown}; a file sets it, and tuned=none leaves out tuned settings"
+        message = _unknown(key[1], f"{cause}\n{text}")
+        return f"{message}; a file sets it, and tuned=none leaves out tuned settings"
     return f"{key[1]}: {_reason(cause)}" if key else _reason(error)
 
 
