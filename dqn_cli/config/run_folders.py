@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.hydra_versions import register_resolver
+from dqn_cli.config.run_metadata import JOB_NAME
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
 from dqn_cli.runs.locks import lock_folder
@@ -24,7 +25,6 @@ from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
 COMMAND_FILE = ".command.json"  # in a sweep's folder, until every job has begun
-JOB_NAME = re.compile(r"\d+(_|$)")
 # Jobs of the former run in this process, of the population in processes that hear its signals,
 # and those of SLURM go on without this one.
 LAUNCHERS_WITHOUT_CHILDREN = (".BasicLauncher", ".PopulationLauncher", ".SlurmLauncher")

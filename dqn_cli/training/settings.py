@@ -54,10 +54,11 @@ class EvaluationConfig:
 
 @dataclass
 class StopConfig:
-    """Greedy evaluations that end a run before its steps and episodes do."""
+    """What ends a run before its steps and episodes do: greedy evaluations, or a pause."""
 
     at: Real | None = None
     patience: Count | None = None
+    step: Count | None = None
 
 
 @dataclass
