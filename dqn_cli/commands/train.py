@@ -66,8 +66,11 @@ def resume_folder(folder: Path, overrides: Sequence[str], modules: Sequence[str]
     """Resume a run, or a sweep with the jobs that did not begin; return the exit code."""
     from dqn_cli.commands.resume import resume
     from dqn_cli.commands.sweeps import finishing_words, unfinished_command
+    from dqn_cli.config.run_folders import is_search
 
     words = unfinished_command(folder)
+    if words is not None and is_search(folder):  # which itself knows its unfinished runs
+        return train(finishing_words(folder, words, overrides), modules, continues=True)
     exit_code = resume(folder, overrides, modules, more_follow=words is not None)
     if exit_code or words is None:
         return exit_code

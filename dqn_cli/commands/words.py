@@ -13,7 +13,13 @@ from dqn_cli.text import one_line
 
 MOST_JOBS = 100_000
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-SWEEPERS = ("hydra/sweeper", "hydra.sweeper", "experiment")  # which may have values to sweep over
+SWEEPERS = (
+    "hydra/sweeper",
+    "hydra.sweeper",
+    "experiment",
+    "search",
+)  # which may have values to sweep over
+SEARCH = ("search=", "hydra/sweeper=search")
 REPEATED = ("import",)
 FLAGS = ("-m", "--multirun", "--run", "-r", "--resolve", "--hydra-help")
 FLAGS_WITH_VALUE = {
@@ -151,6 +157,8 @@ def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = 
             raise _error(f"{word} has no value: name a folder")
     if jobs > MOST_JOBS:
         raise _error(f"-m would train more than {MOST_JOBS:,} jobs: {' '.join(words)}")
+    if not sweeps and (search := [word for word in words if word.lstrip("+").startswith(SEARCH)]):
+        raise _error(f"{search[0]} searches over many runs: add -m")
     may_sweep = has_sweep or any(word.lstrip("+").startswith(SWEEPERS) for word in words)
     if sweeps and not may_sweep:
         _warn("-m has nothing to sweep over, so it trains one job: seed=0,1,2 would train three")

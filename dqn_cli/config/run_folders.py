@@ -24,6 +24,7 @@ from dqn_cli.runs.manifest import HYDRA_FOLDER, MANIFEST, discard_job, discard_u
 from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
+STUDY_FILE = "search.db"  # in the folder of a search
 COMMAND_FILE = ".command.json"  # in a sweep's folder, until every job has begun
 # Jobs of the former run in this process, of the population in processes that hear its signals,
 # and those of SLURM go on without this one.
@@ -84,6 +85,11 @@ class ClaimFolders(Callback):
         """Create hydra.sweep.dir, and pass it to all jobs."""
         with _errors_refused(), open_dict(config), read_write(config.hydra):
             typed = _is_overridden(config, "hydra.sweep.dir")
+            sweeper = config.hydra.sweeper._target_
+            if sweeper.endswith(".SearchSweeper"):
+                # The same command goes on with a search; its failed runs stay as they are.
+                Command.changes = ()
+                Command.continues |= is_search(Path(config.hydra.sweep.dir))
             Sweep.folder = claim(Path(config.hydra.sweep.dir), typed, is_sweep=True)
             Command.folder = Sweep.folder
             config.hydra.sweep.dir = str(Sweep.folder)
@@ -91,7 +97,7 @@ class ClaimFolders(Callback):
                 # Each job is composed again from its overrides.
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={Sweep.folder}")
             command = Sweep.folder / COMMAND_FILE
-            is_repeatable = config.hydra.sweeper._target_.endswith(".BasicSweeper")
+            is_repeatable = sweeper.endswith((".BasicSweeper", ".SearchSweeper"))
             if is_repeatable and not (Command.continues and command.exists()):
                 write_json(command, {"words": list(Command.words)})
             launcher = config.hydra.launcher._target_
@@ -133,6 +139,11 @@ class Sweep:
 
     folder: Path | None = None
     shutdown: LauncherShutdown | None = None  # if its jobs run in other processes
+
+
+def is_search(folder: Path) -> bool:
+    """Return True if a folder is that of a search."""
+    return (folder / STUDY_FILE).is_file()
 
 
 def claim(folder: Path, typed: bool, is_sweep: bool = False) -> Path:
