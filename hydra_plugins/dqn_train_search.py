@@ -8,6 +8,7 @@ dqn-train and Optuna not before a search starts.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -55,6 +56,8 @@ class SearchSweeper(Sweeper):
         """Search, and return after the best trials were judged again."""
         if "dqn_cli" not in sys.modules:
             raise ValueError("hydra/sweeper=search works only in dqn-train")
+        if find_spec("optuna") is None:
+            raise ImportError("a search needs an extra: pip install 'dqn-train[search]'")
         from dqn_cli.commands.search import search
 
         assert self.hydra_context is not None

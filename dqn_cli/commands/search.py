@@ -18,7 +18,12 @@ from dqn_cli.commands.search_report import (
     report_finalists,
     report_trials,
 )
-from dqn_cli.commands.search_settings import composed_settings, keep_plugins, write_tuned
+from dqn_cli.commands.search_settings import (
+    check_keys,
+    composed_settings,
+    keep_plugins,
+    write_tuned,
+)
 from dqn_cli.config.run_folders import STUDY_FILE, Sweep
 from dqn_cli.config.search_words import read_space
 from dqn_cli.config.validation import ConfigError
@@ -54,12 +59,14 @@ def search(
     """
     options, space = read_options(values), read_space(params, typed)
     keep_plugins(config)
+    check_keys(context, config, space)
     settings = composed_settings(context, config, space.words)
     if settings.eval.every is None:
         raise ConfigError("a search goes by evaluations, and eval.every is null: set eval.every=N")
     rungs: list[int] = []
     if options.pruner is Pruner.halving:
-        rungs = rung_steps(options.rungs, settings.steps, settings.eval.every)
+        starts = settings.learning_starts
+        rungs = rung_steps(options.rungs, settings.steps, settings.eval.every, starts)
     sweep = Sweep.folder
     assert sweep is not None
     plan = {"words": space.words, "space": {key: str(x) for key, x in space.domains.items()}}

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dqn_cli.config.run_folders import job_folder
+from dqn_cli.config.run_folders import FRESH, job_folder
 from dqn_cli.searching.scores import Standing, standing
 from dqn_cli.searching.space import typed_word
 from dqn_cli.searching.study import Record
 
-FRESH = "fresh"  # folder of the runs that judge the best trials again
 FIRST_FRESH_SEED = 1_000
 
 

@@ -16,6 +16,7 @@ from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.provenance import git_commit, versions
 from dqn_cli.searching.finalists import Finalist
+from dqn_cli.searching.space import Space, first_words
 from dqn_cli.searching.tuned_file import tuned_text
 from dqn_cli.storage import write_atomically
 from dqn_cli.training.settings import Settings
@@ -30,6 +31,11 @@ def keep_plugins(config: DictConfig) -> None:
     for group in ("hydra/sweeper", "hydra/launcher"):
         if not any(word.startswith(f"{group}=") for word in overrides):
             overrides.insert(0, f"{group}={config.hydra.runtime.choices[group]}")
+
+
+def check_keys(context: HydraContext, config: DictConfig, space: Space) -> None:
+    """Let Hydra refuse an unknown key before the search leaves anything in its folder."""
+    _compose(context, config, [*space.words, *first_words(space)])
 
 
 def composed_settings(context: HydraContext, config: DictConfig, words: Sequence[str]) -> Settings:

@@ -12,7 +12,7 @@ from dqn_cli.commands.continuation import run_status
 from dqn_cli.commands.job import resume_hint
 from dqn_cli.commands.run_discovery import find_runs
 from dqn_cli.commands.sweep_tables import report_sweep, write_sweep_csv
-from dqn_cli.config.run_folders import COMMAND_FILE, Sweep, is_search
+from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, Sweep, is_search
 from dqn_cli.config.run_metadata import load_env_id
 from dqn_cli.runs.manifest import can_resume
 
@@ -48,10 +48,9 @@ def end_sweep(succeeded: bool) -> None:
         return
     if is_search(sweep):
         write_sweep_csv(sweep)  # of hundreds of runs; the search prints its own tables
-        if not succeeded:
-            print(resume_hint(sweep, [load_env_id(runs[0])]), flush=True)
-        return
-    report_sweep(sweep)
+        runs += find_runs(sweep / FRESH)
+    else:
+        report_sweep(sweep)
     unfinished = [run for run in runs if can_resume(run) and _is_unfinished(run)]
     if unfinished:
         print(resume_hint(sweep, sorted({load_env_id(run) for run in unfinished})))

@@ -6,22 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 
-def rung_steps(fractions: Iterable[float], steps: int, every: int) -> list[int]:
+def rung_steps(
+    fractions: Iterable[float], steps: int, every: int, learning_starts: int
+) -> list[int]:
     """Return the steps at which trials pause: fractions of a run, at evaluations.
 
     Args:
         fractions: Above 0 and below 1.
         steps: Steps of a run.
         every: Steps between two evaluations.
-
-    Raises:
-        ValueError: A fraction is no fraction.
+        learning_starts: Step before which nothing is learned that could be judged.
     """
-    wrong = [fraction for fraction in fractions if not 0 < fraction < 1]
-    if wrong:
-        raise ValueError(f"rungs are fractions of steps between 0 and 1, not {wrong[0]:g}")
     rungs = {max(round(fraction * steps / every), 1) * every for fraction in fractions}
-    return sorted(rung for rung in rungs if rung < steps)
+    return sorted(rung for rung in rungs if learning_starts < rung < steps)
 
 
 def survivors(numbers: Sequence[int], scores: Mapping[int, float], reduction: float) -> list[int]:

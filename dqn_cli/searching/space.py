@@ -46,6 +46,14 @@ class Space:
     words: list[str] = field(default_factory=list)
 
 
+def first_words(space: Space) -> list[str]:
+    """Return a word of each domain: its lowest number, or its first choice."""
+    return [
+        f"{key}={domain.words[0]}" if isinstance(domain, Choice) else typed_word(key, domain.low)
+        for key, domain in space.domains.items()
+    ]
+
+
 def typed_word(key: str, value: Value) -> str:
     """Return a value as it is typed."""
     return f"{key}={value:.{DIGITS}g}" if isinstance(value, float) else f"{key}={value}"

@@ -19,13 +19,12 @@ from dqn_cli.searching.halving import rung_steps, survivors
 def test_rungs_are_at_evaluations(
     fractions: list[float], steps: int, every: int, rungs: list[int]
 ) -> None:
-    assert rung_steps(fractions, steps, every) == rungs
+    assert rung_steps(fractions, steps, every, 0) == rungs
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.5, 3])
-def test_a_rung_is_within_a_run(fraction: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        rung_steps([fraction], 1_000, 10)
+def test_nothing_is_judged_before_learning_starts() -> None:
+    assert rung_steps([0.1, 0.3], 1_000, 50, 100) == [300]
+    assert rung_steps([0.1, 0.3], 1_000, 50, 99) == [100, 300]
 
 
 def test_one_in_so_many_goes_on() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dqn_cli.searching.space import typed_word
+from dqn_cli.searching.space import Choice, Decimal, Space, Whole, first_words, typed_word
 
 
 @pytest.mark.parametrize(
@@ -11,3 +11,8 @@ from dqn_cli.searching.space import typed_word
 )
 def test_values_are_typed_with_few_digits(value: float | int | str, word: str) -> None:
     assert typed_word("k", value) == word
+
+
+def test_the_first_words_of_a_space_are_its_lowest_numbers_and_first_choices() -> None:
+    domains = {"lr": Decimal(0.1, 1.0), "n": Whole(2, 9), "widths": Choice(("[8]", "[9]"))}
+    assert first_words(Space(domains)) == ["lr=0.1", "n=2", "widths=[8]"]
