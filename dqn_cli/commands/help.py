@@ -24,9 +24,9 @@ Ten commands people type
   dqn-train env=Blackjack-v1 steps=1e5             any Gymnasium id
   dqn-train env=my_package:MyEnv-v0                your own
   dqn-train network.widths=[256,256] optimizer.lr=3e-4
-  dqn-train target=soft target.tau=0.01 exploration=exponential
   dqn-train -m 'seed=range(8)' update=dqn,double hydra/launcher=population
                                                    every combination side by side, and a table
+  dqn-train -m +search=dqn env=CartPole-v1         search for hyperparameters
   dqn-train experiment=soft-huber                  a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run or sweep
   dqn-train --cfg job                              the whole configuration, without running
