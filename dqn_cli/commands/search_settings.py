@@ -14,7 +14,7 @@ from dqn_cli.commands.search_options import Options
 from dqn_cli.config.run_folders import Command
 from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.tables import format_return
-from dqn_cli.runs.provenance import git_commit, versions
+from dqn_cli.runs.provenance import git_commit, package_version, versions
 from dqn_cli.searching.finalists import Finalist
 from dqn_cli.searching.space import Space, first_words
 from dqn_cli.searching.tuned_file import tuned_text
@@ -75,7 +75,8 @@ def header(winner: Finalist, options: Options) -> list[str]:
     """Return the lines that say what found the settings."""
     trial, fresh = winner.trial, winner.fresh
     interval = ", ".join(map(format_return, fresh.mean_ci95))
-    packages = ", ".join(f"{name} {number}" for name, number in versions().items())
+    numbers = versions() | {"optuna": package_version("optuna")}
+    packages = ", ".join(f"{name} {number}" for name, number in numbers.items())
     return [
         f"Found by a search of {options.trials} trials with {options.seeds} seeds each.",
         f"Mean return ({options.objective.name}) of trial {trial.number} on {winner.runs} fresh"
