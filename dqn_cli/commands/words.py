@@ -155,10 +155,11 @@ def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = 
             raise _error(f"{word}: {name} takes the name of one of its choices, as in network=mlp")
         if name in FOLDERS and not str(value).strip("'\" "):
             raise _error(f"{word} has no value: name a folder")
-    if jobs > MOST_JOBS:
+    searches = [word for word in words if word.lstrip("+").startswith(SEARCH)]
+    if searches and not sweeps:
+        raise _error(f"{searches[0]} searches over many runs: add -m")
+    if jobs > MOST_JOBS and not searches:  # which trains only some of all combinations
         raise _error(f"-m would train more than {MOST_JOBS:,} jobs: {' '.join(words)}")
-    if not sweeps and (search := [word for word in words if word.lstrip("+").startswith(SEARCH)]):
-        raise _error(f"{search[0]} searches over many runs: add -m")
     may_sweep = has_sweep or any(word.lstrip("+").startswith(SWEEPERS) for word in words)
     if sweeps and not may_sweep:
         _warn("-m has nothing to sweep over, so it trains one job: seed=0,1,2 would train three")
