@@ -114,7 +114,7 @@ def train(
                 exit_code = Sweep.shutdown.exit_code
             elif isinstance(error, Interrupted):  # in the process of a job
                 exit_code = error.exit_code
-            elif isinstance(error, OSError) and error.filename is None and Command.folder:
+            elif isinstance(error, OSError) and _is_of_file(error) and Command.folder:
                 # Hydra's files in the folder, which a full disk does not name.
                 raise OSError(error.errno, error.strerror, str(Command.folder)) from error
             else:
@@ -122,6 +122,11 @@ def train(
         finally:
             end_sweep(succeeded)
     return exit_code
+
+
+def _is_of_file(error: OSError) -> bool:
+    """Return True for an error of the system that does not name its file."""
+    return error.errno is not None and error.filename is None
 
 
 def _help(arguments: Sequence[str]) -> str:
