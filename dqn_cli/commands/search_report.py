@@ -90,13 +90,22 @@ def report_finalists(finalists: Sequence[Finalist], objective: str) -> None:
             str(runs),
         )
     table_console().print(table)
+    print(_winner_text(finalists), flush=True)
+
+
+def _winner_text(finalists: Sequence[Finalist]) -> str:
+    """Return which trial wins, and how much less the one that the search chose has now."""
     winner = finalists[0]
-    change = "more" if winner.bias >= 0 else "less"
-    print(
-        f"trial {winner.trial.number} wins with {format_return(winner.fresh.mean)} on fresh seeds;"
-        f" in the search, which chose it for that, it had {format_return(abs(winner.bias))}"
-        f" {change}",
-        flush=True,
+    chosen = max(finalists, key=lambda finalist: finalist.trial.score or 0.0)
+    text = (
+        f"trial {winner.trial.number} wins with {format_return(winner.fresh.mean)} on fresh seeds,"
+        f" after {format_return(winner.trial.score or 0.0)} in the search"
+    )
+    if chosen is winner:
+        return text
+    return (
+        f"{text}; trial {chosen.trial.number}, the best there with"
+        f" {format_return(chosen.trial.score or 0.0)}, has {format_return(chosen.fresh.mean)}"
     )
 
 

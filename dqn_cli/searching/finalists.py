@@ -18,11 +18,6 @@ class Finalist(NamedTuple):
     fresh: Summary
     runs: int
 
-    @property
-    def bias(self) -> float:
-        """How much more the trial scored in the search, which chose it for that."""
-        return (self.trial.score or 0.0) - self.fresh.mean
-
 
 def judge(chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective) -> list[Finalist]:
     """Return the finalists with runs on fresh seeds, that of the highest mean first."""

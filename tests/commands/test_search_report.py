@@ -68,8 +68,16 @@ def test_tables_show_the_best_trials_and_what_matters(study: Study, capsys: Line
 
 
 def test_the_bias_of_the_selection_is_shown(capsys: Lines) -> None:
-    trial = Record(3, {}, {}, TrialState.COMPLETE, 90.0)
-    report_finalists([Finalist(trial, summarize([70.0, 80.0]), 2)], "final")
-    said = capsys.readouterr().out
-    assert "trial 3 wins with 75.0 on fresh seeds" in said
-    assert said.rstrip().endswith("it had 15.0 more")
+    lucky, steady = (
+        Record(number, {}, {}, TrialState.COMPLETE, score)
+        for number, score in ((3, 90.0), (5, 80.0))
+    )
+    finalists = [
+        Finalist(steady, summarize([75.0, 79.0]), 2), Finalist(lucky, summarize([60.0, 62.0]), 2)
+    ]  # fmt: skip
+    report_finalists(finalists, "final")
+    won = "trial 5 wins with 77.0 on fresh seeds, after 80.0 in the search"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{won}; trial 3, the best there with 90.0, has 61.0"
+    report_finalists(finalists[:1], "final")
+    assert capsys.readouterr().out.splitlines()[-1] == won
