@@ -184,6 +184,8 @@ SMALL = (
     "replay.capacity=200",
     "replay.batch_size=4",
     "env.vectorization=sync",
+    "env.min_return=-100",
+    "env.max_return=100",
 )
 
 

@@ -17,7 +17,7 @@ from dqn_cli.config.validation import ConfigError
 from dqn_cli.policies import check_env_module
 from dqn_cli.replay.prioritised import Prioritised
 from dqn_cli.runs.early_stopping import is_over, stop_reason, stored_evaluations
-from dqn_cli.runs.grouping import group_key
+from dqn_cli.runs.grouping import group_jobs, group_key
 from dqn_cli.runs.manifest import (
     can_resume,
     discard_job,
@@ -30,12 +30,20 @@ from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
 from dqn_cli.training.settings import Settings
 
+PAUSE = "stop.step="
+
 
 class Continuation(NamedTuple):
     """A stored run that goes on, and the checkpoint or manifest that it goes on from."""
 
     job: Job
     data: Checkpoint
+
+    @property
+    def goes_beyond_pause(self) -> bool:
+        """True if the run paused, and goes on to another step now."""
+        stop = self.data["settings"].get("stop") or {}
+        return stop.get("step") not in (None, self.job.settings.stop.step)
 
     @property
     def is_finished(self) -> bool:
@@ -50,8 +58,9 @@ class Continuation(NamedTuple):
 
     def finished_text(self, command: str = "") -> str:
         """Return a line that says why the run is finished and what goes on."""
-        text = f"{self.job.folder} is finished after {Clock(*self.data['clock']).steps:,} steps"
-        reason = stop_reason(self.job.settings.stop, stored_evaluations(self.data))
+        steps, history = Clock(*self.data["clock"]).steps, stored_evaluations(self.data)
+        text = f"{self.job.folder} is finished after {steps:,} steps"
+        reason = stop_reason(self.job.settings.stop, history, steps)
         if reason is None:
             return f"{text}; {command}steps=N goes on to more"
         return f"{text}: {reason}; {command}{reason.partition('=')[0]}=null goes on"
@@ -91,6 +100,8 @@ def load_continuation(
 def continue_typed(job: Job, changes: Sequence[str], modules: Sequence[str]) -> Continuation | None:
     """Return the run that a typed job's folder holds already, or None.
 
+    A run that paused goes on to the pause that is typed now, or to its end.
+
     Args:
         job: The job that was typed.
         changes: Overrides of keys that may differ from the stored run.
@@ -102,8 +113,18 @@ def continue_typed(job: Job, changes: Sequence[str], modules: Sequence[str]) -> 
     if can_resume(job.folder):
         check_same_run(job.folder, job.settings, changes)
         known = [*modules, *job.settings.env.modules.values()]
-        return load_continuation(job.folder, changes, known)
+        return _with_pause(load_continuation(job.folder, changes, known), job)
     return None
+
+
+def _with_pause(run: Continuation, typed: Job) -> Continuation:
+    """Return the run with the pause of the typed job, in its settings and overrides."""
+    job, step = run.job, typed.settings.stop.step
+    overrides = [word for word in job.overrides if not word.startswith(PAUSE)]
+    overrides += [word for word in typed.overrides if word.startswith(PAUSE)]
+    stop = replace(job.settings.stop, step=step)
+    settings = replace(job.settings, stop=stop)
+    return run._replace(job=job._replace(settings=settings, overrides=overrides))
 
 
 def check_job_number(job: Job) -> None:
@@ -137,6 +158,19 @@ def groups_of(continuations: Iterable[Continuation]) -> list[list[Job]]:
         key = (*data["together"], group_key(job.settings), *position)
         groups.setdefault(key, []).append(job)
     return [sorted(group, key=lambda job: job.number) for group in groups.values()]
+
+
+def regroup(continuations: Iterable[Continuation], processes: int, members: int) -> list[list[Job]]:
+    """Return new groups of runs that go on from the same step, without the places of others.
+
+    A member learns what it would in its old group, up to rounding.
+    """
+    positions: dict[Any, list[Job]] = {}
+    for job, data in continuations:
+        stored = int(data["stream"].get("appends", 0))
+        key = (job.resumes, *data["clock"][:2], stored, bool(data.get("compiled")))
+        positions.setdefault(key, []).append(job)
+    return [group for jobs in positions.values() for group in group_jobs(jobs, processes, members)]
 
 
 def keep_schedule(stored: Settings, resumed: Settings) -> Settings:

@@ -24,9 +24,9 @@ Ten commands people type
   dqn-train env=Blackjack-v1 steps=1e5             any Gymnasium id
   dqn-train env=my_package:MyEnv-v0                your own
   dqn-train network.widths=[256,256] optimizer.lr=3e-4
-  dqn-train target=soft target.tau=0.01 exploration=exponential
   dqn-train -m 'seed=range(8)' update=dqn,double hydra/launcher=population
                                                    every combination side by side, and a table
+  dqn-train -m +search=dqn env=CartPole-v1         search for hyperparameters
   dqn-train experiment=soft-huber                  a recipe from a tutorial
   dqn-train resume=outputs/RUN                     go on with an interrupted run or sweep
   dqn-train --cfg job                              the whole configuration, without running
@@ -43,13 +43,16 @@ Keys of every run (configs/config.yaml explains each)
 {keys}
   import=[my_package]  hydra.run.dir=FOLDER  hydra.sweep.dir=FOLDER  +env.kwargs.KEY=VALUE
 
-What wins: command line > experiment > agent > env > the parts' own files.
+What wins: command line > experiment > tuned > agent > env > the parts' own files.
 Flags: -m sweeps; --cfg job prints; --config-dir DIR adds your own YAML files;
        eval "$(dqn-train -sc install=bash)" makes the shell complete words.
 Exit codes: 0 done, 1 an error, 2 an unknown flag, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP,
             85 SIGUSR1 or SIGUSR2.
 """
-NOTES = {"env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"]}
+NOTES = {
+    "tuned": ["auto, the default, is ENV/AGENT, or else ENV/any"],
+    "env": ["any other Gymnasium id; with the extra atari any game, as ALE/Pong-v5"],
+}
 
 EVALUATE = """\
 dqn-eval evaluates trained agents: greedily, without learning, on fresh episodes.

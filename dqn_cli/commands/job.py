@@ -18,6 +18,7 @@ from dqn_cli.commands.command_line import import_modules, note_modules, shell_co
 from dqn_cli.commands.continuation import check_job_number, continue_typed, run_status
 from dqn_cli.config.errors import explain
 from dqn_cli.config.run_folders import Refused, Sweep
+from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.launched_jobs import launched_job
@@ -54,7 +55,7 @@ def run_job(
     in_sweep = hydra.mode is RunMode.MULTIRUN
     folder = relative_to_cwd(Path(hydra.runtime.output_dir))
     overrides = list(hydra.overrides.task)
-    number = hydra.job.num if in_sweep else 0
+    number = job_number(folder, hydra.job.num) if in_sweep else 0
     job = None
     is_launched = in_sweep and Sweep.folder is None  # in a process of its own
     if in_sweep:
@@ -65,7 +66,7 @@ def run_job(
         job = Job(settings, folder, overrides, number)
         if in_sweep:
             check_job_number(job)
-        with launched_job(folder.parent) if is_launched else nullcontext() as shutdown:
+        with launched_job(Path(hydra.sweep.dir)) if is_launched else nullcontext() as shutdown:
             result = _train(job, modules, changes, bool(shutdown and shutdown.requested))
     except Interrupted as interrupted:
         if not in_sweep:

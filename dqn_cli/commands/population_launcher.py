@@ -18,12 +18,14 @@ from dqn_cli.commands.continuation import (
     check_job_number,
     continue_typed,
     groups_of,
+    regroup,
     run_status,
 )
 from dqn_cli.commands.job import relative_to_cwd
 from dqn_cli.commands.population_groups import available_processes, print_groups, train_groups
 from dqn_cli.config.errors import explain
 from dqn_cli.config.run_folders import Command
+from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.grouping import group_jobs
 from dqn_cli.runs.outcomes import TrainingFailure
@@ -69,8 +71,10 @@ def launch(
     if processes == "auto":
         processes = available_processes(jobs[0].settings.threads) if jobs else 1
     left_alone = [bool(pair.stored and _is_left_alone(pair.stored)) for pair in pairs]
-    begun = [pair.stored for pair, alone in zip(pairs, left_alone, strict=True) if not alone]
-    groups = groups_of(run for run in begun if run)
+    kept = [pair.stored for pair, alone in zip(pairs, left_alone, strict=True) if not alone]
+    begun = [run for run in kept if run]
+    groups = groups_of(run for run in begun if not run.goes_beyond_pause)
+    groups += regroup((run for run in begun if run.goes_beyond_pause), processes, members)
     groups += group_jobs([pair.job for pair in pairs if not pair.stored], processes, members)
     exit_code = 0
     if groups:
@@ -104,6 +108,7 @@ def _prepare_job(
     def make_job(composed: DictConfig) -> Prepared:
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
+        number = job_number(folder, hydra.job.num)
         job_overrides = list(hydra.overrides.task)
         print(f"job {number}: {' '.join(job_overrides)}")
         try:

@@ -25,12 +25,9 @@ COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", 
 
 def report_sweep(folder: Path) -> None:
     """Print the tables and write sweep.csv; failed and interrupted jobs are rows too."""
-    rows = [_row(job) for job in folder.iterdir() if run_metadata.is_run(job)]
+    rows, overridden = write_sweep_csv(folder)
     if not rows:
         return
-    rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0), row["job"]))
-    overridden = sorted({key for row in rows for key in row} - set(COLUMNS))
-    _write_csv(rows, overridden, folder / "sweep.csv")
     varied = [key for key in overridden if len({row.get(key) for row in rows}) > 1]
     _print_jobs(rows, varied or overridden)
     if "seed" in varied:
@@ -41,6 +38,16 @@ def report_sweep(folder: Path) -> None:
         print(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
         print(f"evaluate it:  {shell_command('dqn-eval', f'checkpoint={folder}', envs)}")
     sys.stdout.flush()
+
+
+def write_sweep_csv(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write sweep.csv, and return its rows, the best first, and the keys that were overridden."""
+    rows = [_row(job) for job in folder.iterdir() if run_metadata.is_run(job)]
+    rows.sort(key=lambda row: (row["score"] is None, -(row["score"] or 0), row["job"]))
+    overridden = sorted({key for row in rows for key in row} - set(COLUMNS))
+    if rows:
+        _write_csv(rows, overridden, folder / "sweep.csv")
+    return rows, overridden
 
 
 def _row(job: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from dqn_cli.commands.continuation import run_status
 from dqn_cli.commands.job import resume_hint
 from dqn_cli.commands.run_discovery import find_runs
-from dqn_cli.commands.sweep_tables import report_sweep
-from dqn_cli.config.run_folders import COMMAND_FILE, Sweep
+from dqn_cli.commands.sweep_tables import report_sweep, write_sweep_csv
+from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, Sweep, is_search
 from dqn_cli.config.run_metadata import load_env_id
 from dqn_cli.runs.manifest import can_resume
 
@@ -37,7 +37,7 @@ def end_sweep(succeeded: bool) -> None:
     sweep = Sweep.folder
     if sweep is None:
         return
-    if succeeded:
+    if succeeded and not is_search(sweep):  # a search may go on to more trials
         (sweep / COMMAND_FILE).unlink(missing_ok=True)
     runs = find_runs(sweep)
     if not runs:  # it was refused before its first job
@@ -46,7 +46,11 @@ def end_sweep(succeeded: bool) -> None:
         with suppress(OSError):  # the folder has other files
             sweep.rmdir()
         return
-    report_sweep(sweep)
+    if is_search(sweep):
+        write_sweep_csv(sweep)  # of hundreds of runs; the search prints its own tables
+        runs += find_runs(sweep / FRESH)
+    else:
+        report_sweep(sweep)
     unfinished = [run for run in runs if can_resume(run) and _is_unfinished(run)]
     if unfinished:
         print(resume_hint(sweep, sorted({load_env_id(run) for run in unfinished})))

@@ -66,8 +66,11 @@ def resume_folder(folder: Path, overrides: Sequence[str], modules: Sequence[str]
     """Resume a run, or a sweep with the jobs that did not begin; return the exit code."""
     from dqn_cli.commands.resume import resume
     from dqn_cli.commands.sweeps import finishing_words, unfinished_command
+    from dqn_cli.config.run_folders import is_search
 
     words = unfinished_command(folder)
+    if words is not None and is_search(folder):  # which itself knows its unfinished runs
+        return train(finishing_words(folder, words, overrides), modules, continues=True)
     exit_code = resume(folder, overrides, modules, more_follow=words is not None)
     if exit_code or words is None:
         return exit_code
@@ -111,7 +114,7 @@ def train(
                 exit_code = Sweep.shutdown.exit_code
             elif isinstance(error, Interrupted):  # in the process of a job
                 exit_code = error.exit_code
-            elif isinstance(error, OSError) and error.filename is None and Command.folder:
+            elif isinstance(error, OSError) and _is_of_file(error) and Command.folder:
                 # Hydra's files in the folder, which a full disk does not name.
                 raise OSError(error.errno, error.strerror, str(Command.folder)) from error
             else:
@@ -119,6 +122,11 @@ def train(
         finally:
             end_sweep(succeeded)
     return exit_code
+
+
+def _is_of_file(error: OSError) -> bool:
+    """Return True for an error of the system that does not name its file."""
+    return error.errno is not None and error.filename is None
 
 
 def _help(arguments: Sequence[str]) -> str:

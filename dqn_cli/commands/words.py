@@ -13,7 +13,13 @@ from dqn_cli.text import one_line
 
 MOST_JOBS = 100_000
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-SWEEPERS = ("hydra/sweeper", "hydra.sweeper", "experiment")  # which may have values to sweep over
+SWEEPERS = (
+    "hydra/sweeper",
+    "hydra.sweeper",
+    "experiment",
+    "search",
+)  # which may have values to sweep over
+SEARCH = ("search=", "hydra/sweeper=search")
 REPEATED = ("import",)
 FLAGS = ("-m", "--multirun", "--run", "-r", "--resolve", "--hydra-help")
 FLAGS_WITH_VALUE = {
@@ -149,7 +155,10 @@ def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = 
             raise _error(f"{word}: {name} takes the name of one of its choices, as in network=mlp")
         if name in FOLDERS and not str(value).strip("'\" "):
             raise _error(f"{word} has no value: name a folder")
-    if jobs > MOST_JOBS:
+    searches = [word for word in words if word.lstrip("+").startswith(SEARCH)]
+    if searches and not sweeps:
+        raise _error(f"{searches[0]} searches over many runs: add -m")
+    if jobs > MOST_JOBS and not searches:  # which trains only some of all combinations
         raise _error(f"-m would train more than {MOST_JOBS:,} jobs: {' '.join(words)}")
     may_sweep = has_sweep or any(word.lstrip("+").startswith(SWEEPERS) for word in words)
     if sweeps and not may_sweep:

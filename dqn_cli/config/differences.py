@@ -11,6 +11,9 @@ from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.manifest import can_resume, load_begun
 from dqn_cli.training.settings import Settings, plain
 
+# A file of numbers may have another name now, and a paused run is typed with its next pause.
+PASSING = {"tuned", "stop.step"}
+
 
 def check_same_run(folder: Path, typed: Settings, changes: Sequence[str] = ()) -> None:
     """Check that a folder holds the run that is typed, if it holds one.
@@ -26,7 +29,7 @@ def check_same_run(folder: Path, typed: Settings, changes: Sequence[str] = ()) -
     if not can_resume(folder):
         return
     begun = plain(stored_settings(load_begun(folder)["settings"]))
-    keys = {change.partition("=")[0].lstrip("+") for change in changes}
+    keys = PASSING | {change.partition("=")[0].lstrip("+") for change in changes}
     if difference := first_difference(begun, plain(typed), keys):
         key, before, now = difference
         raise ConfigError(

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn_cli.config.gymnasium_source import registered_envs
 from dqn_cli.config.hints import did_you_mean, unknown_key
 from dqn_cli.config.registry import is_part, part_named
+from dqn_cli.config.tuned_source import LOOKUP
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.outcomes import TrainingFailure
@@ -83,6 +84,8 @@ def _missing_choice(error: MissingConfigException) -> str:
 
 def _composition(error: Exception) -> str:
     text = str(error)
+    if text.startswith(f"Error resolving interpolation '{LOOKUP}"):
+        return "env, agent and tuned can't be left out with ~: use tuned=none for no tuned settings"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if unknown := re.match(r"Could not override '([^']*)'", text):
         return _unknown(unknown[1], f"{cause}\n{text}")
@@ -92,7 +95,8 @@ def _composition(error: Exception) -> str:
         return f"{merged[1]}: {_reason(cause)}"
     key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
     if key and re.search(r"Key '\S+' not in", f"{cause}"):  # a file sets what another choice lacks
-        return _unknown(key[1], f"{cause}\n{text}")
+        message = _unknown(key[1], f"{cause}\n{text}")
+        return f"{message}; a file sets it, and tuned=none leaves out tuned settings"
     return f"{key[1]}: {_reason(cause)}" if key else _reason(error)
 
 

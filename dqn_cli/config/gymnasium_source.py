@@ -16,6 +16,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from dqn_cli.config.tuned_source import TunedSource
+
 ATARI = "ALE/base_atari"  # in configs/env
 
 # Ids of Atari games before they became ALE/NAME-v5.
@@ -78,29 +80,34 @@ class GymnasiumSource(ConfigSource):
         return sorted(env_id for env_id in registered_envs() if not _current_id(env_id))
 
 
-class GymnasiumSearchPath(SearchPathPlugin):
-    """Search path with GymnasiumSource behind the YAML files, so that these win."""
+class SearchPath(SearchPathPlugin):
+    """Search path with GymnasiumSource behind the YAML files, so that these win.
+
+    TunedSource is in front: it reads the files of its group itself.
+    """
 
     # Hydra puts the folders of a command line behind those of plugins.
     user_folders: ClassVar[Sequence[str]] = ()
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the user's folders, then Gymnasium."""
+        search_path.prepend("dqn-train", f"{TunedSource.scheme()}://")
         for folder in self.user_folders:
             search_path.append("command-line", folder)
         search_path.append("dqn-train", f"{GymnasiumSource.scheme()}://")
 
 
 def register_source(user_folders: Sequence[str] = (), user_modules: Sequence[str] = ()) -> None:
-    """Register the source and its search path with Hydra, in this process.
+    """Register the sources and their search path with Hydra, in this process.
 
     Args:
         user_folders: Folders or URLs of YAML files that win over the bare ids.
         user_modules: Modules that register environments or parts.
     """
     Plugins.instance().register(GymnasiumSource)
-    Plugins.instance().register(GymnasiumSearchPath)
-    GymnasiumSearchPath.user_folders = tuple(user_folders)
+    Plugins.instance().register(TunedSource)
+    Plugins.instance().register(SearchPath)
+    SearchPath.user_folders = TunedSource.user_folders = tuple(user_folders)
     GymnasiumSource.user_modules = tuple(user_modules)
 
 

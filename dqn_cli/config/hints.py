@@ -30,7 +30,7 @@ SYNONYMS = {
     "update.loss": "head.loss",
     "update.max_grad_norm": "optimizer.max_grad_norm",
 }
-PRESET_GROUPS = ("agent", "experiment", "protocol")  # they set keys of other groups
+PRESET_GROUPS = ("agent", "experiment", "protocol", "tuned")  # they set keys of other groups
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.hydra_versions import register_resolver
+from dqn_cli.config.run_metadata import JOB_NAME
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
 from dqn_cli.runs.locks import lock_folder
@@ -23,8 +24,9 @@ from dqn_cli.runs.manifest import HYDRA_FOLDER, MANIFEST, discard_job, discard_u
 from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
+STUDY_FILE = "search.db"  # in the folder of a search
+FRESH = "fresh"  # folder there, of the runs that judge the best trials again
 COMMAND_FILE = ".command.json"  # in a sweep's folder, until every job has begun
-JOB_NAME = re.compile(r"\d+(_|$)")
 # Jobs of the former run in this process, of the population in processes that hear its signals,
 # and those of SLURM go on without this one.
 LAUNCHERS_WITHOUT_CHILDREN = (".BasicLauncher", ".PopulationLauncher", ".SlurmLauncher")
@@ -84,6 +86,11 @@ class ClaimFolders(Callback):
         """Create hydra.sweep.dir, and pass it to all jobs."""
         with _errors_refused(), open_dict(config), read_write(config.hydra):
             typed = _is_overridden(config, "hydra.sweep.dir")
+            sweeper = config.hydra.sweeper._target_
+            if sweeper.endswith(".SearchSweeper"):
+                # The same command goes on with a search; its failed runs stay as they are.
+                Command.changes = ()
+                Command.continues |= is_search(Path(config.hydra.sweep.dir))
             Sweep.folder = claim(Path(config.hydra.sweep.dir), typed, is_sweep=True)
             Command.folder = Sweep.folder
             config.hydra.sweep.dir = str(Sweep.folder)
@@ -91,7 +98,7 @@ class ClaimFolders(Callback):
                 # Each job is composed again from its overrides.
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={Sweep.folder}")
             command = Sweep.folder / COMMAND_FILE
-            is_repeatable = config.hydra.sweeper._target_.endswith(".BasicSweeper")
+            is_repeatable = sweeper.endswith((".BasicSweeper", ".SearchSweeper"))
             if is_repeatable and not (Command.continues and command.exists()):
                 write_json(command, {"words": list(Command.words)})
             launcher = config.hydra.launcher._target_
@@ -133,6 +140,11 @@ class Sweep:
 
     folder: Path | None = None
     shutdown: LauncherShutdown | None = None  # if its jobs run in other processes
+
+
+def is_search(folder: Path) -> bool:
+    """Return True if a folder is that of a search."""
+    return (folder / STUDY_FILE).is_file()
 
 
 def claim(folder: Path, typed: bool, is_sweep: bool = False) -> Path:

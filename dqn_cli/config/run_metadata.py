@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.config.yaml_files import load_yaml
 
+JOB_NAME = re.compile(r"\d{1,15}(_|$)")  # of the folder of a job in a sweep
 HYDRA_FOLDER = ".hydra"  # every run has it, finished or not
 
 
@@ -42,7 +44,15 @@ def load_env_id(run: Path) -> str:
 def load_job_number(run: Path) -> int:
     """Return the number of a run in its sweep, or 0 for a run without a sweep."""
     number = _value(_load(run, "hydra"), "hydra", "job", "num")
-    return number if type(number) is int else 0
+    return job_number(run, number if type(number) is int else 0)
+
+
+def job_number(run: Path, number: int) -> int:
+    """Return the number that the name of a job's folder begins with, else Hydra's `number`.
+
+    A sweeper that launches some of its jobs again names their folders itself.
+    """
+    return int(run.name.partition("_")[0]) if JOB_NAME.match(run.name) else number
 
 
 def _load(run: Path, name: str) -> Any:

@@ -24,12 +24,29 @@ def settings_from(config: DictConfig) -> Settings:
     Raises:
         ConfigError: If a key is unknown, a value is out of range, or settings contradict.
     """
+    if reason := _unknown_support(config):
+        raise ConfigError(reason)
     settings = _build(config, "")
     assert isinstance(settings, Settings)
     for find_reason in (find_conflict, find_oversized, find_excess):
         if reason := find_reason(settings):
             raise ConfigError(reason)
     return settings
+
+
+def _unknown_support(config: DictConfig) -> str | None:
+    """Return what to set if C51 takes its support from an environment that does not tell it."""
+    keys = {"head.v_min": "env.min_return", "head.v_max": "env.max_return"}
+    unknown = [
+        source for key, source in keys.items() if OmegaConf.select(config, key, default=0) is None
+    ]
+    if not unknown:
+        return None
+    values = " and ".join(f"{key}=NUMBER" for key in unknown)
+    return (
+        f"head=c51 needs the lowest and the highest discounted return of env={config.env.id}, which"
+        f" are not known: set {values}, or use head=qr"
+    )
 
 
 def _build(config: DictConfig, prefix: str) -> Any:

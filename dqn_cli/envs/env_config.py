@@ -20,7 +20,7 @@ from dqn_cli.envs.preprocessing import AnyEnv, Atari, Protocol, Resized
 from dqn_cli.envs.space_adapter import adapt_spaces
 from dqn_cli.envs.wrappers import apply_wrappers, parse_wrappers
 from dqn_cli.interrupts import is_ours
-from dqn_cli.ranges import Count, Positive
+from dqn_cli.ranges import Count, Positive, Real
 from dqn_cli.text import one_line
 
 # `async` is a keyword of Python, so this Enum can't be written as a class.
@@ -42,6 +42,8 @@ class EnvConfig:
     reward_scale: Positive = 1
     wrappers: list[Any] = field(default_factory=list)  # module:Class, or {module:Class: {k: v}}
     max_episode_steps: Count | None = None  # None: the environment's own limit
+    min_return: Real | None = None  # lowest discounted return; None: unknown
+    max_return: Real | None = None  # highest discounted return; None: unknown
     timeout: Positive | None = None  # seconds of one call of the environment
 
     def __post_init__(self) -> None:

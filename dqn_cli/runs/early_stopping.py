@@ -1,4 +1,4 @@
-"""Ends of a run before its last step, by its greedy evaluations."""
+"""Ends of a run before its last step: by its greedy evaluations, or for a pause."""
 
 from __future__ import annotations
 
@@ -26,8 +26,24 @@ class EvaluationHistory:
         self.since_best = 0 if is_best else self.since_best + 1
 
 
-def stop_reason(config: StopConfig, history: EvaluationHistory) -> str | None:
+def stop_reason(config: StopConfig, history: EvaluationHistory, steps: int = 0) -> str | None:
     """Return why a run is over before its last step, or None if it goes on."""
+    return _evaluation_reason(config, history) or (
+        f"stop.step={config.step} reached" if _is_at_pause(config, steps) else None
+    )
+
+
+def is_paused(settings: Settings, clock: Clock, history: EvaluationHistory) -> bool:
+    """Return True if nothing but `stop.step` keeps a run from going on."""
+    ends = is_finished(settings, clock) or _evaluation_reason(settings.stop, history) is not None
+    return not ends and _is_at_pause(settings.stop, clock.steps)
+
+
+def _is_at_pause(config: StopConfig, steps: int) -> bool:
+    return config.step is not None and steps >= config.step
+
+
+def _evaluation_reason(config: StopConfig, history: EvaluationHistory) -> str | None:
     if config.at is not None and history.best >= config.at:
         return f"stop.at={config.at:.10g} reached: {history.best:.6g}"
     if config.patience is not None and history.since_best >= config.patience:
@@ -45,4 +61,5 @@ def stored_evaluations(checkpoint: Mapping[str, Any]) -> EvaluationHistory:
 
 def is_over(settings: Settings, clock: Clock, history: EvaluationHistory) -> bool:
     """Return True if the run has taken all its steps or episodes, or stops before."""
-    return is_finished(settings, clock) or stop_reason(settings.stop, history) is not None
+    reason = stop_reason(settings.stop, history, clock.steps)
+    return is_finished(settings, clock) or reason is not None

@@ -15,7 +15,7 @@ from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.info_means import info_metrics
 from dqn_cli.evaluation.play import Episodes, play_episodes
 from dqn_cli.runs import checkpoints
-from dqn_cli.runs.early_stopping import is_over, stop_reason
+from dqn_cli.runs.early_stopping import is_over, is_paused, stop_reason
 from dqn_cli.runs.event_file import EventFile
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, member_result
@@ -72,14 +72,20 @@ class RunRecorder:
 
     @property
     def is_finished(self) -> bool:
-        """True once the member's steps or episodes are done, or its evaluations end it."""
+        """True once the member's steps or episodes are done, or something ends it before."""
         clock = self._run.clocks[self.member]
         return is_over(self._settings, clock, self.tracker.evaluations)
 
     @property
+    def is_paused(self) -> bool:
+        """True if the member ends for a pause, and can go on."""
+        clock = self._run.clocks[self.member]
+        return is_paused(self._settings, clock, self.tracker.evaluations)
+
+    @property
     def stopped(self) -> str | None:
-        """Reason why the member's evaluations end it, if they do."""
-        return stop_reason(self._settings.stop, self.tracker.evaluations)
+        """Reason why the member ends before its last step, if it does."""
+        return stop_reason(self._settings.stop, self.tracker.evaluations, self._steps)
 
     @property
     def missed_evaluation(self) -> bool:

@@ -58,7 +58,7 @@ def member_result(
 ) -> dict[str, Any]:
     """Return the result of a member that is finished, interrupted or failed."""
     seconds, clock = tracker.seconds, run.clocks[member]
-    stopped = stop_reason(settings.stop, tracker.evaluations)
+    stopped = stop_reason(settings.stop, tracker.evaluations, clock.steps)
     return unstarted_result(settings, overrides, status, error) | {
         "steps": clock.steps,
         "episodes": clock.episodes,
@@ -103,6 +103,7 @@ def unstarted_result(
         "preprocess": plain(settings.env.preprocess),
         "seed": settings.seed,
         "overrides": list(overrides),
+        "tuned": settings.tuned,
         "steps": 0,
         "episodes": 0,
         "updates": 0,

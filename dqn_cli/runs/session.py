@@ -70,6 +70,7 @@ class Session:
             for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
         ]
         self._active = list(self.recorders)  # of members that have not ended
+        self._pauses = {step for member in self._settings if (step := member.stop.step)}
         try:
             for member, data in enumerate(resumed):
                 tracker = self.recorders[member].tracker
@@ -150,8 +151,14 @@ class Session:
                 for recorder in self._active:
                     recorder.tracker.record(report)
                 self._log_evaluate_save(report, display)
-            if report is None or any(report.finished[recorder.member] for recorder in self._active):
+            if report is None or self._may_finish(report):
                 self._close_finished(display)
+
+    def _may_finish(self, report: StepReport) -> bool:
+        """Return True if a member has taken its last step, or the one that it pauses at."""
+        before, now = report.before[0].steps, report.now[0].steps
+        is_pause = any(before < step <= now for step in self._pauses)
+        return is_pause or any(report.finished[recorder.member] for recorder in self._active)
 
     def _log_evaluate_save(self, report: StepReport, display: Display) -> None:
         """Log, evaluate and save if the step crossed their periods."""
@@ -205,7 +212,8 @@ class Session:
             return
         self._close_diverged(display)
         finished = [recorder for recorder in self._active if recorder.is_finished]
-        self._evaluate(finished, display)
+        # An evaluation that is not due would make a run that goes on another one.
+        self._evaluate([recorder for recorder in finished if not recorder.is_paused], display)
         for recorder in finished:
             if not self._shutdown.requested:
                 recorder.save(self.compiled, required=True)

@@ -103,8 +103,9 @@ def describe_run(job: Job, run: Run, in_group: bool) -> str:
     disk = expected_bytes(settings, run) * members / 1e6
     who = f"{members} members" if in_group else f"seed {settings.seed}"
     folder = job.folder.parent if in_group else job.folder
+    tuned = f" tuned={settings.tuned}," if settings.tuned else ""
     return (
-        f"{settings.env.id}: {start}, {settings.steps:,} steps, {parameters:,} parameters,"
+        f"{settings.env.id}: {start}, {settings.steps:,} steps,{tuned} {parameters:,} parameters,"
         f" {who}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
         f" {disk:,.1f} MB in {folder}"
         f"{NO_EVALUATION if settings.eval.every is None else ''}"

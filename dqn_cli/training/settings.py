@@ -54,10 +54,11 @@ class EvaluationConfig:
 
 @dataclass
 class StopConfig:
-    """Greedy evaluations that end a run before its steps and episodes do."""
+    """What ends a run before its steps and episodes do: greedy evaluations, or a pause."""
 
     at: Real | None = None
     patience: Count | None = None
+    step: Count | None = None
 
 
 @dataclass
@@ -112,6 +113,7 @@ class Settings:
     threads: int | str
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
+    tuned: str | None = None  # file of configs/tuned that set numbers
 
     @property
     def evaluation_env(self) -> EnvConfig:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.commands.continuation import check_job_number, keep_schedule, schedule_text
+from dqn_cli.commands.continuation import (
+    Continuation,
+    check_job_number,
+    continue_typed,
+    groups_of,
+    keep_schedule,
+    load_continuation,
+    regroup,
+    schedule_text,
+)
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.recorder import Job
 from dqn_cli.training.settings import Settings
@@ -65,3 +74,59 @@ def test_another_run_with_the_number_of_a_job_is_refused(
         check_job_number(job)
     check_job_number(job._replace(number=1))
     check_job_number(job._replace(folder=other))
+
+
+SMALL = (
+    "steps=120", "learning_starts=20", "train_every=4", "updates_per_train=1", "eval.every=20",
+    "eval.episodes=1", "network.widths=[4]", "replay.batch_size=8", "compile=false",
+)  # fmt: skip
+
+
+@pytest.fixture
+def paused(type_train: Callable[..., int]) -> Callable[..., Path]:
+    """Trains a run up to a pause and gives its folder."""
+
+    def train(step: int, *words: str) -> Path:
+        name = "_".join(words).replace("=", "")
+        folder = Path(f"run_{step}_{name}")
+        pause = (f"stop.step={step}", f"hydra.run.dir={folder}")
+        assert type_train(*SMALL, *words, *pause) == 0
+        return folder
+
+    return train
+
+
+def test_a_paused_run_that_is_typed_again_goes_on_to_its_next_pause(
+    settings_of: Compose, paused: Callable[..., Path]
+) -> None:
+    folder = paused(40, "seed=3")
+
+    def typed(*words: str) -> Continuation:
+        job = Job(settings_of(*SMALL, "seed=3", *words), folder, ["seed=3", *words], 0)
+        run = continue_typed(job, (), ())
+        assert run is not None
+        return run
+
+    same, beyond, end = typed("stop.step=40"), typed("stop.step=80"), typed()
+    assert [run.is_finished for run in (same, beyond, end)] == [True, False, False]
+    assert [run.goes_beyond_pause for run in (same, beyond, end)] == [False, True, True]
+    assert [run.job.settings.stop.step for run in (same, beyond, end)] == [40, 80, None]
+    pauses = [[word for word in run.job.overrides if "stop" in word] for run in (beyond, end)]
+    assert pauses == [["stop.step=80"], []]
+    assert "seed=3" in end.job.overrides
+    assert end.job.resumes
+    with pytest.raises(ConfigError, match="seed=3, not 4"):
+        typed("seed=4")
+
+
+def test_runs_that_go_beyond_a_pause_fill_new_groups_of_the_same_step(
+    paused: Callable[..., Path],
+) -> None:
+    folders = [paused(40, f"seed={seed}") for seed in range(3)]
+    folders += [paused(60), paused(60, "gamma=0.5")]
+    runs = [load_continuation(folder, ["stop.step=100"], ()) for folder in folders]
+    assert len(groups_of(runs)) == 5  # each was trained alone
+    groups = regroup(runs, 1, 2)
+    assert [[job.folder for job in group] for group in groups] == [
+        folders[:1], folders[1:3], folders[3:],
+    ]  # fmt: skip

@@ -276,6 +276,17 @@ def test_full_error_shows_the_traceback(
     assert shown.splitlines()[-1].startswith("error: ")
 
 
+def test_an_error_that_is_not_of_a_file_keeps_its_text(
+    type_train: Typed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("dqn_cli.commands.job.run_job", fail)
+    assert type_train("steps=10") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: could not get source code"
+
+
 def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():

@@ -66,3 +66,11 @@ def test_sweeps_are_accepted(words: list[str], capsys: pytest.CaptureFixture[str
 def test_too_many_jobs_are_refused() -> None:
     with pytest.raises(ConfigError, match="more than 100,000 jobs"):
         check_settings(["seed=range(1000)", "steps=range(1,1000)"], True)
+
+
+@pytest.mark.parametrize("word", ["+search=dqn", "hydra/sweeper=search"])
+def test_a_search_trains_some_of_all_combinations_and_needs_m(word: str) -> None:
+    many = [word, "seed=range(1000)", "train_every=range(1,1000)"]
+    check_settings(many, sweeps=True)
+    with pytest.raises(ConfigError, match="searches over many runs: add -m"):
+        check_settings(many, sweeps=False)

@@ -27,6 +27,8 @@ SMALL = (
     "reset.every=32",
 )  # fmt: skip
 PONG = "env=ALE/Pong-v5 env.preprocess.size=40 network.widths=[4] network.channels=[2,2,2]"
+# C51's support takes their values, which the configuration has put into it by then.
+INTERPOLATED = {("EnvConfig", "min_return"), ("EnvConfig", "max_return")}
 # Together these have every dataclass of the registry; a new choice gets a run of its own.
 RUNS = [
     "env=MinAtar/Breakout-v1 network=multi network.widths=[4] network.noisy=true target=hard"
@@ -112,7 +114,7 @@ def test_every_field_of_every_part_is_read_by_a_run(
         folder.mkdir()
         assert train_alone(Job(settings, folder, []))["status"] == "finished"
     every = {(part.__name__, field.name) for part in parts for field in fields(part)}
-    assert sorted(every - reads.seen) == []
+    assert sorted(every - reads.seen - INTERPOLATED) == []
 
 
 def small_for(words: str) -> list[str]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from dqn_cli.config import run_metadata
 
 
@@ -31,3 +33,15 @@ def test_a_job_has_its_number_and_overrides_become_strings(tmp_path: Path) -> No
     assert run_metadata.is_run(tmp_path)
     assert run_metadata.load_overrides(tmp_path) == ["seed=3", "7"]
     assert run_metadata.load_job_number(tmp_path) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("17_seed-1", 17), ("3", 3), ("run", 5), ("3rd", 5), ("_3", 5)]
+)
+def test_the_name_of_a_jobs_folder_begins_with_its_number(
+    tmp_path: Path, name: str, number: int
+) -> None:
+    run = tmp_path / name
+    (run / run_metadata.HYDRA_FOLDER).mkdir(parents=True)
+    (run / run_metadata.HYDRA_FOLDER / "hydra.yaml").write_text("hydra: {job: {num: 5}}\n")
+    assert run_metadata.load_job_number(run) == run_metadata.job_number(run, 5) == number

@@ -43,10 +43,53 @@ def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Comp
 def test_the_command_line_wins_over_the_environments_file_and_that_over_the_rest(
     settings_of: Compose, choice: str
 ) -> None:
-    assert settings_of("env=Blackjack-v1").train_every == in_file("config")["train_every"]
-    assert settings_of(f"env={choice}").train_every == in_file(f"env/{choice}")["train_every"]
+    assert settings_of("env=Blackjack-v1").steps == in_file("config")["steps"]
+    assert settings_of(f"env={choice}").steps == in_file(f"env/{choice}")["steps"]
+    assert settings_of(f"env={choice}", "steps=7").steps == 7
+    assert settings_of("steps=7", f"env={choice}").steps == 7
+
+
+@pytest.mark.parametrize("choice", ["MountainCar-v0", "Acrobot-v1", "LunarLander-v3"])
+def test_the_command_line_wins_over_tuned_settings_and_those_over_the_rest(
+    settings_of: Compose, choice: str
+) -> None:
+    tuned = in_file(f"tuned/{choice}/any")["train_every"]
+    assert settings_of(f"env={choice}").train_every == tuned
+    assert (
+        settings_of(f"env={choice}", "tuned=none").train_every == in_file("config")["train_every"]
+    )
     assert settings_of(f"env={choice}", "train_every=7").train_every == 7
-    assert settings_of("train_every=7", f"env={choice}").train_every == 7
+    assert settings_of("experiment=no_replay", f"env={choice}").train_every == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "unknown"),
+    [
+        ((), "set env.min_return=NUMBER and env.max_return=NUMBER"),
+        (("env.max_return=1",), "set env.min_return=NUMBER, or"),
+        (("head.v_min=0",), "set env.max_return=NUMBER, or"),
+    ],
+)
+def test_an_unknown_support_of_c51_says_what_to_set(
+    settings_of: Compose, words: tuple[str, ...], unknown: str
+) -> None:
+    with pytest.raises(ConfigError, match=unknown):
+        settings_of("agent=rainbow", "env=Blackjack-v1", *words)
+
+
+def test_the_support_of_c51_is_that_of_the_environment_or_the_one_typed(
+    settings_of: Compose,
+) -> None:
+    def support(*words: str) -> tuple[Any, Any]:
+        head: Any = settings_of("agent=c51", *words).head
+        return head.v_min, head.v_max
+
+    env = in_file("env/CartPole-v1")["env"]
+    assert support("env=CartPole-v1") == (env["min_return"], env["max_return"])
+    assert support("env=Blackjack-v1", "env.min_return=-1", "env.max_return=1") == (-1, 1)
+    assert support("env=Blackjack-v1", "head.v_min=-2", "head.v_max=2") == (-2, 2)
+    assert support("env=CartPole-v1", "head.v_max=7") == (env["min_return"], 7)
+    assert support("experiment=rainbow_atari", "env=CartPole-v1") == (-10, 10)
 
 
 @pytest.mark.parametrize(

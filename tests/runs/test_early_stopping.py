@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_recorder import SMALL
 from test_session import before_step, interrupt
 
@@ -18,6 +19,7 @@ from dqn_cli.runs import recorder
 from dqn_cli.runs.early_stopping import (
     EvaluationHistory,
     is_over,
+    is_paused,
     stop_reason,
     stored_evaluations,
 )
@@ -248,3 +250,46 @@ def test_a_stopped_run_goes_on_with_a_higher_mean(
     higher = job(settings_of, tmp_path, "stop.at=40", "eval.every=50")
     result = train_alone(higher._replace(resumes=True))
     assert (result["steps"], result["stopped"]) == (150, "stop.at=40 reached: 45")
+
+
+PAUSED = ("eval.every=50", "log.every=40", "optimizer.schedule=linear", "exploration.duration=0.5")
+
+
+def test_a_paused_run_goes_on_to_the_same_bits(settings_of: Compose, tmp_path: Path) -> None:
+    whole, paused = tmp_path / "whole", tmp_path / "paused"
+    expected = train_alone(job(settings_of, whole, *PAUSED))
+    first = train_alone(job(settings_of, paused, *PAUSED, "stop.step=130"))
+    assert (first["status"], first["steps"]) == ("finished", 130)
+    assert (first["stopped"], first["final"]["step"]) == ("stop.step=130 reached", 100)
+    second = job(settings_of, paused, *PAUSED, "stop.step=200")._replace(resumes=True)
+    assert train_alone(second)["steps"] == 200
+    result = train_alone(job(settings_of, paused, *PAUSED)._replace(resumes=True))
+    assert (result["steps"], result["stopped"], result["exact"]) == (300, None, True)
+    assert (result["final"], result["best"]) == (expected["final"], expected["best"])
+    ends = [load_checkpoint(run / "checkpoints" / "last") for run in (whole, paused)]
+    assert torch.equal(*(end["learner"]["parameters"] for end in ends))
+    assert ends[0]["tracker"]["evaluations"] == ends[1]["tracker"]["evaluations"]
+
+
+def test_a_pause_at_an_evaluation_has_it(settings_of: Compose, tmp_path: Path) -> None:
+    result = train_alone(job(settings_of, tmp_path, *PAUSED, "stop.step=100"))
+    assert (result["steps"], result["final"]["step"]) == (100, 100)
+
+
+def test_members_pause_at_steps_of_their_own(settings_of: Compose, tmp_path: Path) -> None:
+    jobs = [
+        job(settings_of, tmp_path / str(seed), *PAUSED, *words, seed=seed)
+        for seed, words in enumerate([("stop.step=70",), (), ("stop.step=120",)])
+    ]
+    assert [result["steps"] for result in Session(jobs, "jobs")()] == [70, 300, 120]
+
+
+def test_only_a_pause_is_no_end(settings_of: Compose) -> None:
+    settings = settings_of(*SMALL, "stop.step=50", "stop.at=7")
+    assert not is_over(settings, Clock(49), history())
+    assert is_over(settings, Clock(50), history())
+    assert is_paused(settings, Clock(50), history())
+    assert not is_paused(settings, Clock(49), history())
+    assert not is_paused(settings, Clock(50), history(7))
+    assert not is_paused(settings, Clock(300), history())
+    assert stop_reason(settings.stop, history(), 50) == "stop.step=50 reached"

@@ -82,7 +82,9 @@ def test_every_setting_that_may_explain_a_result_is_a_hyperparameter(
 def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
     tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
-    settings = settings_of("agent=rainbow", "reset.every=5000", "replay.alpha=0.25")
+    settings = settings_of(
+        "agent=rainbow", "head.v_min=-100", "reset.every=5000", "replay.alpha=0.25"
+    )
     EventFile(tmp_path, settings, None).close()
     values = hyperparameters(tmp_path)
     assert (values["head.type"], values["replay.type"]) == ("C51", "Prioritised")

@@ -103,7 +103,10 @@ def test_anything_of_target_and_exploration_may_differ_but_the_type(
             assert group_key(settings) == group_key(with_part(settings, name, part))
 
 
-def test_only_seed_gamma_and_stop_of_all_other_settings_may_differ(settings_of: Compose) -> None:
+def test_only_seed_gamma_stop_and_the_name_of_a_file_of_all_other_settings_may_differ(
+    settings_of: Compose,
+) -> None:
+    alone = ("seed", "gamma", "tuned")
     settings = settings_of()
     for name, value, other in changed(
         replace(settings, **dict.fromkeys(BATCHED_PARTS + TYPE_ONLY_PARTS, 1))
@@ -114,8 +117,8 @@ def test_only_seed_gamma_and_stop_of_all_other_settings_may_differ(settings_of: 
                 assert alike == (name == "stop"), key
         elif name not in BATCHED_PARTS + TYPE_ONLY_PARTS:
             one = with_part(settings, name, getattr(other, name))
-            assert (group_key(settings) == group_key(one)) == (name in ("seed", "gamma")), name
-    assert set(PER_MEMBER_KEYS) == {"seed", "gamma", "stop"}
+            assert (group_key(settings) == group_key(one)) == (name in alone), name
+    assert set(PER_MEMBER_KEYS) == {*alone, "stop"}
 
 
 @pytest.mark.parametrize(

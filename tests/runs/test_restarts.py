@@ -49,7 +49,7 @@ def check_transitions(stream: Stream) -> None:
         ("env.num_envs=3",),
         ("env.num_envs=2", "env.vectorization=async"),
         ("agent=drqn", "network.length=4", "network.burn_in=2", "network.units=8"),
-        ("agent=rainbow",),
+        ("agent=rainbow", "env.min_return=0", "env.max_return=100"),
         ("env.preprocess.stack=2", "replay.n_step=3"),
     ],
     ids=["one", "sync", "async", "drqn", "rainbow", "stack"],

@@ -89,7 +89,10 @@ def test_the_summary_describes_a_run_or_a_group(
     session = Session([Job(settings, folder, []) for folder in folders])
     session.run.envs.close()
     line = describe_run(session.recorders[0].job, session.run, in_group)
-    start = f"CartPole-v1: training, 1,500 steps, 58 parameters, {who}; replay takes "
+    start = (
+        "CartPole-v1: training, 1,500 steps, tuned=CartPole-v1/any, 58 parameters,"
+        f" {who}; replay takes "
+    )
     assert line.startswith(start)
     assert line.endswith(f" MB in {tmp_path / where}")
     sizes = line.removeprefix(start).split(" MB")

@@ -123,7 +123,8 @@ SMALL = (
 RUNS = {
     "dqn": ("env=CartPole-v1",),
     "stack": ("env=CartPole-v1", "env.preprocess.stack=3", "env.num_envs=2"),
-    "nested": ("env=parts:Parts-v0", "agent=rainbow", "head.atoms=5", "network=multi",
+    "nested": ("env=parts:Parts-v0", "agent=rainbow", "head.v_min=-9", "head.v_max=9",
+               "head.atoms=5", "network=multi",
                "network.channels=[2,2,2]", "network.features=4"),
     "drqn": ("env=CartPole-v1", "agent=drqn", "network.units=5", "network.length=4",
              "network.burn_in=2"),

@@ -1,0 +1,167 @@
+"""Hyperparameter search: the loop behind `hydra/sweeper=search`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from dqn_cli.commands.search_jobs import Jobs, TrialRun
+from dqn_cli.commands.search_options import Options, Pruner, read_options
+from dqn_cli.commands.search_report import (
+    Progress,
+    best_trials,
+    report_finalists,
+    report_trials,
+)
+from dqn_cli.commands.search_settings import (
+    check_keys,
+    composed_settings,
+    keep_plugins,
+    write_tuned,
+)
+from dqn_cli.config.run_folders import STUDY_FILE, Sweep
+from dqn_cli.config.search_words import read_space
+from dqn_cli.config.validation import ConfigError
+from dqn_cli.runs.outcomes import TrainingFailure
+from dqn_cli.searching.finalists import Finalist, judge
+from dqn_cli.searching.halving import rung_steps, survivors
+from dqn_cli.searching.scores import Standing, standing, trial_score
+from dqn_cli.searching.study import Study
+
+
+def search(
+    context: HydraContext,
+    config: DictConfig,
+    launcher: Any,
+    values: Mapping[str, Any],
+    params: Mapping[str, Any],
+    typed: Sequence[str],
+) -> None:
+    """Search for hyperparameters, or go on with the search that the folder holds.
+
+    Args:
+        context: Hydra's loader of configurations.
+        config: Configuration of the sweep.
+        launcher: Hydra's launcher.
+        values: Keys of `hydra.sweeper`, without `params`.
+        params: Search space, as it is typed.
+        typed: The words of the command.
+
+    Raises:
+        ConfigError: A word is not valid.
+        TrainingFailure: No run of the first trials succeeded.
+        SystemExit: After a signal.
+    """
+    options, space = read_options(values), read_space(params, typed)
+    keep_plugins(config)
+    check_keys(context, config, space)
+    settings = composed_settings(context, config, space.words)
+    if settings.eval.every is None:
+        raise ConfigError("a search goes by evaluations, and eval.every is null: set eval.every=N")
+    rungs: list[int] = []
+    if options.pruner is Pruner.halving:
+        starts = settings.learning_starts
+        rungs = rung_steps(options.rungs, settings.steps, settings.eval.every, starts)
+    sweep = Sweep.folder
+    assert sweep is not None
+    plan = {"words": space.words, "space": {key: str(x) for key, x in space.domains.items()}}
+    study = Study(sweep / STUDY_FILE, space, options.sampler, plan | options.plan())
+    jobs = Jobs(launcher, sweep, space.words)
+    Search(study, jobs, options, rungs, settings.steps).run()
+    finalists = judge_finalists(study, jobs, options)
+    report_trials(study)
+    if finalists:
+        report_finalists(finalists, options.objective.name)
+        write_tuned(context, config, space.words, finalists[0], sweep, options)
+
+
+class Search:
+    """The trials of a search, batch by batch."""
+
+    def __init__(
+        self, study: Study, jobs: Jobs, options: Options, rungs: Sequence[int], steps: int
+    ) -> None:
+        """Prepare trials of a number of steps, which pause at `rungs`."""
+        self._study, self._jobs, self._options = study, jobs, options
+        self._rungs, self._steps = rungs, steps
+        self._progress = Progress(study, options.trials)
+
+    def run(self) -> None:
+        """Train all trials that have not ended."""
+        options = self._options
+        for first in range(0, options.trials, options.batch):
+            numbers = range(first, min(first + options.batch, options.trials))
+            asked = [self._study.ask(number) for number in numbers]
+            if running := [trial.number for trial in asked if trial.is_running]:
+                self._run_batch(running)
+                self._progress.print()
+            if not first and not any(trial.scores for trial in self._study.records()):
+                raise TrainingFailure(
+                    f"every run of the first {len(numbers)} trials failed, and the lines above say"
+                    " why"
+                )
+
+    def _run_batch(self, numbers: Sequence[int]) -> None:
+        """Train trials up to each rung and to the end; the worst stop at each rung."""
+        for rung in self._rungs:
+            if not (numbers := self._train(numbers, rung)):
+                return
+            scores = {
+                trial.number: trial.scores[rung]
+                for trial in self._study.records()
+                if rung in trial.scores
+            }
+            kept = survivors(numbers, scores, self._options.reduction)
+            for number in numbers:
+                if number not in kept:
+                    self._study.prune(number)
+            self._progress.print_rung(rung, len(kept), len(numbers))
+            numbers = kept
+        for number in self._train(numbers, self._steps):
+            self._study.complete(number, self._study.record(number).scores[self._steps])
+
+    def _train(self, numbers: Sequence[int], step: int) -> list[int]:
+        """Train trials up to a step, and return those that got there."""
+        due = [number for number in numbers if step not in self._study.record(number).scores]
+        runs = {number: self._runs(number) for number in due}
+        pause = step if step < self._steps else None
+        self._jobs.train([run for group in runs.values() for run in group], pause)
+        failed = []
+        for number, group in runs.items():
+            score = self._score(group, pause)
+            if score is None:
+                self._study.fail(number)
+                failed.append(number)
+            else:
+                self._study.report(number, step, score)
+        return [number for number in numbers if number not in failed]
+
+    def _score(self, runs: Sequence[TrialRun], pause: int | None) -> float | None:
+        """Return the score of a trial's runs, or None if one of them failed."""
+        folders = [run.folder for run in runs]
+        if any(standing(folder, pause) is not Standing.done for folder in folders):
+            return None
+        score = trial_score(folders, self._options.objective)
+        return score if math.isfinite(score) else None
+
+    def _runs(self, number: int) -> list[TrialRun]:
+        return self._jobs.runs_of(self._study.record(number), self._options.seeds)
+
+
+def judge_finalists(study: Study, jobs: Jobs, options: Options) -> list[Finalist]:
+    """Train the best trials again with fresh seeds, and return them, the best first."""
+    chosen = best_trials(study.records())[: options.finalists]
+    runs = {trial.number: jobs.fresh_runs_of(trial, options.fresh_seeds) for trial in chosen}
+    if chosen:
+        print(f"the best {len(chosen)} trials again, on {options.fresh_seeds} fresh seeds")
+    jobs.train([run for group in runs.values() for run in group], None)
+    return judge([(trial, _done(runs[trial.number])) for trial in chosen], options.objective)
+
+
+def _done(runs: Sequence[TrialRun]) -> list[Path]:
+    return [run.folder for run in runs if standing(run.folder, None) is Standing.done]

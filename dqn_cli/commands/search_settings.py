@@ -1,0 +1,101 @@
+"""Settings of a search's runs, as Hydra composes them, and the file that `tuned=` reads."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from dqn_cli.commands.search_jobs import trial_words
+from dqn_cli.commands.search_options import Options
+from dqn_cli.config.run_folders import Command
+from dqn_cli.config.validation import settings_from
+from dqn_cli.evaluation.tables import format_return
+from dqn_cli.runs.provenance import git_commit, package_version, versions
+from dqn_cli.searching.finalists import Finalist
+from dqn_cli.searching.space import Space, first_words
+from dqn_cli.searching.tuned_file import tuned_text
+from dqn_cli.storage import write_atomically
+from dqn_cli.training.settings import Settings
+
+
+def keep_plugins(config: DictConfig) -> None:
+    """Let every job be composed with the sweeper and launcher of the search.
+
+    Otherwise keys of these would be unknown in jobs, which leave out the word `+search=NAME`.
+    """
+    overrides = config.hydra.overrides.hydra
+    for group in ("hydra/sweeper", "hydra/launcher"):
+        if not any(word.startswith(f"{group}=") for word in overrides):
+            overrides.insert(0, f"{group}={config.hydra.runtime.choices[group]}")
+
+
+def check_keys(context: HydraContext, config: DictConfig, space: Space) -> None:
+    """Let Hydra refuse an unknown key before the search leaves anything in its folder."""
+    _compose(context, config, [*space.words, *first_words(space)])
+
+
+def composed_settings(context: HydraContext, config: DictConfig, words: Sequence[str]) -> Settings:
+    """Return the settings of a run.
+
+    Raises:
+        ConfigError: A setting is not valid.
+    """
+    return settings_from(_compose(context, config, words)[0])
+
+
+def write_tuned(
+    context: HydraContext,
+    config: DictConfig,
+    words: Sequence[str],
+    winner: Finalist,
+    sweep: Path,
+    options: Options,
+) -> Path:
+    """Write what the winner found to tuned/ENV/AGENT.yaml in the search's folder."""
+    own = [*words, *trial_words(winner.trial)]
+    composed, choices = _compose(context, config, own)
+    untuned = [word for word in own if word.startswith(CHOSEN)]
+    base = composed_settings(context, config, [*untuned, "tuned=none"])
+    text = tuned_text(settings_from(composed), base, header(winner, options))
+    env_id = str(choices["env"]).rpartition(":")[2]
+    file = sweep / "tuned" / env_id / f"{choices['agent']}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, lambda output: output.write(text.encode()))
+    print(f"the winner's settings are in {file}; to train with them:")
+    chosen = [word for word in untuned if not word.startswith("tuned=")]
+    print(f"  {shlex.join(['dqn-train', '--config-dir', str(sweep), *chosen])}", flush=True)
+    return file
+
+
+def header(winner: Finalist, options: Options) -> list[str]:
+    """Return the lines that say what found the settings."""
+    trial, fresh = winner.trial, winner.fresh
+    interval = ", ".join(map(format_return, fresh.mean_ci95))
+    numbers = versions() | {"optuna": package_version("optuna")}
+    packages = ", ".join(f"{name} {number}" for name, number in numbers.items())
+    return [
+        f"Found by a search of {options.trials} trials with {options.seeds} seeds each.",
+        f"Mean return ({options.objective.name}) of trial {trial.number} on {winner.runs} fresh"
+        f" seeds: {format_return(fresh.mean)} [{interval}], worst"
+        f" {format_return(fresh.min)}; in the search {format_return(trial.score or 0.0)}.",
+        f"Command: {shlex.join(['dqn-train', *Command.words])}",
+        f"Commit {git_commit()}; {packages}.",
+    ]
+
+
+CHOSEN = ("env=", "agent=", "experiment=", "import=")
+
+
+def _compose(
+    context: HydraContext, config: DictConfig, words: Sequence[str]
+) -> tuple[DictConfig, DictConfig]:
+    """Return a run's configuration without Hydra's own, and the choices of groups."""
+    composed = context.config_loader.load_sweep_config(config, list(words))
+    choices = composed.hydra.runtime.choices
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed, choices

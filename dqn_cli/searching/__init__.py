@@ -1,0 +1,1 @@
+"""Hyperparameter search: spaces, the study, scores and pruning."""

@@ -1,0 +1,29 @@
+"""The best trials of a search, judged again with seeds that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dqn_cli.evaluation.statistics import Summary, summarize
+from dqn_cli.searching.scores import Objective, run_score
+from dqn_cli.searching.study import Record
+
+
+class Finalist(NamedTuple):
+    """A trial, and its scores on fresh seeds."""
+
+    trial: Record
+    fresh: Summary
+    runs: int
+
+
+def judge(chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective) -> list[Finalist]:
+    """Return the finalists with runs on fresh seeds, that of the highest mean first."""
+    finalists = [
+        Finalist(trial, summarize([run_score(run, objective) for run in runs]), len(runs))
+        for trial, runs in chosen
+        if runs
+    ]
+    return sorted(finalists, key=lambda finalist: -finalist.fresh.mean)

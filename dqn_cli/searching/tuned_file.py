@@ -1,0 +1,51 @@
+"""File of tuned settings: the numbers that a search found, with what found them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from dqn_cli.training.settings import Settings, plain
+
+WIDTH = 100
+# What says how a run is trained; all else says on what, for how long, or where.
+PARTS = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
+NUMBERS = ("learning_starts", "train_every", "updates_per_train", "gamma")
+OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale")
+
+
+def tuned_text(found: Settings, untuned: Settings, header: Iterable[str]) -> str:
+    """Return the file: what differs from the settings of the same agent without tuned ones."""
+    after, before = plain(found), plain(untuned)
+    content = {key: after[key] for key in NUMBERS if after[key] != before[key]}
+    env = _differences(after["env"], before["env"])
+    sections = {"env": {key: env[key] for key in OF_ENVIRONMENT if key in env}}
+    sections |= {part: _differences(after[part], before[part]) for part in PARTS}
+    content |= {name: values for name, values in sections.items() if values}
+    others = [part for part in PARTS if after[part]["type"] != before[part]["type"]]
+    types = ", ".join(f"{part} is {after[part]['type']}" for part in others)
+    lines = [*header, f"Type the choices of these parts too: {types}." if others else ""]
+    comment = "\n".join(f"# {part}" for line in lines for part in textwrap.wrap(line, WIDTH - 2))
+    return "\n".join(["# @package _global_", comment, *_yaml_lines(content), ""])
+
+
+def _yaml_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each key; those of a section are indented."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield f"{key}:"
+            yield from (f"  {line}" for line in _yaml_lines(value))
+        else:
+            style = None if isinstance(value, list) else False  # [64, 64] in one line
+            yield yaml.safe_dump({key: value}, default_flow_style=style).rstrip()
+
+
+def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in new.items()
+        if key != "type" and (key not in old or value != old[key])
+    }

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from dqn_cli.commands.search_options import Options, Pruner
+from dqn_cli.commands.search_settings import header, keep_plugins
+from dqn_cli.config.run_folders import Command
+from dqn_cli.evaluation.statistics import summarize
+from dqn_cli.searching.finalists import Finalist
+from dqn_cli.searching.scores import Objective
+from dqn_cli.searching.study import Record, Sampler
+
+OPTIONS = Options(40, 3, 8, Objective.final, Sampler.tpe, Pruner.halving, [0.1], 3, 3, 10)
+
+
+def test_the_header_says_what_found_the_settings() -> None:
+    trial = Record(7, {}, {}, TrialState.COMPLETE, 90.0)
+    with Command.begin(["-m", "+search=dqn", "gamma=interval(0,1)"]):
+        lines = header(Finalist(trial, summarize([70.0, 70.0]), 2), OPTIONS)
+    text = "\n".join(lines)
+    assert "a search of 40 trials with 3 seeds each" in text
+    assert "trial 7 on 2 fresh seeds: 70.0 [70.0, 70.0], worst 70.0; in the search 90.0." in text
+    assert "Command: dqn-train -m +search=dqn 'gamma=interval(0,1)'" in text
+    assert "Commit " in text
+    assert "optuna " in text
+
+
+@pytest.mark.parametrize("typed", [[], ["hydra/launcher=joblib"]])
+def test_jobs_have_the_sweeper_and_the_launcher_of_the_search(typed: list[str]) -> None:
+    choices = {"hydra/sweeper": "search", "hydra/launcher": "joblib"}
+    overrides = [*typed, "hydra.sweeper.trials=3"]
+    hydra = {"runtime": {"choices": choices}, "overrides": {"hydra": overrides}}
+    config = OmegaConf.create({"hydra": hydra})
+    keep_plugins(config)
+    plugins = {"hydra/sweeper=search", "hydra/launcher=joblib", "hydra.sweeper.trials=3"}
+    assert sorted(config.hydra.overrides.hydra) == sorted(plugins)

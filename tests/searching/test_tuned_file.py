@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import yaml
+
+from dqn_cli.searching.tuned_file import tuned_text
+from dqn_cli.training.settings import Settings
+
+Compose = Callable[..., Settings]
+
+
+def test_a_file_has_what_differs_and_what_found_it(settings_of: Compose) -> None:
+    found = settings_of(
+        "tuned=none", "gamma=0.5", "optimizer.lr=2e-5", "network.widths=[64,32]", "env.num_envs=2",
+        "seed=9", "steps=7000", "eval.every=70", "env.timeout=5",
+    )  # fmt: skip
+    text = tuned_text(found, settings_of("tuned=none"), ["Found by a search.", "word " * 40])
+    lines = text.splitlines()
+    assert lines[:2] == ["# @package _global_", "# Found by a search."]
+    assert max(map(len, lines)) <= 100
+    assert "  widths: [64, 32]" in lines
+    assert yaml.safe_load(text) == {
+        "gamma": 0.5,
+        "env": {"num_envs": 2},
+        "network": {"widths": [64, 32]},
+        "optimizer": {"lr": 2e-5},
+    }
+
+
+def test_parts_that_a_file_can_not_choose_are_named(settings_of: Compose) -> None:
+    found = settings_of("tuned=none", "target=soft", "target.tau=0.5")
+    text = tuned_text(found, settings_of("tuned=none"), [])
+    assert "# Type the choices of these parts too: target is Soft." in text.splitlines()
+    assert yaml.safe_load(text) == {"target": {"tau": 0.5}}
+
+
+def test_without_a_difference_a_file_is_empty(settings_of: Compose) -> None:
+    settings = settings_of("tuned=none")
+    assert yaml.safe_load(tuned_text(settings, settings, ["Nothing."])) is None
