@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-import dqn_cli
 from dqn_cli.agent.agent import PARTS, Agent
 from dqn_cli.compiling.processor import INSTRUCTIONS
 from dqn_cli.replay.samplers import Replay, Sampler
 
+OURS = Path(__file__).parents[1]
 # Their versions are in each key.
 LIBRARIES = ("numpy", "torch")
 
@@ -83,7 +83,7 @@ def source_files() -> frozenset[Path]:
 
     Without Python's own modules, and libraries that are known by their version.
     """
-    return frozenset([*Path(dqn_cli.__file__).parent.rglob("*.py"), *_files_of_others()])
+    return frozenset([*OURS.rglob("*.py"), *_files_of_others()])
 
 
 def source_is_known() -> bool:
@@ -127,8 +127,7 @@ def _files_of_others() -> Iterator[Path]:
 def _is_installed(path: Path) -> bool:
     folders = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
     # We are known by content also where we are installed.
-    ours = Path(dqn_cli.__file__).parent
-    return ours not in path.parents and any(folder in path.parents for folder in folders)
+    return OURS not in path.parents and any(folder in path.parents for folder in folders)
 
 
 def _kinds(tensors: Sequence[Tensor]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
