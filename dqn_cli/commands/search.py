@@ -30,7 +30,7 @@ from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.searching.finalists import Finalist, judge
 from dqn_cli.searching.halving import rung_steps, survivors
-from dqn_cli.searching.scores import Standing, standing, trial_score
+from dqn_cli.searching.scores import Objective, Standing, standing, trial_score
 from dqn_cli.searching.study import Study
 
 
@@ -146,7 +146,9 @@ class Search:
         folders = [run.folder for run in runs]
         if any(standing(folder, pause) is not Standing.done for folder in folders):
             return None
-        score = trial_score(folders, self._options.objective)
+        # The curve so far tells more about the end than one evaluation early in a run.
+        objective = self._options.objective if pause is None else Objective.mean
+        score = trial_score(folders, objective)
         return score if math.isfinite(score) else None
 
     def _runs(self, number: int) -> list[TrialRun]:
