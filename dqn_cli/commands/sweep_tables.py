@@ -8,18 +8,19 @@ import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from dqn_cli.arrays import Array
 from dqn_cli.commands.command_line import shell_command
 from dqn_cli.config import run_metadata
-from dqn_cli.evaluation.comparison import compare_all
+from dqn_cli.evaluation.comparison import Scores, compare_best
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, summarize
 from dqn_cli.evaluation.tables import (
+    TOO_FEW,
     comparison_line,
     format_interval,
     format_return,
@@ -127,20 +128,23 @@ def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
 def _comparison_lines(scores: Mapping[tuple[str, ...], list[float]], keys: list[str]) -> list[str]:
     """Return how the choice of the highest mean compares with the others, in each environment."""
     place = keys.index("env") if "env" in keys else None
-    by_env: dict[str, dict[str, Array]] = defaultdict(dict)
+    by_env: dict[str, dict[str, Scores]] = defaultdict(dict)
     for choice, values in scores.items():
         env = "" if place is None else choice[place]
         pairs = zip(keys, choice, strict=True)
         label = ", ".join(f"{key}={value}" for key, value in pairs if key != "env")
-        by_env[env][label] = np.array(values)
+        by_env[env][label] = [np.array(values)]
     lines = []
     for env, choices in by_env.items():
-        labels = sorted(choices, key=lambda label: -float(choices[label].mean()))
-        found = compare_all([[choices[label]] for label in labels])
-        against_best = [found[0, rank] for rank in range(1, len(labels))][:MOST_COMPARISONS]
-        for label, comparison in zip(labels[1:], against_best, strict=False):
-            prefix = f"{env}: " if env else ""
-            lines.append(prefix + comparison_line(labels[0], label, comparison))
+        ranking = compare_best(choices)
+        prefix = f"{env}: " if env else ""
+        if ranking is None and len(choices) > 1:
+            lines.append(prefix + TOO_FEW)
+        if ranking is not None:
+            lines += [
+                prefix + comparison_line(ranking.best, label, comparison)
+                for label, comparison in islice(ranking.comparisons.items(), MOST_COMPARISONS)
+            ]
     return lines
 
 

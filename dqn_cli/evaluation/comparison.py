@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import ceil, comb, isfinite, sqrt
 from statistics import NormalDist
@@ -34,6 +34,13 @@ class Comparison(NamedTuple):
     def is_different(self) -> bool:
         """Whether the data show a difference."""
         return self.is_enough and self.p <= ERROR_RATE
+
+
+class Ranking(NamedTuple):
+    """The choice of the highest mean, and how it compares with each other one, best first."""
+
+    best: str
+    comparisons: dict[str, Comparison]
 
 
 def compare(first: Scores, second: Scores, comparisons: int = 1) -> Comparison:
@@ -81,6 +88,24 @@ def compare_all(choices: Sequence[Scores]) -> dict[tuple[int, int], Comparison]:
         pair: comparison._replace(p=p)
         for pair, comparison, p in zip(pairs, found, adjusted, strict=True)
     }
+
+
+def compare_best(choices: Mapping[str, Scores]) -> Ranking | None:
+    """Compare the choice of the highest mean with each other one, if two have enough seeds.
+
+    p is adjusted for all pairs, because which choice is the best is seen from the same scores.
+    """
+    means = {
+        label: float(np.mean([values.mean() for values in scores]))
+        for label, scores in choices.items()
+        if min(map(len, scores)) >= ENOUGH_SEEDS
+    }
+    if len(means) < 2:
+        return None
+    best, *others = sorted(means, key=lambda label: -means[label])
+    found = compare_all([choices[label] for label in (best, *others)])
+    comparisons = {label: found[0, place] for place, label in enumerate(others, start=1)}
+    return Ranking(best, comparisons)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

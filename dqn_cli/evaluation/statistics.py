@@ -85,10 +85,16 @@ def bootstrap_interval(
     if not freedom:
         return float(statistic(sample)), float(statistic(sample))
     drawn = [group[random.integers(group.size, size=(RESAMPLES, group.size))] for group in groups]
-    tail = NormalDist().cdf(-sqrt(sample.size / freedom) * t_quantile(CONFIDENCE, freedom))
     resampled = statistic(np.concatenate(drawn, axis=-1))
-    low, high = np.percentile(resampled, [100 * tail, 100 * (1 - tail)])
+    low, high = np.percentile(resampled, expanded_percentiles(sample.size, len(groups)))
     return float(low), float(high)
+
+
+def expanded_percentiles(size: int, strata: int) -> list[float]:
+    """Return the percentiles of a bootstrap that bound 95 % (Hesterberg 2015, section 5.1.1)."""
+    freedom = max(1, size - strata)
+    tail = NormalDist().cdf(-sqrt(size / freedom) * t_quantile(CONFIDENCE, freedom))
+    return [100 * tail, 100 * (1 - tail)]
 
 
 def iqm_interval(values: ArrayLike, strata: ArrayLike | None = None) -> tuple[float, float]:

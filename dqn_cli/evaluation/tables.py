@@ -15,6 +15,7 @@ from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, Summary, summarize
 
 REPORT_SCHEMA = 1
 MIN_WIDTH = 110
+TOO_FEW = f"too few seeds to tell which is better: it takes {ENOUGH_SEEDS} of each"
 
 
 def summarize_episodes(episodes: Episodes) -> dict[str, Any]:
@@ -51,8 +52,6 @@ def format_seed_interval(summary: Summary, seeds: int) -> str:
 
 def comparison_line(better: str, worse: str, comparison: Comparison) -> str:
     """Return in a sentence whether a choice is better than another, by `compare(better, worse)`."""
-    if not comparison.is_enough:
-        return f"{better} and {worse}: too few seeds to tell, which takes {ENOUGH_SEEDS} of each"
     bounds = f"{format_return(comparison.low)} to {format_return(comparison.high)}"
     size = (
         f"{format_return(comparison.difference)} in the mean (95 %: {bounds}; p {comparison.p:.2g})"

@@ -80,7 +80,7 @@ def test_choices_are_compared_over_their_seeds(
     ]
     assert [cell.strip() for cell in dqn[:3]] == ["dqn", "4", "2.50"]
     (told,) = [line for line in over_seeds if "too few seeds to tell" in line]
-    assert told == "update=double and update=dqn: too few seeds to tell, which takes 5 of each"
+    assert told == "too few seeds to tell which is better: it takes 5 of each"
 
 
 def test_the_best_choice_is_compared_with_each_other(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dqn_cli.evaluation.comparison import compare, compare_all, holm
+from dqn_cli.evaluation.comparison import compare, compare_all, compare_best, holm
 
 FIRST = np.array([12.1, 9.4, 15.0, 11.2, 10.8, 13.3])
 SECOND = np.array([8.0, 9.9, 7.1, 12.5, 6.4, 8.8, 9.1])
@@ -87,3 +87,14 @@ def test_the_seeds_needed_have_the_power(difference: float, comparisons: int) ->
     one, other = random.normal(size=(2, 600, seeds))
     found = [compare([a + difference], [b]).p for a, b in zip(one, other, strict=True)]
     assert 0.74 < np.mean(np.array(found) <= 0.05 / comparisons) < 0.88
+
+
+def test_the_best_choice_is_compared_with_the_others_that_have_enough_seeds() -> None:
+    choices = {"low": [SECOND], "high": [FIRST + 9], "middle": [FIRST], "few": [FIRST[:4] + 99]}
+    ranking = compare_best(choices)
+    assert ranking is not None
+    assert ranking.best == "high"
+    assert list(ranking.comparisons) == ["middle", "low"]
+    pairs = compare_all([choices["high"], choices["middle"], choices["low"]])
+    assert ranking.comparisons["low"] == pairs[0, 2]
+    assert compare_best({"few": choices["few"], "high": choices["high"]}) is None
