@@ -48,6 +48,7 @@ def report_sweep(folder: Path) -> None:
     if any(row["status"] == "finished" for row in rows):
         envs = sorted({run_metadata.load_env_id(folder / row["folder"]) for row in rows})
         print(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
+        print(f"report it:    {shlex.join(['dqn-report', str(folder)])}")
         print(f"evaluate it:  {shell_command('dqn-eval', f'checkpoint={folder}', envs)}")
     sys.stdout.flush()
 

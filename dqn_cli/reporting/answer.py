@@ -12,6 +12,7 @@ from dqn_cli.reporting.run_rows import RunRow
 from dqn_cli.reporting.score_table import ScoreTable
 
 MOST_NAMED = 3  # choices in a sentence; more are counted
+MOST_SEEDS = 1_000  # that anybody would train
 
 
 def answer(table: ScoreTable, rows: Sequence[RunRow]) -> list[str]:
@@ -72,6 +73,8 @@ def _needed(open_: dict[str, Comparison]) -> list[str]:
     label, closest = next(iter(open_.items()))
     if closest.seeds_needed is None:
         return []
+    if closest.seeds_needed > MOST_SEEDS:
+        return [f"Its lead over {label} is so small that {MOST_SEEDS:,} seeds would not show it."]
     return [
         f"If its lead over {label} is as large as it looks, about {closest.seeds_needed:,} seeds"
         " of each would show it in four experiments of five."
@@ -79,10 +82,10 @@ def _needed(open_: dict[str, Comparison]) -> list[str]:
 
 
 def _lead(label: str, comparison: Comparison) -> str:
-    """Return how far the best choice is above another."""
+    """Return how far the best choice is above the next."""
     difference, low, high = map(format_return, comparison[:3])
     certainty = f"(95 %: {low} to {high}; p {comparison.p:.2g})"
-    return f"its mean is {difference} {certainty} above that of {label}"
+    return f"it leads {label}, the next, by {difference} {certainty} in the mean"
 
 
 def _named(found: dict[str, Comparison]) -> str:

@@ -66,12 +66,11 @@ def iqm_band(rows: Sequence[RunRow]) -> IqmBand | None:
 
 
 def reachable_threshold(goal: float | None, bands: Sequence[IqmBand]) -> float:
-    """Return the environment's own goal if a run reached it, or else what was mostly learned."""
-    best_run = max(float(curve.returns.max()) for band in bands for curve in band.curves)
-    if goal is not None and best_run >= goal:
-        return goal
+    """Return the environment's own goal if a choice reached it, or else what was mostly learned."""
     first = min(float(band.iqm[0]) for band in bands)
     best = max(float(band.iqm.max()) for band in bands)
+    if goal is not None and best >= goal:
+        return goal
     return first + LEARNED * (best - first)
 
 

@@ -54,6 +54,7 @@ def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(
     )
     assert rows[0]["steps"] == "5"
     shown = capsys.readouterr().out
+    assert f"report it:    dqn-report {tmp_path}" in shown.splitlines()
     assert "seed" in shown
     assert "steps" not in shown.split("score")[0]  # what all jobs share sets none apart
 

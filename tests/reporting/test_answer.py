@@ -25,27 +25,33 @@ def told(*found: list[RunRow]) -> list[str]:
 def test_a_better_choice_is_named_with_its_uncertainty() -> None:
     (sentence,) = told(around("dqn", 10), around("double", 30), around("soft", 20))
     assert sentence == (
-        "double is better than each of the 2 other choices: its mean is 10.0"
-        " (95 %: 7.69 to 12.3; p 1.7e-05) above that of soft."
+        "double is better than each of the 2 other choices: it leads soft, the next, by 10.0"
+        " (95 %: 7.69 to 12.3; p 1.7e-05) in the mean."
     )
 
 
 def test_two_choices_need_no_count() -> None:
     (sentence,) = told(around("dqn", 10), around("double", 30))
-    assert sentence.startswith("double is better than the other choice: its mean is 20.0 (95 %:")
+    assert sentence.startswith("double is better than the other choice: it leads dqn")
 
 
 def test_what_is_not_shown_is_said_with_the_seeds_that_would_show_it() -> None:
     first, second = told(around("dqn", 10), around("double", 11))
     assert first.startswith("No choice is shown to be better than another. double has the highest")
-    assert "its mean is 1.00 (95 %: -1.31 to 3.31; p 0.35) above that of dqn" in first
+    assert "it leads dqn, the next, by 1.00 (95 %: -1.31 to 3.31; p 0.35) in the mean" in first
     assert "about 41 seeds of each would show it in four experiments of five" in second
+
+
+def test_a_lead_that_is_next_to_nothing_needs_more_seeds_than_anybody_trains() -> None:
+    _, second = told(around("dqn", 10), around("double", 10.01))
+    assert second == "Its lead over dqn is so small that 1,000 seeds would not show it."
+    assert len(told(around("dqn", 10), around("double", 10))) == 1  # no lead at all
 
 
 def test_some_may_be_shown_and_others_not() -> None:
     first, second = told(around("dqn", 10), around("double", 30), around("soft", 29.5))
     assert first.startswith(
-        "double is better than dqn, but not shown to be better than soft: its mean is 0.50"
+        "double is better than dqn, but not shown to be better than soft: it leads soft, the next,"
     )
     assert "lead over soft" in second
 
