@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from dqn_cli.evaluation.comparison import Comparison
@@ -26,6 +26,8 @@ def answer(table: ScoreTable, rows: Sequence[RunRow]) -> list[str]:
         sentences.append(f"Not compared: {what} without a finished run in some environment.")
     if not all(row.has_finished for row in rows):
         sentences.append(f"Only finished runs count: {_statuses(rows)}.")
+    if mixed := _mixed_keys(rows):
+        sentences.append(f"Runs of one choice also differ in {_listed(mixed)}.")
     return sentences
 
 
@@ -91,6 +93,16 @@ def _lead(label: str, comparison: Comparison) -> str:
 def _named(found: dict[str, Comparison]) -> str:
     labels = list(found)
     return f"{len(labels)} choices" if len(labels) > MOST_NAMED else _listed(labels)
+
+
+def _mixed_keys(rows: Sequence[RunRow]) -> list[str]:
+    """Return the keys in which runs of one choice differ, beside seed and environment."""
+    values: dict[tuple[str, str], set[str | None]] = defaultdict(set)
+    keys = {key for row in rows for key in row.overrides} - {"seed", "env"}
+    for row in rows:
+        for key in keys:
+            values[row.choice, key].add(row.overrides.get(key))
+    return sorted({key for (_, key), found in values.items() if len(found) > 1})
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ def write_page(
     table: ScoreTable,
     bands: Mapping[tuple[str, str], IqmBand],
     sections: Sections,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the page of a report."""
     from jinja2 import Environment, StrictUndefined
@@ -52,7 +53,7 @@ def write_page(
     text = environment.from_string(TEMPLATE.read_text()).render(
         title=f"Report: {', '.join(table.envs)}",
         answer=sentences[0],
-        details=sentences[1:],
+        details=[*sentences[1:], *notes],
         note=difference_note(table),
         sections=sections,
         palette=PALETTE,

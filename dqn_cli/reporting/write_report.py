@@ -18,8 +18,14 @@ Bands = dict[tuple[str, str], IqmBand]  # by choice and environment
 MOST_CHARTS = 12  # of one kind: one for each environment
 
 
-def write_report(rows: Sequence[RunRow], out: Path) -> Path:
-    """Write a report of runs into a folder and return its page."""
+def write_report(rows: Sequence[RunRow], out: Path, notes: Sequence[str] = ()) -> Path:
+    """Write a report of runs into a folder and return its page.
+
+    Args:
+        rows: The runs.
+        out: The folder; a report in it is replaced.
+        notes: Sentences below the answer.
+    """
     out.mkdir(parents=True, exist_ok=True)
     table = tabulate(rows)
     places = {label: place for place, label in enumerate(table.choices)}
@@ -40,7 +46,7 @@ def write_report(rows: Sequence[RunRow], out: Path) -> Path:
     csv_files.write_choices(out / "choices.csv", table)
     csv_files.write_comparisons(out / "comparisons.csv", table)
     csv_files.write_curves(out / "curves.csv", bands)
-    write_page(out / PAGE, rows, table, bands, sections)
+    write_page(out / PAGE, rows, table, bands, sections, notes)
     return out / PAGE
 
 

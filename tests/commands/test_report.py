@@ -20,7 +20,11 @@ def test_a_sweep_becomes_a_page(
     page = (in_folder / "report" / "report.html").read_text()
     assert "too few seeds to tell" in page
     assert "update=double" in page
+    assert "has not ended" not in page
+    (in_folder / "sweep" / ".command.json").write_text("{}")
     assert type_report("sweep", "sweep", "out=other") == 0  # a run counts once
+    other = (in_folder / "other" / "report.html").read_text()
+    assert other.count("sweep has not ended, so runs may be missing.") == 1
     assert "4 runs" in capsys.readouterr().out
     assert (in_folder / "other" / "curves.png").is_file()
 

@@ -95,6 +95,15 @@ def test_choices_without_some_environment_are_not_compared() -> None:
     assert "Not compared: 1 choice without a finished run in some environment." in sentences
 
 
+def test_what_is_pooled_is_told() -> None:
+    mixed = [
+        RunRow(Path("run"), "A", "dqn", [f"gamma={gamma}", f"seed={gamma}"], "finished", final=1.0)
+        for gamma in ("0.9", "0.8")
+    ]
+    assert told(mixed)[-1] == "Runs of one choice also differ in gamma."
+    assert len(told(mixed[:1])) == 1
+
+
 def test_the_note_says_what_a_score_is() -> None:
     one = tabulate(around("dqn", 10))
     assert difference_note(one) == (

@@ -75,6 +75,13 @@ def test_a_run_has_its_score_time_and_neighbours(tmp_path: Path) -> None:
     assert cells_of_run[1:] == ["dqn", "A", "3", "finished", "1.50", "12,345", "1.5 h", "4", ""]
 
 
+def test_notes_stand_below_the_answer(tmp_path: Path) -> None:
+    rows = [row("A", "dqn", 0, 1.0)]
+    write_page(tmp_path / "p.html", rows, tabulate(rows), {}, Sections(), ["Runs may be missing."])
+    text = (tmp_path / "p.html").read_text()
+    assert "<p>Runs may be missing.</p>" in text.split('id="answer"')[1].split("</section>")[0]
+
+
 def test_charts_stand_in_their_sections(tmp_path: Path) -> None:
     chart = Chart("mine", "A <caption>", "<svg id='drawn'></svg>")
     text = page(tmp_path, [row("A", "dqn", 0, 1.0)], Sections(scores=[chart]))
