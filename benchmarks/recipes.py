@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn_cli.commands.plot import load_runs
-from dqn_cli.commands.run_discovery import RunInfo, run_label, varied_keys
-from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
+from dqn_cli.commands.run_discovery import RunInfo, load_runs, run_label, varied_keys
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, interquartile_mean, iqm_interval
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.result import read_result
 
@@ -23,7 +22,7 @@ def main() -> None:
     print("| runs | seeds | best greedy return | greedy in the end | training | steps |")
     print("| --- | --- | --- | --- | --- | --- |")
     for sweep in map(Path, sys.argv[1:]):
-        runs = [run for run in load_runs(sweep) if is_finished(run)]
+        runs = [run for run in load_runs(sweep, "recipes.py", ()) if is_finished(run)]
         varied = varied_keys(runs)
         labels = [run_label(run, varied) for run in runs]
         for label in dict.fromkeys(labels):
@@ -47,9 +46,11 @@ def row(name: str, runs: list[RunInfo]) -> str:
 
 
 def interval(values: list[float]) -> str:
-    low, high = bootstrap_interval(values, interquartile_mean)
-    middle = float(interquartile_mean(np.array(values)))
-    return f"{format_return(middle)} [{format_return(low)}, {format_return(high)}]"
+    middle = format_return(float(interquartile_mean(np.array(values))))
+    if len(values) < ENOUGH_SEEDS:
+        return f"{middle} ({format_return(min(values))} to {format_return(max(values))})"
+    low, high = iqm_interval(values)
+    return f"{middle} [{format_return(low)}, {format_return(high)}]"
 
 
 def last_rolling_return(folder: Path) -> float:

@@ -7,7 +7,8 @@ holds are not evaluated again, so the script may be interrupted and may add swee
 
 The tables show all rows of the file, grouped by their choices other than the seed. A single choice
 gets a row for each seed. Several choices get a row each and are compared with plain DQN: a score is
-better or worse if its 95 % interval does not overlap that of DQN.
+better or worse if Welch's test says so, with five seeds or more of each and one error rate for all
+choices (Holm).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dqn_cli.evaluation.comparison import Comparison, compare, holm
 from dqn_cli.evaluation.curves import read_curve
-from dqn_cli.evaluation.statistics import bootstrap_interval, interquartile_mean
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, interquartile_mean, iqm_interval
 from dqn_cli.policies import evaluate_checkpoint
 from dqn_cli.storage import write_atomically
 
@@ -138,10 +140,10 @@ def table_by_choice(choices: dict[str, dict[int, EvaluatedRun]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     baseline = choices.get(BASELINE, next(iter(choices.values())))
+    found = {name: compare_with(baseline, choices, name) for name in ("best", "last", "curve")}
     for choice, runs in choices.items():
         best, last, curve = (
-            compare(column(runs, name), column(baseline, name))
-            for name in ("best", "last", "curve")
+            format_score(column(runs, name)) + verdict(found[name][choice]) for name in found
         )
         lines.append(
             f"| {choice} | {len(runs)} | {best} | {min(column(runs, 'best')):.1f}"
@@ -155,22 +157,31 @@ def column(runs: dict[int, EvaluatedRun], name: str) -> list[float]:
     return [getattr(run, name) for run in runs.values()]
 
 
-def compare(values: list[float], baseline: list[float]) -> str:
-    """Format a score and say whether its interval lies above or below the baseline's."""
-    (low, high), (lowest, highest) = bounds(values), bounds(baseline)
-    comparison = " **better**" if low > highest else " **worse**" if high < lowest else ""
-    return format_score(values) + comparison
+def compare_with(
+    baseline: dict[int, EvaluatedRun], choices: dict[str, dict[int, EvaluatedRun]], name: str
+) -> dict[str, Comparison]:
+    """Compare one score of each choice with the baseline's."""
+    other = [np.array(column(baseline, name))]
+    found = {c: compare([np.array(column(runs, name))], other) for c, runs in choices.items()}
+    tested = [choice for choice, runs in choices.items() if runs is not baseline]
+    adjusted = dict(zip(tested, holm([found[choice].p for choice in tested]), strict=True))
+    return {c: found[c]._replace(p=adjusted.get(c, 1.0)) for c in found}
+
+
+def verdict(comparison: Comparison) -> str:
+    """Say whether a score is shown to be above or below the baseline's."""
+    if not comparison.is_different:
+        return ""
+    return " **better**" if comparison.difference > 0 else " **worse**"
 
 
 def format_score(values: list[float]) -> str:
-    """Format the interquartile mean over seeds and its 95 % bootstrap interval."""
-    low, high = bounds(values)
-    return f"{interquartile_mean(np.array(values)):.1f} [{low:.1f}, {high:.1f}]"
-
-
-def bounds(values: list[float]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the interquartile mean over seeds."""
-    return bootstrap_interval(values, interquartile_mean)
+    """Format the interquartile mean over seeds, and its 95 % interval if there are enough."""
+    score = f"{interquartile_mean(np.array(values)):.1f}"
+    if len(values) < ENOUGH_SEEDS:
+        return f"{score} ({min(values):.1f} to {max(values):.1f})"
+    low, high = iqm_interval(values)
+    return f"{score} [{low:.1f}, {high:.1f}]"
 
 
 if __name__ == "__main__":

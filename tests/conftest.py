@@ -85,6 +85,14 @@ def type_plot(in_folder: Path) -> Callable[..., int]:
     return lambda *words: run_command(lambda: dispatch(list(words)))
 
 
+@pytest.fixture
+def type_report(in_folder: Path) -> Callable[..., int]:
+    """Types a dqn-report command and gives its exit code."""
+    from dqn_cli.commands.report import dispatch
+
+    return lambda *words: run_command(lambda: dispatch(list(words)))
+
+
 @pytest.fixture(scope="module")
 def settings_of() -> Callable[..., Settings]:
     """Composes settings from words as a user types them; the same words give the same object."""

@@ -116,6 +116,10 @@ PLOT = (
     ("out=nowhere/plot.png", "out=nowhere/plot.png"), ("color=red", "color=red"), ("", "empty"),
     ("a\nb", "line break"), ("--out", "--out"), ("out=a.png", "name what to draw"),
 )  # fmt: skip
+REPORT = (
+    ("nowhere", "nowhere"), ("out=", "out="), ("by=", "by="), ("by=update", "name what to report"),
+    ("x=steps", "x=steps"), ("--by", "--by"), ("", "empty"), ("out=a", "name what to report"),
+)  # fmt: skip
 CHECK = (
     ("env=", "env="), ("steps=5", "env=ID"), ("env=Qwfp", "Qwfp"), ("resume=a", "env=ID"),
     ("--cfg", "--cfg"), ("env={a:1}", "env={a:1}"), ("env=[a]", "env=[a]"), ("", "empty"),
@@ -154,6 +158,8 @@ def wrong_lines() -> Iterator[Wrong]:
         yield Wrong("eval", ("checkpoint=nowhere", word), word.partition("=")[0].lstrip("+"))
     for word, named in PLOT:
         yield Wrong("plot", (word,), named)
+    for word, named in REPORT:
+        yield Wrong("report", (word,), named)
     for word, named in CHECK:
         yield Wrong("check", (word,), named)
     for word in WITH_ENV:

@@ -34,6 +34,7 @@ Before and after
   dqn-check env=my_package:MyEnv-v0                what is seen of an environment, what to change
   dqn-eval checkpoint=outputs/RUN                  evaluate the best checkpoint on 100 episodes
   dqn-plot outputs/RUN                             draw learning curves
+  dqn-report outputs/SWEEP                         one page: what is better, and how sure that is
   tensorboard --logdir outputs                     look at everything
 
 Groups, their choices and the .KEYS of these choices (configs/GROUP/CHOICE.yaml explains each)
@@ -100,6 +101,22 @@ mean over seeds, with its 95 % interval as a band. by=KEY draws a line for each 
 
   dqn-plot outputs/SWEEP by=update
   dqn-plot outputs/RUN_1 outputs/RUN_2 out=curves.png x=seconds
+"""
+
+REPORT = """\
+dqn-report writes one page that answers what a sweep was for, with its uncertainty.
+
+  dqn-report SWEEP... [by=KEY,KEY] [out=report]
+
+SWEEP is the folder of a sweep or of a run. Runs that differ only in seed and environment are one
+choice; by=KEY,KEY makes choices of these keys alone. The folder gets report.html, which loads
+nothing and can be sent as it is, its charts as PNG, and their data as CSV: which choice is better
+and how sure that is, learning curves, scores of every seed, performance profiles, steps and time
+to a threshold, settings that differ, runs and what failed, and the commands that repeat them.
+A sweep that still trains can be reported.
+
+  dqn-report outputs/SWEEP
+  dqn-report outputs/SWEEP_1 outputs/SWEEP_2 by=update,head out=paper
 """
 
 

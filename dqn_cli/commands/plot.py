@@ -13,8 +13,8 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import PLOT
-from dqn_cli.commands.run_discovery import RunInfo, find_runs, load_run_info, run_label, varied_keys
-from dqn_cli.commands.words import check_plain_words
+from dqn_cli.commands.run_discovery import load_runs, run_label, varied_keys
+from dqn_cli.commands.words import options_and_paths
 
 KEYS = ("out", "x", "by")
 IMAGES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".eps", ".ps", ".tif", ".tiff")
@@ -30,28 +30,9 @@ def dispatch(arguments: Sequence[str]) -> int:
     if print_help_or_version(arguments or ["--help"], lambda: PLOT):
         return 0
     exit_on_flags(arguments)
-    check_plain_words(arguments, [key for key in KEYS if not _is_path(key, arguments)])
-    options, paths = parse(arguments)
+    options, paths = options_and_paths(arguments, KEYS)
     plot(paths, Path(options.get("out", "plot.png")), options.get("x", "steps"), options.get("by"))
     return 0
-
-
-def _is_path(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether a word that begins with the key is the path of a run."""
-    return any(word.startswith(f"{key}=") and Path(word).exists() for word in arguments)
-
-
-def parse(arguments: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
-    """Return the options of the form key=value, and the paths of runs."""
-    options: dict[str, str] = {}
-    paths: list[Path] = []
-    for argument in arguments:
-        key, separator, value = argument.partition("=")
-        if separator and key in KEYS and not Path(argument).exists():
-            options[key] = value
-        else:
-            paths.append(Path(argument))
-    return options, paths
 
 
 def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
@@ -73,7 +54,7 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
         raise ConfigError(f"out={out}: there is no folder {out.parent}")
     if not paths:
         raise ConfigError("name what to draw: the folder of a run or of a sweep")
-    runs = [run for path in paths for run in load_runs(path)]
+    runs = [run for path in paths for run in load_runs(path, "dqn-plot", KEYS)]
     keys = {"env"}.union(*(run.overrides for run in runs))
     if by and by not in keys:
         raise ConfigError(f"by={by}: no run was started with it{did_you_mean(by, sorted(keys))}")
@@ -94,25 +75,6 @@ def plot(paths: Sequence[Path], out: Path, x: str, by: str | None) -> None:
     plot_bands(aggregate_curves(curves, x), x, y, ", ".join(sorted(envs)), out)
     runs_drawn = "1 run" if len(curves) == 1 else f"{len(curves)} runs"
     print(f"{runs_drawn} drawn in {out}")
-
-
-def load_runs(path: Path) -> list[RunInfo]:
-    """Return the run in a folder, or every run of the sweep in it.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    from dqn_cli.config.run_metadata import is_run
-    from dqn_cli.config.validation import ConfigError
-
-    if not path.is_dir():
-        key = str(path).partition("=")[0]
-        hint = f"; dqn-plot takes {', '.join(KEYS)}" if key != str(path) else ""
-        raise ConfigError(f"no run at {path}{hint}")
-    runs = [path] if is_run(path) else find_runs(path)
-    if not runs:
-        raise ConfigError(f"no run in {path}")
-    return [load_run_info(run) for run in runs]
 
 
 if __name__ == "__main__":

@@ -30,6 +30,36 @@ def find_runs(sweep: Path) -> list[Path]:
     return [] if is_run(sweep) else [run for run in sorted(sweep.glob("*/")) if is_run(run)]
 
 
+def load_runs(path: Path, command: str, keys: Sequence[str]) -> list[RunInfo]:
+    """Return the run in a folder, or every run of the sweep in it.
+
+    Args:
+        path: The folder.
+        command: The command that was typed, for its error.
+        keys: The keys that the command takes.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    from dqn_cli.config.run_metadata import is_run
+    from dqn_cli.config.validation import ConfigError
+
+    if not path.is_dir():
+        key = str(path).partition("=")[0]
+        hint = f"; {command} takes {', '.join(keys)}" if key != str(path) else ""
+        raise ConfigError(f"no run at {path}{hint}")
+    runs = [path] if is_run(path) else find_runs(path)
+    if not runs:
+        raise ConfigError(f"no run in {path}")
+    return [load_run_info(run) for run in runs]
+
+
+def job_number(run: RunInfo) -> int:
+    """Return the number of a job in its sweep, which its folder begins with, or else 0."""
+    digits = run.folder.name.partition("_")[0]
+    return int(digits) if digits.isdecimal() else 0
+
+
 def varied_keys(runs: Sequence[RunInfo]) -> list[str]:
     """Return the override keys in which the runs differ, without the seed."""
     keys = sorted({key for run in runs for key in run.overrides} - {"seed"})

@@ -7,19 +7,31 @@ import io
 import shlex
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from dqn_cli.commands.command_line import shell_command
 from dqn_cli.config import run_metadata
-from dqn_cli.evaluation.statistics import summarize
-from dqn_cli.evaluation.tables import format_interval, format_return, table_console
+from dqn_cli.evaluation.comparison import Scores, compare_best
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, summarize
+from dqn_cli.evaluation.tables import (
+    TOO_FEW,
+    comparison_line,
+    format_interval,
+    format_return,
+    format_seed_interval,
+    table_console,
+)
 from dqn_cli.runs.manifest import is_unstarted
 from dqn_cli.runs.result import read_result
 from dqn_cli.storage import write_atomically
 
+MOST_COMPARISONS = 10  # lines below the table; the report has all
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
 
 
@@ -36,6 +48,7 @@ def report_sweep(folder: Path) -> None:
     if any(row["status"] == "finished" for row in rows):
         envs = sorted({run_metadata.load_env_id(folder / row["folder"]) for row in rows})
         print(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
+        print(f"report it:    {shlex.join(['dqn-report', str(folder)])}")
         print(f"evaluate it:  {shell_command('dqn-eval', f'checkpoint={folder}', envs)}")
     sys.stdout.flush()
 
@@ -95,7 +108,8 @@ def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
     summaries = {choice: summarize(values) for choice, values in scores.items() if len(values) > 1}
     if not summaries:
         return
-    table = Table(caption="iqm: mean of the middle half, with its 95 % interval")
+    note = f"; with fewer than {ENOUGH_SEEDS} seeds none can be trusted"
+    table = Table(caption=f"iqm: mean of the middle half, with its 95 % interval{note}")
     for heading in (*keys, "seeds", "iqm", "interval", "worst"):
         table.add_column(heading, justify="right" if heading in ("iqm", "worst") else "left")
     for choice, summary in sorted(summaries.items(), key=lambda item: -item[1].iqm):
@@ -104,10 +118,35 @@ def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
             *choice,
             str(finished) if finished == started else f"{finished} of {started}",
             format_return(summary.iqm),
-            format_interval(summary.iqm_ci95),
+            format_seed_interval(summary, finished),
             format_return(summary.min),
         )
     table_console().print(table)
+    for line in _comparison_lines(scores, keys):
+        print(line)
+
+
+def _comparison_lines(scores: Mapping[tuple[str, ...], list[float]], keys: list[str]) -> list[str]:
+    """Return how the choice of the highest mean compares with the others, in each environment."""
+    place = keys.index("env") if "env" in keys else None
+    by_env: dict[str, dict[str, Scores]] = defaultdict(dict)
+    for choice, values in scores.items():
+        env = "" if place is None else choice[place]
+        pairs = zip(keys, choice, strict=True)
+        label = ", ".join(f"{key}={value}" for key, value in pairs if key != "env")
+        by_env[env][label] = [np.array(values)]
+    lines = []
+    for env, choices in by_env.items():
+        ranking = compare_best(choices)
+        prefix = f"{env}: " if env else ""
+        if ranking is None and len(choices) > 1:
+            lines.append(prefix + TOO_FEW)
+        if ranking is not None:
+            lines += [
+                prefix + comparison_line(ranking.best, label, comparison)
+                for label, comparison in islice(ranking.comparisons.items(), MOST_COMPARISONS)
+            ]
+    return lines
 
 
 def _write_csv(rows: list[dict[str, Any]], overridden: list[str], path: Path) -> None:

@@ -125,6 +125,30 @@ def check_plain_words(words: Sequence[str], values: Iterable[str] = ()) -> None:
         seen[key] = word
 
 
+def options_and_paths(
+    arguments: Sequence[str], keys: Sequence[str]
+) -> tuple[dict[str, str], list[Path]]:
+    """Return the words of the form key=value, and all other words as paths.
+
+    A word that begins with a key is a path if there is one of that name.
+
+    Raises:
+        ConfigError: A word is empty or has a line break, or a key has no value or several.
+    """
+    existing = [word for word in arguments if Path(word).exists()]
+    free = [key for key in keys if not any(word.startswith(f"{key}=") for word in existing)]
+    check_plain_words(arguments, free)
+    options: dict[str, str] = {}
+    paths: list[Path] = []
+    for word in arguments:
+        key, separator, value = word.partition("=")
+        if separator and key in keys and word not in existing:
+            options[key] = value
+        else:
+            paths.append(Path(word))
+    return options, paths
+
+
 def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = ()) -> None:
     """Check words of the form key=value as Hydra reads them.
 

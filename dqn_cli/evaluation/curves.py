@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dqn_cli.arrays import Array
 from dqn_cli.evaluation.event_records import load_events
-from dqn_cli.evaluation.statistics import bootstrap_interval
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, mean_interval
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
 POINTS = 200  # of a band whose runs have different steps
+BAND_NOTE = f"band: 95 % interval of the mean; of fewer than {ENOUGH_SEEDS} runs, their range"
 MAX_TWO_COLUMN_LABEL = 45  # letters that fit into half of the legend's width
 
 
@@ -29,7 +30,10 @@ class Curve(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Mean and interval of runs that differ in their seed alone; arrays are [points]."""
+    """Mean and interval of runs that differ in their seed alone; arrays are [points].
+
+    The interval of fewer runs than ENOUGH_SEEDS is their range.
+    """
 
     label: str
     runs: int
@@ -67,7 +71,7 @@ def read_curve(folder: Path, label: str) -> Curve:
 
 
 def aggregate_curves(curves: Sequence[Curve], x: str) -> list[Band]:
-    """Return the mean and 95 % bootstrap interval of each label's curves, where they overlap."""
+    """Return the mean and 95 % interval of each label's curves, where they overlap."""
     grouped: dict[str, list[Curve]] = {}
     for curve in curves:
         grouped.setdefault(curve.label, []).append(curve)
@@ -93,7 +97,9 @@ def plot_bands(bands: Sequence[Band], x: str, y: str, title: str, out: Path) -> 
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     is_long = any(len(band.label) > MAX_TWO_COLUMN_LABEL for band in bands)
-    legend = {"ncols": 1, "fontsize": "small"} if is_long else {"ncols": 2}
+    legend: dict[str, Any] = {"ncols": 1, "fontsize": "small"} if is_long else {"ncols": 2}
+    if any(band.runs > 1 for band in bands):
+        legend |= {"title": BAND_NOTE, "title_fontsize": "small"}
     figure.legend(loc="outside lower center", frameon=False, **legend)
     figure.savefig(out, dpi=150)
     plt.close(figure)
@@ -107,9 +113,6 @@ def _band(label: str, curves: Sequence[Curve], x: str) -> Band:
     returns = np.stack(
         [np.interp(points, values, curve.returns) for values, curve in zip(xs, curves, strict=True)]
     )  # [runs, points]
-    intervals = np.array([bootstrap_interval(column, _mean) for column in returns.T])
-    return Band(label, len(curves), points, returns.mean(0), intervals[:, 0], intervals[:, 1])
-
-
-def _mean(sample: Array) -> Array:
-    return np.asarray(sample.mean(-1))
+    has_enough = len(curves) >= ENOUGH_SEEDS
+    low, high = mean_interval(returns.T) if has_enough else (returns.min(0), returns.max(0))
+    return Band(label, len(curves), points, returns.mean(0), low, high)

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dqn_cli.evaluation.comparison import Comparison
 from dqn_cli.evaluation.play import Episodes
-from dqn_cli.evaluation.statistics import summarize
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, Summary, summarize
 
 REPORT_SCHEMA = 1
 MIN_WIDTH = 110
+TOO_FEW = f"too few seeds to tell which is better: it takes {ENOUGH_SEEDS} of each"
 
 
 def summarize_episodes(episodes: Episodes) -> dict[str, Any]:
@@ -43,6 +45,25 @@ def format_interval(bounds: Sequence[float]) -> str:
     return rf"\[{', '.join(map(format_return, bounds))}]"
 
 
+def format_seed_interval(summary: Summary, seeds: int) -> str:
+    """Format the interval of the interquartile mean over seeds, if there are enough."""
+    return "too few seeds" if seeds < ENOUGH_SEEDS else format_interval(summary.iqm_ci95)
+
+
+def comparison_line(better: str, worse: str, comparison: Comparison) -> str:
+    """Return in a sentence whether a choice is better than another, by `compare(better, worse)`."""
+    bounds = f"{format_return(comparison.low)} to {format_return(comparison.high)}"
+    size = (
+        f"{format_return(comparison.difference)} in the mean (95 %: {bounds}; p {comparison.p:.2g})"
+    )
+    if comparison.is_different:
+        return f"{better} is better than {worse} by {size}"
+    line = f"{better} is not shown to be better than {worse}: {size}"
+    if comparison.seeds_needed is None:
+        return line
+    return f"{line}; about {comparison.seeds_needed:,} seeds of each would show one as large"
+
+
 def table_console() -> Console:
     """Return a console for tables.
 
@@ -57,7 +78,7 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
     Checkpoints are listed above the table, because their paths are long.
     """
     console = table_console()
-    table = Table(caption="iqm: mean of the middle half, with its 95 % bootstrap interval")
+    table = Table(caption="iqm: mean of the middle half, with its 95 % interval")
     info_names = list(dict.fromkeys(name for report in reports for name in report["info"]))
     columns = ("", "mean", "std", "iqm", "interval", "min", "max", "length", "episodes")
     for heading in (*columns, *map(escape, info_names)):
@@ -80,9 +101,13 @@ def print_table(reports: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
     for (_, label), group in means.items():
         if len(group) > 1:
             summary = summarize(group)
+            has_enough = len(group) >= ENOUGH_SEEDS
+            interval = (
+                format_interval(summary.iqm_ci95) if has_enough else "(too few seeds to tell)"
+            )
             console.print(
                 f"{label or 'together'}: iqm of {len(group)} means {format_return(summary.iqm)}"
-                f" {format_interval(summary.iqm_ci95)}, worst {format_return(summary.min)}"
+                f" {interval}, worst {format_return(summary.min)}"
             )
 
 

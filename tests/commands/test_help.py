@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.help import CHECK, EVALUATE, PLOT, TRAIN, train_help
+from dqn_cli.commands.help import CHECK, EVALUATE, PLOT, REPORT, TRAIN, train_help
 from dqn_cli.config.choices import groups_in
 from dqn_cli.config.paths import config_folder
 
@@ -46,7 +46,7 @@ def test_help_shows_ten_commands() -> None:
     assert len(commands) - 1 == 10  # the first is the usage
 
 
-@pytest.mark.parametrize("text", [HELP, CHECK, EVALUATE, PLOT])
+@pytest.mark.parametrize("text", [HELP, CHECK, EVALUATE, PLOT, REPORT])
 def test_help_fits_a_terminal(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "{" not in text

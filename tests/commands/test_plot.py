@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.plot import parse
-
 Typed = Callable[..., int]
 PNG = b"\x89PNG"
 
@@ -51,10 +49,3 @@ def test_runs_without_curves_are_left_out_but_one_must_have_a_curve(
     assert "Pendulum" in said.err
     assert type_plot(*map(str, (in_folder / "sweep").glob("1_*"))) == 1
     assert "no returns to draw yet" in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_a_path_with_an_equals_sign_is_a_path(in_folder: Path) -> None:
-    (in_folder / "by=me").mkdir()
-    options, paths = parse(["by=me", "out=a.png"])
-    assert options == {"out": "a.png"}
-    assert paths == [Path("by=me")]

@@ -54,6 +54,7 @@ def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(
     )
     assert rows[0]["steps"] == "5"
     shown = capsys.readouterr().out
+    assert f"report it:    dqn-report {tmp_path}" in shown.splitlines()
     assert "seed" in shown
     assert "steps" not in shown.split("score")[0]  # what all jobs share sets none apart
 
@@ -74,11 +75,33 @@ def test_choices_are_compared_over_their_seeds(
         "double",
         "3 of 5",
         "30.0",
-        "[20.0, 40.0]",
+        "too few seeds",
         "20.0",
         "",
     ]
     assert [cell.strip() for cell in dqn[:3]] == ["dqn", "4", "2.50"]
+    (told,) = [line for line in over_seeds if "too few seeds to tell" in line]
+    assert told == "too few seeds to tell which is better: it takes 5 of each"
+
+
+def test_the_best_choice_is_compared_with_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for env in ("CartPole-v1", "Acrobot-v1"):
+        for place, update in enumerate(("dqn", "double", "munchausen")):
+            for seed in range(5):
+                overrides = [f"update={update}", f"seed={seed}", f"env={env}"]
+                score = 10.0 * (place > 0) + seed
+                job(tmp_path, len(list(tmp_path.iterdir())), overrides, score)
+    report_sweep(tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " shown to be " in line]
+    assert [line.split(":")[0] for line in lines] == ["CartPole-v1", "Acrobot-v1"]
+    assert all("update=double is not shown to be better than update=munchausen" in x for x in lines)
+    report_sweep(tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " is better than " in line]
+    expected = "update=double is better than update=dqn by 10.0 in the mean (95 %: 7.69 to 12.3;"
+    assert len(lines) == 2
+    assert all(expected in line for line in lines)
 
 
 def test_one_seed_of_each_choice_is_not_compared_over_seeds(

@@ -4,8 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.words import UsageError, check_flags, check_plain_words, check_settings
+from dqn_cli.commands.words import (
+    UsageError,
+    check_flags,
+    check_plain_words,
+    check_settings,
+    options_and_paths,
+)
 from dqn_cli.config.validation import ConfigError
+
+
+def test_a_path_with_an_equals_sign_is_a_path(in_folder: Path) -> None:
+    (in_folder / "by=me").mkdir()
+    options, paths = options_and_paths(["by=me", "out=a.png"], ("by", "out"))
+    assert options == {"out": "a.png"}
+    assert paths == [Path("by=me")]
+
+
+def test_an_option_is_given_once() -> None:
+    with pytest.raises(ConfigError, match="by is given twice"):
+        options_and_paths(["by=a", "run", "by=b"], ("by", "out"))
 
 
 def test_flags_are_told_from_words(in_folder: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from wrong_words import Wrong, wrong_lines
 
-from dqn_cli.commands import check, evaluate, plot, train
+from dqn_cli.commands import check, evaluate, plot, report, train
 from dqn_cli.commands.command_line import run_command
 from dqn_cli.config.run_folders import Sweep
 
-COMMANDS = {"train": train, "eval": evaluate, "plot": plot, "check": check}
+COMMANDS = {"train": train, "eval": evaluate, "plot": plot, "report": report, "check": check}
 LINES = list(wrong_lines())
 MOST_LINES = 12
 

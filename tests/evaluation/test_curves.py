@@ -9,7 +9,7 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from dqn_cli.evaluation.curves import Curve, aggregate_curves, plot_bands, read_curve
-from dqn_cli.evaluation.statistics import bootstrap_interval
+from dqn_cli.evaluation.statistics import mean_interval
 
 GREEDY, TRAINED = "eval/mean_reward", "rollout/ep_rew_mean"
 
@@ -119,12 +119,17 @@ def test_runs_of_one_label_share_a_band() -> None:
     assert bands[1].low.tolist() == bands[1].mean.tolist() == bands[1].high.tolist() == [5, 5]
 
 
-def test_a_band_is_the_bootstrap_interval_at_each_point() -> None:
+def test_a_band_is_the_interval_of_the_mean_at_each_point() -> None:
     values = np.random.default_rng(0).normal(size=(6, 4))
     (band,) = aggregate_curves([curve("a", row) for row in values.tolist()], "steps")
     for point in range(4):
-        expected = bootstrap_interval(values[:, point], lambda sample: sample.mean(-1))
+        expected = mean_interval(values[:, point])
         assert (band.low[point], band.high[point]) == pytest.approx(expected)
+
+
+def test_the_band_of_few_runs_is_their_range() -> None:
+    (band,) = aggregate_curves([curve("a", [n, 7 - n]) for n in (1, 4, 2, 6)], "steps")
+    assert (band.low.tolist(), band.high.tolist()) == ([1, 1], [6, 6])
 
 
 def test_runs_of_other_steps_are_compared_where_all_have_values() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dqn_cli.evaluation.comparison import compare
 from dqn_cli.evaluation.play import Episodes
-from dqn_cli.evaluation.tables import print_table, summarize_episodes
+from dqn_cli.evaluation.tables import comparison_line, print_table, summarize_episodes
 
 
 def report(*returns: float) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_reports_of_one_environment_are_summarized(capsys: pytest.CaptureFixture
     several = [report(mean, mean) for mean in (1, 2, 3, 50)]
     print_table(several, [""] * 4)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("together: iqm of 4 means 2.50 [1.00, 50.0]")
+    assert last.startswith("together: iqm of 4 means 2.50 (too few seeds to tell)")
     assert last.endswith(", worst 1.00")
     for alone in (several[:1], [several[0], several[1] | {"env": "CartPole-v1"}]):
         print_table(alone, [""] * len(alone))
@@ -61,7 +62,30 @@ def test_each_label_is_summarized_separately(capsys: pytest.CaptureFixture[str])
     labels = ["update=dqn", "update=double", "update=dqn", "update=munchausen"]
     print_table([report(mean, mean) for mean in (1, 5, 3, 7)], labels)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " means " in line]
-    assert line == "update=dqn: iqm of 2 means 2.00 [1.00, 3.00], worst 1.00"
+    assert line == "update=dqn: iqm of 2 means 2.00 (too few seeds to tell), worst 1.00"
+
+
+def test_five_seeds_have_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([report(mean, mean) for mean in (1, 2, 3, 4, 50)], [""] * 5)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "together: iqm of 5 means 3.00 [1.00, 50.0], worst 1.00"
+
+
+def compared(first: list[float], second: list[float]) -> str:
+    comparison = compare([np.array(first)], [np.array(second)])
+    return comparison_line("double", "dqn", comparison)
+
+
+def test_a_comparison_says_what_was_shown() -> None:
+    scores = [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert compared([s + 9 for s in scores], scores) == (
+        "double is better than dqn by 9.00 in the mean (95 %: 6.69 to 11.3; p 1.9e-05)"
+    )
+    assert compared([s + 1 for s in scores], scores) == (
+        "double is not shown to be better than dqn: 1.00 in the mean (95 %: -1.31 to 3.31; p 0.35);"
+        " about 41 seeds of each would show one as large"
+    )
+    assert compared(scores, scores).endswith("0.00 in the mean (95 %: -2.31 to 2.31; p 1)")
 
 
 @pytest.mark.parametrize("worst", [-9.0, -200.0, -1234.5, -98765.4])

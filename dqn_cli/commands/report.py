@@ -1,0 +1,87 @@
+"""Command `dqn-report`: one page that answers what a sweep was for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dqn_cli.commands.command_line import (
+    exit_on_flags,
+    exit_with,
+    print_help_or_version,
+    run_command,
+)
+from dqn_cli.commands.help import REPORT
+from dqn_cli.commands.run_discovery import job_number, load_runs, run_label, varied_keys
+from dqn_cli.commands.words import options_and_paths
+
+KEYS = ("by", "out")
+OUT = "report"
+
+
+def main() -> None:
+    """Run the console script."""
+    exit_with(run_command(lambda: dispatch(sys.argv[1:])))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Print help, or write a report; return the exit code."""
+    if print_help_or_version(arguments or ["--help"], lambda: REPORT):
+        return 0
+    exit_on_flags(arguments)
+    options, paths = options_and_paths(arguments, KEYS)
+    report(paths, options.get("by"), Path(options.get("out", OUT)))
+    return 0
+
+
+def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
+    """Write a report of every run at the paths.
+
+    Raises:
+        ConfigError: If an option is not valid, or if there is no run.
+    """
+    from dqn_cli.config.run_folders import COMMAND_FILE
+    from dqn_cli.config.validation import ConfigError
+    from dqn_cli.reporting.run_rows import read_row
+    from dqn_cli.reporting.write_report import write_report
+
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out={out} names a file: name a folder, as in out=report")
+    if not paths:
+        raise ConfigError("name what to report: the folder of a sweep or of a run")
+    runs = {
+        run.folder.resolve(): run for path in paths for run in load_runs(path, "dqn-report", KEYS)
+    }
+    keys = _chosen_keys(by, sorted({key for run in runs.values() for key in run.overrides}))
+    if keys is None:
+        keys = [key for key in varied_keys(list(runs.values())) if key != "env"]
+    ordered = sorted(runs.values(), key=lambda run: (run.folder.parent, job_number(run)))
+    rows = [read_row(run.folder, run.env, run_label(run, keys)) for run in ordered]
+    unended = [path for path in dict.fromkeys(paths) if (path / COMMAND_FILE).is_file()]
+    notes = [f"{path.name} has not ended, so runs may be missing." for path in unended]
+    try:
+        page = write_report(rows, out, notes)
+    except OSError as error:
+        raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
+    print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")
+
+
+def _chosen_keys(by: str | None, known: Sequence[str]) -> list[str] | None:
+    """Return the keys of by=KEY,KEY, or None if nothing was typed."""
+    from dqn_cli.config.hints import did_you_mean
+    from dqn_cli.config.validation import ConfigError
+
+    if by is None:
+        return None
+    keys = [key.strip() for key in by.strip("[]").split(",")]
+    for key in keys:
+        if key in ("env", "seed"):
+            raise ConfigError(f"by={by}: environments and seeds are told apart anyway; name others")
+        if key not in known:
+            raise ConfigError(f"by={by}: no run was started with it{did_you_mean(key, known)}")
+    return list(dict.fromkeys(keys))
+
+
+if __name__ == "__main__":
+    main()

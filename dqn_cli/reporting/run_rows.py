@@ -1,0 +1,110 @@
+"""Runs as a report sees them: what they were, what they scored, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dqn_cli.config.run_metadata import load_overrides, overrides_by_key
+from dqn_cli.evaluation.curves import Curve, read_curve
+from dqn_cli.fields import damage_named, mapping, number
+from dqn_cli.runs.locks import InUse, lock_runs
+from dqn_cli.runs.manifest import is_unstarted
+from dqn_cli.runs.result import RESULT, read_result
+from dqn_cli.storage import CheckpointError, load_json
+from dqn_cli.text import one_line
+
+FRESH = Path("checkpoints") / "evaluation.json"  # of checkpoints/best, by dqn-eval
+UNENDED = {True: "not begun", False: "no result"}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run; its choice is what sets it apart from others, without seed and environment."""
+
+    folder: Path
+    env: str
+    choice: str
+    words: Sequence[str]  # overrides as they were typed
+    status: str  # finished, interrupted, failed, running, not begun, no result or damaged
+    error: str | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    members: int = 1  # runs that trained side by side in these seconds
+    final: float | None = None  # mean of the last greedy evaluation
+    fresh: float | None = None  # mean of dqn-eval's episodes with the best checkpoint
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    curve: Curve | None = None
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """Typed values by key; the last one counts."""
+        return overrides_by_key(self.words)
+
+    @property
+    def seed(self) -> str:
+        """The seed as it was typed."""
+        return self.overrides.get("seed", "0")
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the run's scores count."""
+        return self.status == "finished"
+
+
+def read_row(folder: Path, env: str, choice: str) -> RunRow:
+    """Read a run; damage to its files becomes its status or a missing curve."""
+    row: dict[str, Any] = {"status": UNENDED[is_unstarted(folder)]}
+    row["words"] = load_overrides(folder)
+    try:
+        if result := read_result(folder):
+            with damage_named(folder / RESULT):
+                row |= _of_result(result)
+        row["fresh"] = _fresh_mean(folder / FRESH)
+    except CheckpointError as error:
+        row |= {"status": "damaged", "error": one_line(error)}
+    if row["status"] not in ("finished", "damaged") and _is_training(folder):
+        row |= {"status": "running", "error": None}
+    try:
+        row["curve"] = read_curve(folder, choice)
+    except (ValueError, OSError) as error:
+        if row["status"] == "finished":
+            row["error"] = one_line(error)
+    return RunRow(folder, env, choice, **row)
+
+
+def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    error, final, seconds = result.get("error"), result.get("final"), result["seconds"]["total"]
+    mean = None if final is None else mapping(final, "final", ("mean",))["mean"]
+    versions = mapping(result.get("versions", {}), "versions")
+    return {
+        "words": result["overrides"],
+        "status": one_line(result["status"]),
+        "error": None if error is None else one_line(error),
+        "steps": int(number(result.get("steps", 0), "steps", 0)),
+        "seconds": float(seconds),
+        "members": max(1, int(number(result.get("members", 1), "members", 1))),
+        "final": None if mean is None else float(number(mean, "final.mean")),
+        "versions": {one_line(name): one_line(versions[name]) for name in versions},
+        "commit": one_line(result["git_commit"]) if result.get("git_commit") else None,
+    }
+
+
+def _fresh_mean(file: Path) -> float | None:
+    if not file.is_file():
+        return None
+    report = load_json(file)
+    with damage_named(file):
+        return float(number(mapping(report, "", ("mean",))["mean"], "mean"))
+
+
+def _is_training(folder: Path) -> bool:
+    """Return whether another process holds the run's lock."""
+    try:
+        with lock_runs([folder]):
+            return False
+    except InUse:
+        return True

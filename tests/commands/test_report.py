@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Typed = Callable[..., int]
+SHORT = ("steps=200", "network.widths=[8]", "eval.every=50", "eval.episodes=2")
+SWEEP = ("-m", "seed=0,1", "update=dqn,double", *SHORT, "hydra.sweep.dir=sweep")
+
+
+def test_a_sweep_becomes_a_page(
+    type_train: Typed, type_report: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_train(*SWEEP) == 0
+    capsys.readouterr()
+    assert type_report("sweep", "by=update") == 0
+    assert capsys.readouterr().out == "4 runs reported in report/report.html\n"
+    page = (in_folder / "report" / "report.html").read_text()
+    assert "too few seeds to tell" in page
+    assert "update=double" in page
+    assert "has not ended" not in page
+    (in_folder / "sweep" / ".command.json").write_text("{}")
+    assert type_report("sweep", "sweep", "out=other") == 0  # a run counts once
+    other = (in_folder / "other" / "report.html").read_text()
+    assert other.count("sweep has not ended, so runs may be missing.") == 1
+    assert "4 runs" in capsys.readouterr().out
+    assert (in_folder / "other" / "curves.png").is_file()
+
+
+def test_wrong_keys_are_named(
+    type_train: Typed, type_report: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_train(*SHORT, "update=dqn", "hydra.run.dir=run") == 0
+    (in_folder / "file").touch()
+    for words, told in (
+        (("by=updat",), "by=updat: no run was started with it; did you mean update?"),
+        (("by=update,",), "by=update,: no run was started with it"),
+        (("by=seed",), "by=seed: environments and seeds are told apart anyway"),
+        (("out=file",), "out=file names a file: name a folder, as in out=report"),
+        (("out=file/inside",), "out=file/inside: can't write there: Not a directory"),
+    ):
+        assert type_report("run", *words) == 1
+        assert told in capsys.readouterr().err.splitlines()[-1]
+    assert type_report("run") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["nowhere"], "no run at nowhere"), (["x=steps"], "dqn-report takes by, out")],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    type_report: Typed,
+    in_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    assert type_report(*words) == 1
+    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert list(in_folder.iterdir()) == []
