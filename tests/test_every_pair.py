@@ -32,6 +32,7 @@ from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.training.build_run import LearnerFactory, build_run
+from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
 
@@ -382,4 +383,5 @@ def test_every_preset_runs_on_every_kind_of_observation(
     own = {"pqn": ("train_every=16",), "drqn": ("network.length=3", "network.burn_in=1")}.get(
         preset, ()
     )
-    run_a_little(settings_of(*SMALL, f"agent={preset}", env, "network.widths=[8,8]", *own))
+    settings = settings_of(*SMALL, f"agent={preset}", env, "network.widths=[8,8]", *own)
+    run_a_little(settings, Learner)

@@ -30,8 +30,8 @@ from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.searching.finalists import Finalist, judge
 from dqn_cli.searching.halving import rung_steps, survivors
-from dqn_cli.searching.scores import Objective, Standing, standing, trial_score
 from dqn_cli.searching.study import Study
+from dqn_cli.searching.trial_scores import Objective, Standing, standing, trial_score
 
 
 def search(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dqn_cli.config.run_folders import FRESH, job_folder
-from dqn_cli.searching.scores import Standing, standing
 from dqn_cli.searching.space import typed_word
 from dqn_cli.searching.study import Record
+from dqn_cli.searching.trial_scores import Standing, standing
 
 FIRST_FRESH_SEED = 1_000
 

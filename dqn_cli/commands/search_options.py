@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 from omegaconf import ListConfig
 
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.searching.scores import Objective
 from dqn_cli.searching.study import Sampler
+from dqn_cli.searching.trial_scores import Objective
 
 Pruner = Enum("Pruner", ["halving", "none"])
 Word = TypeVar("Word", bound=Enum)

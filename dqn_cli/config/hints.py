@@ -43,9 +43,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def unknown_key(key: str, part: type[Any]) -> str:
     """Return the message for a key that the part in its place does not have."""
     prefix, _, name = key.rpartition(".")
-    if meant := [SYNONYMS[key]] if key in SYNONYMS else [] if prefix else _keys_named(name):
-        return f"unknown key {key}{_question(meant)}"
     names = [field.name for field in fields(part)]
+    if meant := [SYNONYMS[key]] if key in SYNONYMS else [] if prefix else _keys_named(name):
+        misspelt = difflib.get_close_matches(name, names, cutoff=0.8)
+        return f"unknown key {key}{_question([*misspelt, *meant])}"
     owner = f"{prefix} is {part.__name__} and" if prefix else "a run"
     hint = did_you_mean(name, names if prefix else [*names, *PRESET_GROUPS])
     return f"unknown key {key}: {owner} has {', '.join(names) or 'no keys'}{hint}"

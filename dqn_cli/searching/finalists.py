@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dqn_cli.evaluation.statistics import Summary, summarize
-from dqn_cli.searching.scores import Objective, run_score
 from dqn_cli.searching.study import Record
+from dqn_cli.searching.trial_scores import Objective, run_score
 
 
 class Finalist(NamedTuple):

@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from dqn_cli.commands.search_options import Pruner, read_options
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.searching.scores import Objective
 from dqn_cli.searching.study import Sampler
+from dqn_cli.searching.trial_scores import Objective
 
 SHIPPED = {
     "trials": 40, "seeds": 3, "batch": 8, "objective": "final", "sampler": "tpe",

@@ -9,8 +9,8 @@ from dqn_cli.commands.search_settings import header, keep_plugins
 from dqn_cli.config.run_folders import Command
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.searching.finalists import Finalist
-from dqn_cli.searching.scores import Objective
 from dqn_cli.searching.study import Record, Sampler
+from dqn_cli.searching.trial_scores import Objective
 
 OPTIONS = Options(40, 3, 8, Objective.final, Sampler.tpe, Pruner.halving, [0.1], 3, 3, 10)
 

@@ -33,7 +33,7 @@ def test_an_unknown_key_lists_the_known_keys() -> None:
         ("alpha", "update.alpha or replay.alpha"),  # of a choice that is not the default
         ("num_envs", "env.num_envs"),
         ("learning_rate", "optimizer.lr"),
-        ("step", "steps or stop or seed"),
+        ("step", "steps or stop.step"),
         ("experiments", "experiment"),
         ("agents", "agent or target"),
     ],

@@ -18,7 +18,8 @@ from dqn_cli.training.settings import Settings, plain
 
 Compose = Callable[..., Settings]
 
-FILES = sorted(config_folder().glob("*/*.yaml"))
+# Spaces of searches are no choices of a run; tests/commands/test_search.py tries each.
+FILES = sorted(path for path in config_folder().glob("*/*.yaml") if path.parent.name != "search")
 CHOICES = [f"{file.parent.name}={file.stem}" for file in FILES]
 
 

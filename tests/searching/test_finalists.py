@@ -6,8 +6,8 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from dqn_cli.searching.finalists import judge
-from dqn_cli.searching.scores import Objective
 from dqn_cli.searching.study import Record
+from dqn_cli.searching.trial_scores import Objective
 
 
 def runs(folder: Path, *means: float) -> list[Path]:

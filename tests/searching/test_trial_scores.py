@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from dqn_cli.searching.scores import Objective, Standing, run_score, standing, trial_score
+from dqn_cli.searching.trial_scores import Objective, Standing, run_score, standing, trial_score
 
 
 def write_result(run: Path, **fields: Any) -> Path:
