@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, fx
 
@@ -61,7 +62,8 @@ def describe_structure(agents: Sequence[Agent], sampler: Sampler[Replay] | None)
         described += [type(sampler).__qualname__, sampler.replay, sampler.spec]
         described += [sampler.gamma.tolist(), sampler.stream.members, sampler.stream.envs]
         parts += [sampler, sampler.replay]
-    text = repr(described)
+    with np.printoptions(floatmode="unique", precision=17, threshold=sys.maxsize):
+        text = repr(described)
     has_files = all(getattr(sys.modules[type(x).__module__], "__file__", None) for x in parts)
     # An object that describes itself by its place in memory may hold anything.
     return text if has_files and " at 0x" not in text and "..." not in text else None
@@ -87,8 +89,18 @@ def source_files() -> frozenset[Path]:
 
 
 def source_is_known() -> bool:
-    """Return whether the hash still has all source but that of installed libraries."""
-    return all(path in source_files() or _is_installed(path) for path in _files_of_others())
+    """Return whether the hash has the source that this process runs.
+
+    It has not if a file was changed since the process began, or a module of yours imported after
+    the hash was made.
+    """
+    began = psutil.Process().create_time()
+    try:
+        is_unchanged = all(path.stat().st_mtime < began for path in source_files())
+    except OSError:  # a file is gone
+        return False
+    late = [path for path in _files_of_others() if path not in source_files()]
+    return is_unchanged and all(map(_is_installed, late))
 
 
 def hash_files(files: Sequence[Path], installed: Container[Path]) -> str:
@@ -125,7 +137,7 @@ def _files_of_others() -> Iterator[Path]:
 
 
 def _is_installed(path: Path) -> bool:
-    folders = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
+    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     # We are known by content also where we are installed.
     return OURS not in path.parents and any(folder in path.parents for folder in folders)
 

@@ -81,7 +81,9 @@ class AheadOfTime:
 
     def _find(self, structure: str | None, inputs: list[Tensor]) -> Runner | None:
         """Return the code that the key of structure and source leads to."""
-        return code_cache.find_linked(source_key(structure, inputs, OPTIONS)) if structure else None
+        if structure and source_is_known():
+            return code_cache.find_linked(source_key(structure, inputs, OPTIONS))
+        return None
 
     def _make(
         self, function: Callable[..., Any], inputs: list[Tensor], structure: str | None

@@ -53,10 +53,17 @@ CODE = """
 import sys; sys.path.insert(0, {folder!r})
 import torch, mine
 from dqn_cli.compiling.cache_keys import source_key, source_is_known
-print(source_key("", [], {{}}))
-import late
+print(source_key("", [], {{}}), source_is_known())
+{after}
 print(source_is_known())
 """
+
+
+def seen_in_process(folder: Path, after: str) -> list[str]:
+    for path in folder.iterdir():
+        os.utime(path, times=(0, 0))  # long before the process begins
+    words = [sys.executable, "-c", CODE.format(folder=str(folder), after=after)]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_source_of_your_own_modules_is_in_the_key_and_that_of_later_ones_is_missed(
@@ -66,15 +73,22 @@ def test_source_of_your_own_modules_is_in_the_key_and_that_of_later_ones_is_miss
     (tmp_path / "helper.py").write_text("x = 1\n")
     (tmp_path / "mine.py").write_text("import helper\n")
 
-    def seen() -> list[str]:
-        words = [sys.executable, "-c", CODE.format(folder=str(tmp_path))]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-
-    key, is_known = seen()
-    assert is_known == "False"
-    assert seen() == [key, is_known]
+    key, *is_known = seen_in_process(tmp_path, "import late")
+    assert is_known == ["True", "False"]
+    assert seen_in_process(tmp_path, "") == [key, "True", "True"]
     (tmp_path / "helper.py").write_text("x = 2\n")
-    assert seen()[0] != key
+    assert seen_in_process(tmp_path, "")[0] != key
+
+
+@pytest.mark.parametrize(
+    "after", ["open({!r}, 'a').write('y = 1')", "__import__('os').remove({!r})"]
+)
+def test_source_that_changes_while_a_process_runs_is_not_what_it_runs(
+    tmp_path: Path, after: str
+) -> None:
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    file = str(tmp_path / "mine.py")
+    assert seen_in_process(tmp_path, after.format(file))[1:] == ["True", "False"]
 
 
 def test_installed_files_are_known_by_size_and_time_of_change(tmp_path: Path) -> None:

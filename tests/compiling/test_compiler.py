@@ -494,3 +494,44 @@ def test_loading_touches_a_package_and_leaves_no_unpacked_files(
     assert mixed_package.stat().st_mtime > time.time() - 60
     assert not list(tmp_path.iterdir())
     assert os.environ["TMPDIR"] == "as it was"
+
+
+def cant_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", fail)
+
+
+def test_code_of_a_known_structure_is_found_without_a_trace(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
+    assert {path.suffix for path in pretended.iterdir()} == {".pt2", ".key"}
+    cant_trace(monkeypatch)
+    assert AheadOfTime(pytest.fail)(times(2.0), (), "structure")(torch.ones(2)) == []
+    others: list[tuple[Function, str | None]] = [
+        (times(2.0), "other"),
+        (times(2.0), None),
+        (times_tensor(2.0), "structure"),  # another function
+    ]
+    for function, structure in others:
+        said: list[str] = []
+        AheadOfTime(said.append)(function, (), structure)(torch.ones(2))
+        assert said == ["warning: not compiled, so the run is slower: traced again"]
+
+
+def test_with_source_that_has_changed_since_code_is_neither_found_nor_linked(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
+    (link,) = pretended.glob("*.key")
+    monkeypatch.setattr("dqn_cli.compiling.compiler.source_is_known", lambda: False)
+    with monkeypatch.context() as patch:
+        cant_trace(patch)
+        said: list[str] = []
+        AheadOfTime(said.append)(times(2.0), (), "structure")(torch.ones(2))
+        assert said == ["warning: not compiled, so the run is slower: traced again"]
+    link.unlink()
+    AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
+    assert list(pretended.glob("*.key")) == []
