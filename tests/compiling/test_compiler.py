@@ -503,9 +503,13 @@ def cant_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", fail)
 
 
+SOURCE_IS_KNOWN = "dqn_cli.compiling.compiler.source_is_known"
+
+
 def test_code_of_a_known_structure_is_found_without_a_trace(
     pretended: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SOURCE_IS_KNOWN, lambda: True)  # other tests may import modules late
     AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
     assert {path.suffix for path in pretended.iterdir()} == {".pt2", ".key"}
     cant_trace(monkeypatch)
@@ -524,9 +528,10 @@ def test_code_of_a_known_structure_is_found_without_a_trace(
 def test_with_source_that_has_changed_since_code_is_neither_found_nor_linked(
     pretended: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SOURCE_IS_KNOWN, lambda: True)
     AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
     (link,) = pretended.glob("*.key")
-    monkeypatch.setattr("dqn_cli.compiling.compiler.source_is_known", lambda: False)
+    monkeypatch.setattr(SOURCE_IS_KNOWN, lambda: False)
     with monkeypatch.context() as patch:
         cant_trace(patch)
         said: list[str] = []
