@@ -16,7 +16,7 @@ from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.policies import check_env_module
 from dqn_cli.replay.prioritised import Prioritised
-from dqn_cli.runs.early_stopping import is_over, stop_reason, stored_evaluations
+from dqn_cli.runs.early_stopping import PAUSE, is_over, stop_reason, stored_evaluations
 from dqn_cli.runs.grouping import group_jobs, group_key
 from dqn_cli.runs.manifest import (
     can_resume,
@@ -29,8 +29,6 @@ from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
 from dqn_cli.training.settings import Settings
-
-PAUSE = "stop.step="
 
 
 class Continuation(NamedTuple):

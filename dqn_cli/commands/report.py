@@ -13,7 +13,7 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import REPORT
-from dqn_cli.commands.run_discovery import job_number, load_runs, run_label, varied_keys
+from dqn_cli.commands.run_discovery import load_runs, run_label, varied_keys
 from dqn_cli.commands.words import options_and_paths
 
 KEYS = ("by", "out")
@@ -42,6 +42,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
         ConfigError: If an option is not valid, or if there is no run.
     """
     from dqn_cli.config.run_folders import COMMAND_FILE
+    from dqn_cli.config.run_metadata import job_number
     from dqn_cli.config.validation import ConfigError
     from dqn_cli.reporting.run_rows import read_row
     from dqn_cli.reporting.write_report import write_report
@@ -56,7 +57,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     keys = _chosen_keys(by, sorted({key for run in runs.values() for key in run.overrides}))
     if keys is None:
         keys = [key for key in varied_keys(list(runs.values())) if key != "env"]
-    ordered = sorted(runs.values(), key=lambda run: (run.folder.parent, job_number(run)))
+    ordered = sorted(runs.values(), key=lambda run: (run.folder.parent, job_number(run.folder, 0)))
     rows = [read_row(run.folder, run.env, run_label(run, keys)) for run in ordered]
     unended = [path for path in dict.fromkeys(paths) if (path / COMMAND_FILE).is_file()]
     notes = [f"{path.name} has not ended, so runs may be missing." for path in unended]

@@ -54,16 +54,11 @@ def load_runs(path: Path, command: str, keys: Sequence[str]) -> list[RunInfo]:
     return [load_run_info(run) for run in runs]
 
 
-def job_number(run: RunInfo) -> int:
-    """Return the number of a job in its sweep, which its folder begins with, or else 0."""
-    digits = run.folder.name.partition("_")[0]
-    return int(digits) if digits.isdecimal() else 0
-
-
 def varied_keys(runs: Sequence[RunInfo]) -> list[str]:
     """Return the override keys in which the runs differ, without the seed."""
-    keys = sorted({key for run in runs for key in run.overrides} - {"seed"})
-    return [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    from dqn_cli.config import run_metadata
+
+    return run_metadata.varied_keys([run.overrides for run in runs])
 
 
 def run_label(run: RunInfo, keys: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dqn_cli.config.run_folders import FRESH, job_folder
+from dqn_cli.runs.early_stopping import PAUSE
 from dqn_cli.searching.space import typed_word
 from dqn_cli.searching.study import Record
 from dqn_cli.searching.trial_scores import Standing, standing
@@ -42,7 +43,7 @@ class Jobs:
 
     def train(self, runs: Sequence[TrialRun], step: int | None) -> None:
         """Train runs up to a step, or to their end; those that are there already are left alone."""
-        pause = [] if step is None else [f"stop.step={step}"]
+        pause = [] if step is None else [f"{PAUSE}{step}"]
         due = [run for run in runs if standing(run.folder, step) is Standing.open]
         if due:
             self._launcher.launch(

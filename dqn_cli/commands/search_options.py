@@ -17,7 +17,7 @@ Word = TypeVar("Word", bound=Enum)
 
 
 class Options(NamedTuple):
-    """What a search does."""
+    """Options of a search, as typed under `hydra.sweeper`."""
 
     trials: int
     seeds: int

@@ -1,4 +1,4 @@
-"""What a search prints: a line of progress, its best trials, and the finalists."""
+"""Printed output of a search: a line of progress, the best trials, and the finalists."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ def overrides_by_key(overrides: Iterable[str]) -> dict[str, str]:
     """Return values by key, without the plus signs of new keys."""
     pairs = (word.lstrip("+").partition("=") for word in overrides)
     return {key: value for key, _, value in pairs}
+
+
+def varied_keys(runs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys in which runs' overrides by key differ, without the seed."""
+    keys = sorted({key for run in runs for key in run} - {"seed"})
+    return [key for key in keys if len({run.get(key) for run in runs}) > 1]
 
 
 def load_env_id(run: Path) -> str:

@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_different(self) -> bool:
-        """Whether the data show a difference."""
+        """True if the data show a difference."""
         return self.is_enough and self.p <= ERROR_RATE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from dqn_cli.config.run_metadata import varied_keys
 from dqn_cli.evaluation.comparison import Comparison
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, interquartile_mean, iqm_interval
 from dqn_cli.evaluation.tables import TOO_FEW, format_return
@@ -97,12 +98,10 @@ def _named(found: dict[str, Comparison]) -> str:
 
 def _mixed_keys(rows: Sequence[RunRow]) -> list[str]:
     """Return the keys in which runs of one choice differ, beside seed and environment."""
-    values: dict[tuple[str, str], set[str | None]] = defaultdict(set)
-    keys = {key for row in rows for key in row.overrides} - {"seed", "env"}
+    choices: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
-        for key in keys:
-            values[row.choice, key].add(row.overrides.get(key))
-    return sorted({key for (_, key), found in values.items() if len(found) > 1})
+        choices[row.choice].append(row.overrides)
+    return sorted({key for runs in choices.values() for key in varied_keys(runs)} - {"env"})
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ class IqmBand(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """How many runs of a choice reached a threshold, and what the median run needed for it."""
+    """Number of runs of a choice that reached a threshold, and what the median run needed."""
 
     runs: int
     reached: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn_cli import __version__
+from dqn_cli.config.run_metadata import varied_keys
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, summarize
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.reporting.answer import answer, difference_note
@@ -141,8 +142,7 @@ def _goal(env: str) -> float | None:
 
 def _settings(rows: Sequence[RunRow], table: ScoreTable) -> dict[str, Any]:
     """Return the keys in which runs differ, and the values of each choice."""
-    keys = sorted({key for row in rows for key in row.overrides} - {"seed", "env"})
-    varied = [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
+    varied = [key for key in varied_keys([row.overrides for row in rows]) if key != "env"]
     values: dict[str, list[dict[str, None]]] = {
         label: [{} for _ in varied] for label in table.choices
     }

@@ -1,4 +1,4 @@
-"""What each chart of a report shows."""
+"""Contents of each chart of a report."""
 
 from __future__ import annotations
 

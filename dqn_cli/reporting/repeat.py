@@ -1,4 +1,4 @@
-"""How to repeat each choice: its command, and the versions it was made with."""
+"""Commands that repeat each choice, and the versions its runs were made with."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class RunRow:
     commit: str | None = None
     curve: Curve | None = None
 
-    @property
+    @cached_property
     def overrides(self) -> dict[str, str]:
         """Typed values by key; the last one counts."""
         return overrides_by_key(self.words)
@@ -51,7 +52,7 @@ class RunRow:
 
     @property
     def has_finished(self) -> bool:
-        """Whether the run's scores count."""
+        """True if the run's scores count."""
         return self.status == "finished"
 
 

@@ -11,6 +11,8 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.training.loop import is_finished
 from dqn_cli.training.settings import Settings, StopConfig
 
+PAUSE = "stop.step="  # the word that is typed, and begins the reason of a pause
+
 
 @dataclass
 class EvaluationHistory:
@@ -29,7 +31,7 @@ class EvaluationHistory:
 def stop_reason(config: StopConfig, history: EvaluationHistory, steps: int = 0) -> str | None:
     """Return why a run is over before its last step, or None if it goes on."""
     return _evaluation_reason(config, history) or (
-        f"stop.step={config.step} reached" if _is_at_pause(config, steps) else None
+        f"{PAUSE}{config.step} reached" if _is_at_pause(config, steps) else None
     )
 
 

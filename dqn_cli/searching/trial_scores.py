@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean
 
 from dqn_cli.evaluation.curves import read_curve
+from dqn_cli.runs.early_stopping import PAUSE
 from dqn_cli.runs.result import read_result
 
 Objective = Enum("Objective", ["final", "best", "mean"])
-PAUSE = "stop.step="
 
 
 class Standing(Enum):

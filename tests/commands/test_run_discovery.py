@@ -8,7 +8,6 @@ import pytest
 from dqn_cli.commands.run_discovery import (
     RunInfo,
     find_runs,
-    job_number,
     load_run_info,
     load_runs,
     run_label,
@@ -51,13 +50,6 @@ def test_a_sweep_has_runs_and_a_run_has_none(type_train: Typed, in_folder: Path)
     assert [load_run_info(each).overrides["gamma"] for each in (first, second)] == ["0.5", "0.9"]
     assert load_run_info(first).env == "CartPole-v1"
     assert varied_keys([load_run_info(first), load_run_info(second)]) == ["gamma"]
-
-
-@pytest.mark.parametrize(
-    ("name", "number"), [("12_seed-0", 12), ("3", 3), ("run", 0), ("x_4", 0), ("_5", 0)]
-)
-def test_a_job_is_ordered_by_its_number(name: str, number: int) -> None:
-    assert job_number(RunInfo(Path("sweep") / name, "A", {})) == number
 
 
 def test_where_no_run_is_the_error_says_what_is_taken(in_folder: Path) -> None:

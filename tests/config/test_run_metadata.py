@@ -45,3 +45,10 @@ def test_the_name_of_a_jobs_folder_begins_with_its_number(
     (run / run_metadata.HYDRA_FOLDER).mkdir(parents=True)
     (run / run_metadata.HYDRA_FOLDER / "hydra.yaml").write_text("hydra: {job: {num: 5}}\n")
     assert run_metadata.load_job_number(run) == run_metadata.job_number(run, 5) == number
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("12_seed-0", 12), ("3", 3), ("run", 0), ("x_4", 0), ("_5", 0)]
+)
+def test_a_job_is_ordered_by_its_number(name: str, number: int) -> None:
+    assert run_metadata.job_number(Path("sweep") / name, 0) == number
