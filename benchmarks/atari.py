@@ -25,7 +25,7 @@ from systems import (
     find_python,
     format_speedup,
     format_spread,
-    run_script,
+    time_in_turn,
 )
 
 from dqn_cli.compiling.compiled_learner import CompiledLearner
@@ -56,18 +56,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/peers"))
     arguments = parser.parse_args()
     print(table_of_parts())
-    systems = [name for name in SYSTEMS if name != "cleanrl" or arguments.cleanrl]
-    pythons = {name: find_python(SYSTEMS[name].packages, arguments.folder) for name in systems}
+    systems = {name: own for name, own in SYSTEMS.items() if name != "cleanrl" or arguments.cleanrl}
+    pythons = {
+        name: find_python(system.packages, arguments.folder) for name, system in systems.items()
+    }
     checkout = str(arguments.cleanrl.absolute()) if arguments.cleanrl else ""
+    words = ["Atari", str(FIRST), str(LAST)]
     for threads in arguments.threads:
         variables = environment(threads) | {"CLEANRL": checkout}
-        reports: dict[str, list[Report]] = {name: [] for name in systems}
-        for _ in range(arguments.rounds):
-            for name in systems:
-                system = SYSTEMS[name]
-                words = ["Atari", str(FIRST), str(LAST), *system.words]
-                if report := run_script(system.script, pythons[name], words, variables):
-                    reports[name].append(report)
+        reports = time_in_turn(systems, pythons, lambda _: words, variables, arguments.rounds)
         print(table(threads, reports), flush=True)
 
 

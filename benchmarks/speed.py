@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from systems import (
     format_speedup,
     format_spread,
     pinned,
-    run_script,
+    time_in_turn,
 )
 
 OURS, POPULATION = "dqn-train", "dqn-train-population"
@@ -47,6 +48,8 @@ SYSTEMS = {
     "rejax-replacing": System("rejax", ("--replace",), "rejax", 20_000),
     "rejax-vmap": System("rejax", ("--replace", "--members", MEMBERS), "rejax", 10_000),
 }
+# Further columns of the table and how their numbers are written.
+COLUMNS = {"until_first": ".1f", "cpu_seconds": ".0f", "megabytes": ".0f"}
 FIRST = 1500  # step at which timing starts, 500 after learning starts
 
 
@@ -61,17 +64,17 @@ def main() -> None:
     checkout = str(arguments.cleanrl.absolute()) if arguments.cleanrl else ""
     for setting in arguments.settings:
         for threads in arguments.threads:
-            reports: dict[str, list[Report]] = {name: [] for name in systems}
+            words = partial(timing_words, setting)
             with pinned(threads), tempfile.TemporaryDirectory() as cache:
                 variables = environment(threads, cache) | {"CLEANRL": checkout}
-                for _ in range(1 + arguments.rounds):  # the first one is cold
-                    for name, system in systems.items():
-                        last = FIRST + system.steps
-                        words = [setting, str(FIRST), str(last), *system.words]
-                        report = run_script(system.script, pythons[name], words, variables)
-                        if report:
-                            reports[name].append(report)
+                rounds = 1 + arguments.rounds  # the first one is cold
+                reports = time_in_turn(systems, pythons, words, variables, rounds)
             print(table(setting, threads, reports), flush=True)
+
+
+def timing_words(setting: str, system: System) -> list[str]:
+    """Return the arguments of a script: its setting, and the steps between which it is timed."""
+    return [setting, str(FIRST), str(FIRST + system.steps)]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -111,10 +114,6 @@ def table(setting: str, threads: int, reports: dict[str, list[Report]]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-# Further columns of the table and how their numbers are written.
-COLUMNS = {"until_first": ".1f", "cpu_seconds": ".0f", "megabytes": ".0f"}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,31 @@ def run_script(
         return None
     report: Report = json.loads(lines[-1])
     return report
+
+
+def time_in_turn(
+    systems: Mapping[str, System],
+    pythons: Mapping[str, str],
+    words: Callable[[System], Sequence[str]],
+    environment: dict[str, str],
+    rounds: int,
+) -> dict[str, list[Report]]:
+    """Return the reports of each system; every round times each of them once.
+
+    Args:
+        systems: By name.
+        pythons: The Python of each.
+        words: Returns the arguments of a system's script.
+        environment: Environment variables of all processes.
+        rounds: Number of rounds.
+    """
+    reports: dict[str, list[Report]] = {name: [] for name in systems}
+    for _ in range(rounds):
+        for name, system in systems.items():
+            own = [*words(system), *system.words]
+            if report := run_script(system.script, pythons[name], own, environment):
+                reports[name].append(report)
+    return reports
 
 
 def format_speedup(ours: Sequence[Report], theirs: Sequence[Report]) -> str:

@@ -136,10 +136,14 @@ def _files_of_others() -> Iterator[Path]:
             yield Path(file)
 
 
+@cache
+def _library_folders() -> list[Path]:
+    return [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+
+
 def _is_installed(path: Path) -> bool:
-    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     # We are known by content also where we are installed.
-    return OURS not in path.parents and any(folder in path.parents for folder in folders)
+    return OURS not in path.parents and any(folder in path.parents for folder in _library_folders())
 
 
 def _kinds(tensors: Sequence[Tensor]) -> list[tuple[torch.dtype, tuple[int, ...]]]:

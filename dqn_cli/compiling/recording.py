@@ -91,8 +91,7 @@ def _take(changing: tuple[Any, ...], inputs: list[Tensor]) -> bool:
     values = [tensor(value) for value in leaves(changing)]
     if [_kind(value) for value in values] != [_kind(value) for value in inputs]:
         return False
-    for value, own in zip(values, inputs, strict=True):
-        own.copy_(value)
+    _load(inputs, values)
     return True
 
 
