@@ -114,4 +114,5 @@ def made_up_batch(rows: int) -> Batch:
         next_obs=frames(),
         next_mask=legal(),
         weight=torch.from_numpy(random.random((1, rows))),
+        logged=torch.zeros(1, rows, dtype=torch.bool),
     )

@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     next_obs: Tensor  # [batch, *shape]
     next_mask: Tensor  # [batch, actions], bool: legal at next_obs
     weight: Tensor  # [batch], importance weights; 0 where a row is no transition
+    logged: Tensor  # [batch], bool: read from data, not collected by this run
 
 
 class Sequences(NamedTuple):
@@ -42,6 +43,7 @@ class Sequences(NamedTuple):
     ahead: Tensor  # [batch, length], int64: slots between this observation and the next one
     next_mask: Tensor  # [batch, length, actions], bool
     weight: Tensor  # [batch, length], importance weights; 0 where a slot begins no transition
+    logged: Tensor  # [batch, length], bool: read from data, not collected by this run
 
 
 class RandomInputs(NamedTuple):

@@ -72,6 +72,7 @@ def transitions(
         next_obs=observations(storage, indices.ring, indices.slot + steps, spec.frames),
         next_mask=_legal(storage, at_next_obs, spec.actions) if storage.mask.shape[2] else mask,
         weight=cast(weight, real),
+        logged=array_namespace(weight).zeros(weight.shape, dtype=mask.dtype),
     )
     return Batch(*map(tensor, batch))
 
@@ -111,6 +112,7 @@ def sequences(
         ahead=ahead,
         next_mask=_legal(storage, row + (learned + ahead) % slots, spec.actions),
         weight=cast(weight[..., None] * slot_weight, real),
+        logged=array_namespace(begins).zeros(begins.shape, dtype=begins.dtype),
     )
     return Sequences(*map(tensor, batch))
 

@@ -62,6 +62,7 @@ def transitions(
         next_obs=state[[1] * batch],
         next_mask=torch.tensor([legal] * batch),
         weight=torch.tensor(weight, dtype=torch.float64),
+        logged=torch.zeros(batch, dtype=torch.bool),
     )
 
 
@@ -249,6 +250,7 @@ def random_batch(rows: int) -> Batch:
         next_obs=torch.from_numpy(random.normal(size=(rows, 2))),
         next_mask=torch.from_numpy(random.random((rows, 3)) < 0.6) | (torch.arange(3) == 0),
         weight=torch.from_numpy(random.uniform(0.2, 2.0, rows)),
+        logged=torch.zeros(rows, dtype=torch.bool),
     )
 
 
@@ -268,6 +270,7 @@ def random_sequences(rows: int, burn_in: int, length: int, steps: int, state: in
         ahead=torch.from_numpy(random.integers(1, steps + 1, slots)),
         next_mask=legal[1],
         weight=torch.from_numpy(random.choice([0.0, 0.7, 1.6], slots)),
+        logged=torch.zeros(slots, dtype=torch.bool),
     )
 
 
@@ -356,6 +359,7 @@ def test_sequences_of_one_step_episodes_are_a_batch_of_their_slots(
         next_obs=sample.obs[sequence, slot + sample.ahead].flatten(0, 1),
         next_mask=sample.next_mask.flatten(0, 1),
         weight=sample.weight.flatten(),
+        logged=sample.logged.flatten(),
     )
     loss, metrics, errors = learner.loss(online, target, sample, random_inputs(learner, 30))
     expected_loss, expected, of_rows = learner.loss(

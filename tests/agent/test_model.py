@@ -305,6 +305,7 @@ def batch() -> Batch:
         next_obs=drawn(BATCH, 2, seed=5),
         next_mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
         weight=torch.ones(BATCH, dtype=torch.float64),
+        logged=torch.zeros(BATCH, dtype=torch.bool),
     )
 
 
@@ -370,5 +371,6 @@ def test_each_slot_of_a_sequence_after_its_burn_in_is_one_evaluation(network: Gr
         ahead=numbers.long(),
         next_mask=flags,
         weight=numbers,
+        logged=torch.zeros(numbers.shape, dtype=torch.bool),
     )
     assert Model(PLANE, network, SCALAR).evaluations(sample) == BATCH * (length + steps)

@@ -44,6 +44,7 @@ def sequences(burn_in: int, state: int) -> Sequences:
         ahead=torch.from_numpy(random.integers(1, STEPS + 1, (BATCH, LENGTH))),
         next_mask=torch.from_numpy(random.random((BATCH, LENGTH, ACTIONS)) < 0.7),
         weight=torch.from_numpy(random.choice([0.0, 0.5, 1.5], (BATCH, LENGTH))),
+        logged=torch.zeros(BATCH, LENGTH, dtype=torch.bool),
     )
 
 

@@ -112,6 +112,7 @@ def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) ->
         action=torch.from_numpy(random.integers(3, size=shape)),
         mask=torch.ones(1, dtype=torch.bool).expand(*shape, 3),
         next_mask=torch.from_numpy(legal),
+        logged=torch.zeros(shape, dtype=torch.bool),
         **{name: torch.from_numpy(values).to(dtype) for name, values in floats.items()},
     )
 
@@ -185,7 +186,8 @@ def two_by_hand(
     reward = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
-    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights)
+    logged = torch.zeros_like(action, dtype=torch.bool)
+    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights, logged)
     errors = learning.update_on_batch(batch, noise_of([0]), [factor])
     (metrics,) = learning.metrics
     return learning, Metrics(*metrics), errors
@@ -434,6 +436,7 @@ def random_sequences(seed: int, members: int, batch: int = 4) -> Sequences:
         mask=torch.ones((*shape, 3), dtype=torch.bool),
         ahead=torch.ones(shape, dtype=torch.int64),
         next_mask=torch.ones((*shape, 3), dtype=torch.bool),
+        logged=torch.zeros(shape, dtype=torch.bool),
         **{name: torch.from_numpy(values) for name, values in floats.items()},
     )
 
