@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from dqn_cli.agent.model import Model
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.config.combinations import find_conflict
@@ -28,6 +27,7 @@ from dqn_cli.runs.checkpoint_fields import check_policy
 from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
+from dqn_cli.training.build_run import agent_for
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import EvaluationEnvConfig, Settings, plain
@@ -58,12 +58,7 @@ def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
         check_policy(data)
     try:
         settings = stored_settings(data["settings"])
-        model = Model(
-            Spaces.restore(data["spaces"]),
-            settings.network,
-            settings.head,
-            settings.env.normalize,
-        )
+        model = agent_for(settings, Spaces.restore(data["spaces"])).model
         count = size(model.layout)
     except (ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path} can't be used: {error}") from error

@@ -94,7 +94,7 @@ def test_keys_in_interface_exist() -> None:
         documented = set(re.findall(r"(?<![\w.])(?:env\.preprocess)?\.(\w+)", block[0]))
         shipped = set[str]()
         for path in (ROOT / "configs" / group).glob("*.yaml"):
-            keys: dict[str, Any] = yaml.safe_load(path.read_text())
+            keys: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
             shipped |= keys.keys() - {"defaults"}
         assert documented <= shipped, group
 

@@ -71,12 +71,15 @@ AXES = {
     "network.noisy": ("false", "true"),
     "head": choices("head"),
     "update": choices("update"),
+    "update.rescale": ("false", "true"),
     "head.loss": ("huber", "squared"),
+    "head.pairwise": ("false", "true"),
     "target": choices("target"),
     "exploration": choices("exploration"),
     "replay": choices("replay"),
     "replay.n_step": ("1", "3"),
     "optimizer": choices("optimizer"),
+    "auxiliary": choices("auxiliary"),
     "optimizer.schedule": ("constant", "linear"),
     "optimizer.max_grad_norm": ("null", "1"),
     "env.num_envs": ("1", "3"),
@@ -92,6 +95,7 @@ NORMALIZED = ("running", "bounds")
 FRAMELESS = ("minatar", "table")
 OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
 BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
+BONUSES = ("counts", "rnd")
 PICTURE_NETWORKS = ("minatar", "nature", "impala")
 
 
@@ -122,6 +126,7 @@ LACKING = [
 ]
 REFUSED = pairs(
     *LACKING,
+    ("head.loss=", "head.pairwise="),  # no head has both
     ("network=table", "head=iqn"),
     ("network=table", "exploration=noisy"),
     ("network=table", "reset.every=7"),
@@ -147,6 +152,10 @@ REFUSED = pairs(
     # Stacked frames are no image [height, width, planes], and too many cells for a table.
     *((f"protocol={name}", f"network={net}") for name in PIXELS for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
+    ("update.rescale=true", "head=c51"),
+    ("auxiliary=rnd", "network=table"),
+    *((f"auxiliary={bonus}", f"network={net}") for bonus in BONUSES for net in ("gru", "lstm")),
+    *((f"auxiliary={bonus}", "replay=rollout") for bonus in BONUSES),
     ("exploration=ladder", "env.num_envs=1"),
     ("replay=rollout", "update=double"),
     ("replay=rollout", "update=munchausen"),

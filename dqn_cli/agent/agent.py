@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.auxiliary import (
+    PREFIX,
+    Auxiliary,
+    evaluate_parts,
+    layout_of_parts,
+    observe_by_parts,
+)
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
@@ -17,7 +24,8 @@ from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.optimizers import Optimizer, OptimizerState
-from dqn_cli.agent.parameters import Layout, size
+from dqn_cli.agent.parameters import Layout, size, views
+from dqn_cli.agent.rescaling import Rescaled
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.update_rules import UpdateRule
@@ -30,8 +38,10 @@ class Metrics(NamedTuple):
 
     loss: Tensor
     q_mean: Tensor  # of the actions taken
-    td_error: Tensor  # absolute
+    td_error: Tensor  # absolute; see Head.sample_error
     edge_mass: Tensor  # probability at the edges of C51's support
+    auxiliary_loss: Tensor  # sum of the auxiliary losses
+    bonus: Tensor  # added to rewards by auxiliary parts
     gradient_norm: Tensor  # before clipping; 0 as long as only the loss is known
 
 
@@ -39,12 +49,16 @@ class SampleErrors(NamedTuple):
     """Errors of each sample [batch]; replay makes priorities of them."""
 
     loss: Tensor
-    td_error: Tensor  # absolute
+    td_error: Tensor  # absolute; see Head.sample_error
 
 
 @dataclass
 class Agent:
-    """Network, head, update rule and optimizer for the given spaces."""
+    """Network, head, update rule, optimizer and auxiliary parts for the given spaces.
+
+    The flat vector of parameters has the network's, those of the auxiliary parts, and then all
+    that has no gradient: constants of auxiliary parts, and normalization.
+    """
 
     spaces: Spaces
     network: Network
@@ -52,16 +66,39 @@ class Agent:
     update: UpdateRule
     optimizer: Optimizer
     normalization: Normalization = Normalization.none
+    auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Model:
         """Network and head."""
-        return Model(self.spaces, self.network, self.head, self.normalization)
+        head = Rescaled(self.head) if self.update.rescale else self.head
+        return Model(self.spaces, self.network, head, self.normalization)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Names, shapes and initial ranges of all parameters."""
+        learned, constants = layout_of_parts(self.auxiliary, self.model)
+        return self.model.network_layout | learned | constants | self.model.normalization_layout
+
+    @cached_property
+    def constants_layout(self) -> Layout:
+        """The part of the layout that has no gradient; it comes last."""
+        _, constants = layout_of_parts(self.auxiliary, self.model)
+        return constants | self.model.normalization_layout
 
     @property
-    def layout(self) -> Layout:
-        """Names, shapes and initial ranges of the network's parameters."""
-        return self.model.layout
+    def observes(self) -> bool:
+        """True if an auxiliary part learns from each new observation."""
+        parts = self.auxiliary.values()
+        return any(type(part).observe is not Auxiliary.observe for part in parts)
+
+    def of_model(self, parameters: Tensor) -> Tensor:
+        """Return the parameters of network and normalization among all [..., size]."""
+        if not self.auxiliary:
+            return parameters
+        first, last = size(self.model.network_layout), size(self.model.normalization_layout)
+        end = parameters.shape[-1] - last
+        return torch.cat([parameters[..., :first], parameters[..., end:]], -1)  # [..., model size]
 
     def loss(
         self,
@@ -79,25 +116,43 @@ class Agent:
             random: Random numbers for noisy layers and implicit quantiles.
 
         Returns:
-            The loss, a scalar that gradients flow through; metrics; errors of each sample.
+            The loss with the auxiliary ones, a scalar that gradients flow through; metrics; errors
+            of each sample.
         """
-        transitions, outputs = self._evaluate(parameters, target_parameters, batch, random)
+        own, own_target = self.of_model(parameters), self.of_model(target_parameters)
+        transitions, outputs = self._evaluate(own, own_target, batch, random)
+        counted = (transitions.weight > 0).to(transitions.reward.dtype)
+
+        def mean(values: Tensor) -> Tensor:
+            return (values * counted).sum() / counted.sum().clamp(min=1)
+
+        auxiliary_losses, bonus = None, None
+        if self.auxiliary:
+            p = views(parameters, self.layout)
+            auxiliary_losses, bonus = evaluate_parts(
+                self.auxiliary, p, self.model, outputs, transitions
+            )
+        head = self.model.head
         taken = transitions.action[:, None, None].expand(-1, 1, outputs.z.shape[2])
         z = outputs.z.gather(1, taken).squeeze(1)  # [batch, atoms]
         with torch.no_grad():
-            target = self._td_target(outputs, transitions)
-        losses = self.head.td_loss(z, target, outputs.taus)  # [batch]
-        loss = (transitions.weight * losses).mean()
+            target = self._td_target(outputs, transitions, bonus)
+        losses = head.td_loss(z, target, outputs.taus)  # [batch]
+        loss = td_loss = (transitions.weight * losses).mean()
+        if auxiliary_losses is not None:
+            loss = td_loss + mean(auxiliary_losses)
         with torch.no_grad():
-            q = self.head.q(z)
-            td_error = (q - self.head.mean(target)).abs()
-            counted = (transitions.weight > 0).to(q.dtype)
-            q_mean, mean_td_error, edge_mass = (
-                (values * counted).sum() / counted.sum().clamp(min=1)
-                for values in (q, td_error, self.head.edge_mass(target))
+            q = head.q(z)
+            td_error = head.sample_error(z, target)
+            metrics = Metrics(
+                loss=td_loss.detach(),
+                q_mean=mean(q),
+                td_error=mean(td_error),
+                edge_mass=mean(head.edge_mass(target)),
+                auxiliary_loss=(loss - td_loss).detach(),
+                bonus=torch.zeros_like(td_loss) if bonus is None else mean(bonus),
+                gradient_norm=torch.zeros_like(td_loss),
             )
-            unknown = torch.zeros_like(loss)
-            metrics = Metrics(loss.detach(), q_mean, mean_td_error, edge_mass, unknown)
             errors = SampleErrors(losses.detach(), td_error)
             if isinstance(batch, Sequences):
                 errors = SampleErrors(*(sequence_errors(error, batch) for error in errors))
@@ -114,7 +169,7 @@ class Agent:
         before = state.parameters
         gradient, norm = self.optimizer.clipped(gradient)
         state = self.optimizer.step(state, gradient, lr_factor)
-        if constants := size(self.model.normalization_layout):
+        if constants := size(self.constants_layout):
             # Weight decay would shrink them.
             parts = [state.parameters[:-constants], before[-constants:]]
             state = state._replace(parameters=torch.cat(parts))  # [size]
@@ -126,11 +181,17 @@ class Agent:
         self, parameters: Tensor, obs: Tensor, state: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return action values [batch, actions] and the next recurrent state."""
-        return self.model.act(parameters, obs, state, noise)
+        return self.model.act(self.of_model(parameters), obs, state, noise)
 
     def dormant(self, parameters: Tensor, obs: Tensor) -> Tensor:
         """Return the share of dormant hidden units on obs [batch, *shape], a scalar."""
-        return self.model.dormant(parameters, obs)
+        return self.model.dormant(self.of_model(parameters), obs)
+
+    def observe(self, parameters: Tensor, obs: Tensor) -> Tensor:
+        """Return the constants [constants size] after new observations [envs, *shape]."""
+        p = views(parameters, self.layout)
+        p |= observe_by_parts(self.auxiliary, p, self.model, obs)
+        return torch.cat([p[name].flatten() for name in self.constants_layout])  # [constants size]
 
     def _evaluate(
         self,
@@ -144,29 +205,43 @@ class Agent:
             return evaluate_sequences(self.model, parameters, target_parameters, batch, random)
         return batch, self.model.evaluate(parameters, target_parameters, batch, random)
 
-    def _td_target(self, outputs: NetworkOutputs, transitions: Batch) -> Tensor:
+    def _td_target(
+        self, outputs: NetworkOutputs, transitions: Batch, bonus: Tensor | None
+    ) -> Tensor:
         """Compute the TD target of the taken actions, [batch, atoms]."""
-        next_q = self.head.q(outputs.next_z)
+        head = self.model.head
+        next_q = head.q(outputs.next_z)
         policy, shift = self.update.bootstrap(next_q, outputs.next_q, transitions.next_mask)
-        bonus = self.update.bonus(outputs.target_q, transitions.mask, transitions.action)
-        reward = transitions.reward if bonus is None else transitions.reward + bonus
-        return self.head.backup(reward, transitions.discount, outputs.next_z, policy, shift)
+        bonuses = bonus, self.update.bonus(outputs.target_q, transitions)
+        reward = transitions.reward
+        for added in bonuses:
+            reward = reward if added is None else reward + added
+        return head.backup(reward, transitions.discount, outputs.next_z, policy, shift)
 
     @property
     def scalars(self) -> dict[str, float]:
         """Every number that may differ between the members of a population, by config key."""
         return {
             f"{name}.{field.name}": value
-            for name in PARTS
-            for field in fields(getattr(self, name))
-            if isinstance(value := getattr(getattr(self, name), field.name), float)
+            for name, part in self.parts.items()
+            for field in fields(part)
+            if isinstance(value := getattr(part, field.name), float)
         }
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Every part, by config key."""
+        auxiliary = {f"{PREFIX}.{name}": part for name, part in self.auxiliary.items()}
+        return {name: getattr(self, name) for name in PARTS} | auxiliary
 
     def with_scalars(self, scalars: Mapping[str, Any]) -> Agent:
         """Return the same agent with these numbers, which may be tensors, in place of its own."""
-        parts: dict[str, dict[str, Any]] = {}
+        changes: dict[str, dict[str, Any]] = {}
         for key, value in scalars.items():
-            part, field = key.split(".")
-            parts.setdefault(part, {})[field] = value
-        changed = {name: replace(getattr(self, name), **new) for name, new in parts.items()}
-        return replace(self, **changed)
+            name, _, number = key.rpartition(".")
+            changes.setdefault(name, {})[number] = value
+        parts = self.parts | {
+            name: replace(self.parts[name], **new) for name, new in changes.items()
+        }
+        auxiliary = {name: parts.pop(f"{PREFIX}.{name}") for name in self.auxiliary}
+        return replace(self, **parts, auxiliary=auxiliary)

@@ -30,12 +30,13 @@ class Exploration:
         """
         raise NotImplementedError
 
-    def preferred(self, q: Array, uniform: Array) -> Array:
+    def preferred(self, q: Array, uniform: Array, obs: Array) -> Array:
         """Choose the action [...] that is taken with probability 1 - epsilon.
 
         Args:
             q: Action values [..., actions]; -inf for illegal actions.
             uniform: A random number in [0, 1) for each choice, [...].
+            obs: Observations to act on, [..., *shape].
         """
         return best_action(q)
 
@@ -160,7 +161,7 @@ class Boltzmann(Exploration):
         """Return 0."""
         return 0.0
 
-    def preferred(self, q: Array, uniform: Array) -> Array:
+    def preferred(self, q: Array, uniform: Array, obs: Array) -> Array:
         """Draw a legal action from the softmax policy."""
         scaled = q / np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
         with np.errstate(invalid="ignore"):

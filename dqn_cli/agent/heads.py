@@ -73,6 +73,15 @@ class Head:
         """
         raise NotImplementedError
 
+    def sample_error(self, z: Tensor, target: Tensor) -> Tensor:
+        """Return the error of each sample [batch], of which replay makes priorities.
+
+        Args:
+            z: Of the actions taken, [batch, atoms].
+            target: Their TD targets, [batch, atoms].
+        """
+        return (self.q(z) - self.mean(target)).abs()
+
     def edge_mass(self, target: Tensor) -> Tensor:
         """Return the probability [batch] of each TD target at the edges of a fixed support."""
         return target.new_zeros(target.shape[0])

@@ -43,7 +43,12 @@ class Model:
     @cached_property
     def layout(self) -> Layout:
         """Names, shapes and initial ranges of the parameters; those of normalization come last."""
-        return self.network.layout(self.spaces, self.head) | self.normalization_layout
+        return self.network_layout | self.normalization_layout
+
+    @cached_property
+    def network_layout(self) -> Layout:
+        """The part of the layout that is learned."""
+        return self.network.layout(self.spaces, self.head)
 
     @cached_property
     def normalization_layout(self) -> Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -43,9 +43,14 @@ def quantile_huber(z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
 
 @dataclass
 class Qr(Head):
-    """Quantiles at fixed levels (QR-DQN, Dabney et al. 2018a)."""
+    """Quantiles at fixed levels (QR-DQN, Dabney et al. 2018a).
+
+    With `pairwise`, the error of a sample is the mean distance between a quantile and an atom of
+    the target, as in the code of Clark et al. 2024; else that between their means.
+    """
 
     atoms: Count
+    pairwise: bool = field(default=False, kw_only=True)
 
     @property
     def outputs(self) -> int:
@@ -66,6 +71,12 @@ class Qr(Head):
         moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
         mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
         return reward[:, None] + discount[:, None] * mixed
+
+    def sample_error(self, z: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of the means, or with `pairwise` that of all pairs, [batch]."""
+        if not self.pairwise:
+            return super().sample_error(z, target)
+        return (target.unsqueeze(1) - z.unsqueeze(2)).abs().mean((1, 2))
 
     def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
         """Return the quantile Huber loss at the midpoints."""

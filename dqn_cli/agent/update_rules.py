@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.batch import Batch
 from dqn_cli.ranges import NonPositive, Positive, Probability
 
 LazyValues = Callable[[], Tensor]  # action values [batch, actions], computed only if called
@@ -30,7 +31,9 @@ def greedy(q: Tensor, mask: Tensor) -> Tensor:
 
 @dataclass
 class UpdateRule:
-    """Base of all update rules."""
+    """Base of all update rules; `rescale` squashes the returns that the network learns."""
+
+    rescale: bool = field(default=False, kw_only=True)
 
     def bootstrap(self, target_q: Tensor, online_q: LazyValues, mask: Tensor) -> Bootstrap:
         """Choose the policy over next actions.
@@ -42,13 +45,12 @@ class UpdateRule:
         """
         raise NotImplementedError
 
-    def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
+    def bonus(self, target_q: LazyValues, batch: Batch) -> Tensor | None:
         """Return what is added to the reward [batch], or None.
 
         Args:
             target_q: Computes the target network's action values at obs, [batch, actions].
-            mask: Legal actions at obs, [batch, actions].
-            action: Actions taken, [batch].
+            batch: The transitions.
         """
         return None
 
@@ -88,10 +90,10 @@ class Munchausen(UpdateRule):
         policy = (scaled_log_policy / self.temperature).exp() * mask
         return Bootstrap(policy, -scaled_log_policy.masked_fill(~mask, 0))
 
-    def bonus(self, target_q: LazyValues, mask: Tensor, action: Tensor) -> Tensor | None:
+    def bonus(self, target_q: LazyValues, batch: Batch) -> Tensor | None:
         """Return alpha * max(temperature * log pi, clip) of the action taken."""
-        scaled_log_policy = self._scaled_log_policy(target_q(), mask)
-        taken = scaled_log_policy.gather(1, action[:, None]).squeeze(1)  # [batch]
+        scaled_log_policy = self._scaled_log_policy(target_q(), batch.mask)
+        taken = scaled_log_policy.gather(1, batch.action[:, None]).squeeze(1)  # [batch]
         return self.alpha * taken.maximum(taken.new_zeros(()) + self.clip)
 
     def _scaled_log_policy(self, q: Tensor, mask: Tensor) -> Tensor:

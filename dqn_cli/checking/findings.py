@@ -121,7 +121,7 @@ def unusable_network(inspection: Inspection, settings: Settings) -> Iterator[Fin
     if spaces is None:
         return
     try:
-        agent_for(settings, spaces).model.layout  # noqa: B018  (which is computed only now)
+        agent_for(settings, spaces).layout  # noqa: B018  (which is computed only now)
     except ValueError as error:
         text = one_line(error)
         advised = re.findall(r"use (env\.normalize=\w+)", text)

@@ -21,6 +21,7 @@ SWEEPERS = (
 )  # which may have values to sweep over
 SEARCH = ("search=", "hydra/sweeper=search")
 REPEATED = ("import",)
+SEVERAL = ("auxiliary",)  # groups that take a list of choices
 FLAGS = ("-m", "--multirun", "--run", "-r", "--resolve", "--hydra-help")
 FLAGS_WITH_VALUE = {
     "--cfg": ("job", "hydra", "all"),
@@ -175,7 +176,9 @@ def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = 
             has_sweep = True
             jobs *= _count(override, word, groups.get(name, ()))
             continue
-        if (name in groups or name.startswith("hydra/")) and isinstance(value, (dict, list)):
+        is_list = isinstance(value, list) and name in SEVERAL
+        is_choice = name in groups or name.startswith("hydra/")
+        if is_choice and isinstance(value, (dict, list)) and not is_list:
             raise _error(f"{word}: {name} takes the name of one of its choices, as in network=mlp")
         if name in FOLDERS and not str(value).strip("'\" "):
             raise _error(f"{word} has no value: name a folder")

@@ -23,7 +23,7 @@ import psutil
 import torch
 from torch import Tensor, fx
 
-from dqn_cli.agent.agent import PARTS, Agent
+from dqn_cli.agent.agent import Agent
 from dqn_cli.compiling.processor import INSTRUCTIONS
 from dqn_cli.replay.samplers import Replay, Sampler
 
@@ -57,7 +57,7 @@ def describe_structure(agents: Sequence[Agent], sampler: Sampler[Replay] | None)
     Numbers of agents that are inputs are left out. None if something has no complete text.
     """
     described: list[Any] = [_agent(agents[0]), len(agents)]
-    parts = [getattr(agents[0], name) for name in PARTS]
+    parts = [*agents[0].parts.values()]
     if sampler is not None:
         described += [type(sampler).__qualname__, sampler.replay, sampler.spec]
         described += [sampler.gamma.tolist(), sampler.stream.members, sampler.stream.envs]
@@ -116,10 +116,9 @@ def hash_files(files: Sequence[Path], installed: Container[Path]) -> str:
 def _agent(agent: Agent) -> list[Any]:
     """Return what an agent's graph depends on: all but the numbers that its scalars are."""
     described: list[Any] = [agent.spaces.plain(), agent.normalization]
-    for name in PARTS:
-        part = getattr(agent, name)
+    for name, part in agent.parts.items():
         values = {field.name: getattr(part, field.name) for field in fields(part)}
-        described += [type(part).__module__, type(part).__qualname__]
+        described += [name, type(part).__module__, type(part).__qualname__]
         described += [
             (key, "scalar" if f"{name}.{key}" in agent.scalars else value)
             for key, value in values.items()

@@ -68,7 +68,7 @@ def _group(name: str, folders: Sequence[Path]) -> Group:
         for path in folder.rglob("*.yaml")
     }
     texts = {choice: path.read_text() for choice, path in sorted(files.items())}
-    packages = {choice: _package(text) or name for choice, text in texts.items()}
+    packages = {choice: _package(text, name, choice) for choice, text in texts.items()}
     choices = {choice: Keys() for choice in texts if not Path(choice).name.startswith(BASE)}
     for choice in choices:
         if packages[choice] != "_global_":
@@ -95,9 +95,11 @@ def _legal_values(comment: str) -> str:
     return values[1].replace(" ", "") if values else ""
 
 
-def _package(text: str) -> str | None:
+def _package(text: str, group: str, choice: str) -> str:
+    """Return where a choice's keys are; those of choices side by side, at `group.CHOICE`."""
     header = re.match(r"# @package (\S+)", text)
-    return header[1] if header else None
+    package = header[1] if header else group
+    return f"{group}.CHOICE" if package == f"{group}.{choice}" else package
 
 
 def _defaults_of(config_file: Path) -> list[str]:

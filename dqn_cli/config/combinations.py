@@ -61,6 +61,15 @@ def _empty_support(settings: Settings) -> str | None:
     return None
 
 
+def _rescaled_support(settings: Settings) -> str | None:
+    if settings.update.rescale and isinstance(settings.head, C51):
+        return (
+            "update.rescale=true squashes the atoms of values, and those of head=c51 are fixed: use"
+            " head=qr, or update.rescale=false"
+        )
+    return None
+
+
 def _iqn_without_features(settings: Settings) -> str | None:
     if isinstance(settings.head, Iqn) and not settings.network.has_features:
         return (
@@ -85,6 +94,23 @@ def _reset_without_layers(settings: Settings) -> str | None:
         return (
             f"reset.every resets a network's last layers, and"
             f" {type(settings.network).__name__} has none: use network=mlp, or reset.every=null"
+        )
+    return None
+
+
+def _auxiliary_without_observations(settings: Settings) -> str | None:
+    named = settings.auxiliary.items()
+    reading = [name for name, part in named if part.needs_observations]
+    adding = [name for name, part in named if part.has_bonus]
+    if reading and isinstance(settings.network, Recurrent):
+        return (
+            f"auxiliary={reading[0]} reads single observations, and a recurrent network learns from"
+            " sequences: use network=multi, or auxiliary=none"
+        )
+    if adding and isinstance(settings.replay, Rollout):
+        return (
+            f"auxiliary={adding[0]} adds a bonus to rewards, and replay=rollout learns from whole"
+            " returns: use replay=uniform, or auxiliary=none"
         )
     return None
 
@@ -225,9 +251,11 @@ RULES: tuple[Rule, ...] = (
     _fraction_without_episodes,
     _table_of_normalized,
     _empty_support,
+    _rescaled_support,
     _iqn_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,
+    _auxiliary_without_observations,
     _epsilons_of_one_environment,
     _rollout_limits,
     _stop_without_evaluations,

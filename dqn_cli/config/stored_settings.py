@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -76,6 +76,11 @@ def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictC
         if is_dataclass(hints[key]):
             config[key] = _typed_node(value, hints[key], where)
             continue
+        kind: type[Any] = [*get_args(hints[key]), object][-1]
+        if get_origin(hints[key]) is dict and kind is not Any and is_dataclass(kind):
+            nodes = _items(value, where)
+            config[key] = {k: _typed_node(v, kind, f"{where}.{k}") for k, v in nodes}
+            continue
         if _has_interpolation(value):
             raise ConfigError(f"{where} in the checkpoint refers to another value, with ${{")
         try:
@@ -84,6 +89,12 @@ def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictC
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{where} in the checkpoint is not valid: {reason}") from error
     return config
+
+
+def _items(value: Any, name: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{name} in the checkpoint is not valid: its parts have no names")
+    return value.items()
 
 
 def _has_interpolation(value: Any) -> bool:

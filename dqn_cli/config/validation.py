@@ -66,6 +66,8 @@ def _build(config: DictConfig, prefix: str) -> Any:
         value = config[name]
         if isinstance(value, DictConfig) and is_dataclass(OmegaConf.get_type(value)):
             values[name] = _build(value, f"{key}.")
+        elif isinstance(value, DictConfig) and is_dataclass(get_args(hints[name])[-1]):
+            values[name] = {part: _build(value[part], f"{key}.{part}.") for part in map(str, value)}
         elif OmegaConf.is_config(value):
             plain = OmegaConf.to_container(value, resolve=True)
             values[name] = _checked_value(key, plain, hints[name])

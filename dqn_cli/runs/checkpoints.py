@@ -32,7 +32,7 @@ def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
         "spaces": run.envs.spaces.plain(),
         "clock": tuple(run.clocks[member]),
         # Saving a view would save the storage of all members.
-        "parameters": run.learner.state.parameters[member].clone(),
+        "parameters": run.learner.policy_parameters(member),
         "versions": versions(),
     }
 

@@ -22,6 +22,9 @@ def group_key(settings: Settings) -> str:
     common = {key: value for key, value in plain(settings).items() if key not in PER_MEMBER_KEYS}
     common |= {part: common[part]["type"] for part in TYPE_ONLY_PARTS}
     common |= {part: _without_floats(common[part]) for part in BATCHED_PARTS}
+    common["auxiliary"] = {
+        name: _without_floats(part) for name, part in common["auxiliary"].items()
+    }
     return json.dumps(common, sort_keys=True, default=str)
 
 

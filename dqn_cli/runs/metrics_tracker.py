@@ -135,9 +135,10 @@ class MetricsTracker:
             metrics["rollout/ep_len_mean"] = float(np.mean(self._lengths))
         if self._updates:
             means = dict(zip(Metrics._fields, (self.sums / self._updates).tolist(), strict=True))
-            if not means["edge_mass"]:  # only distributions on fixed atoms have edges
-                del means["edge_mass"]
-            metrics |= {f"train/{name}": value for name, value in means.items()}
+            # Only distributions on fixed atoms have edges, and few runs have auxiliary parts.
+            unused = [name for name in ("edge_mass", "auxiliary_loss", "bonus") if not means[name]]
+            used = {name: value for name, value in means.items() if name not in unused}
+            metrics |= {f"train/{name}": value for name, value in used.items()}
             self.sums.zero_()
             self._updates = 0
         metrics |= info_metrics("", self.info.summary())

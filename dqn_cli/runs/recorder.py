@@ -195,7 +195,7 @@ class RunRecorder:
     def _play(self, should_stop: Callable[[], bool]) -> Episodes | None:
         settings = self._settings
         return play_episodes(
-            GreedyPolicy(self._agent.model, self._run.learner.state.parameters[self.member]),
+            GreedyPolicy(self._agent.model, self._run.learner.policy_parameters(self.member)),
             settings.evaluation_env,
             episode_seeds(settings.seed, Purpose.evaluation.value, 0),
             settings.eval.episodes,

@@ -88,6 +88,7 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
         settings.update,
         settings.optimizer,
         settings.env.normalize,
+        settings.auxiliary,
     )
 
 

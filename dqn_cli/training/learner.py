@@ -62,6 +62,7 @@ class Learner:
         """
         self.population = Population(agents, dtype, device)
         self._agents, self._model, self._sampler = agents, agents[0].model, sampler
+        self.observes = agents[0].observes
         self._template = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._initial(weights)
         (members, size), moments = parameters.shape, agents[0].optimizer.moments
@@ -166,7 +167,7 @@ class Learner:
         is_last = torch.cat(
             [
                 torch.full((math.prod(parameter.shape),), self._model.network.is_last(name))
-                for name, parameter in self._model.layout.items()
+                for name, parameter in self._agents[0].layout.items()
             ]
         ).to(self._template.device)  # [size]
         kept = torch.tensor(spared, device=self._template.device)[:, None]  # [members, 1]
@@ -180,6 +181,19 @@ class Learner:
                 corrections=state.corrections * kept,
             )
         )
+
+    def observe(self, obs: Array) -> None:
+        """Let auxiliary parts learn from new observations [members, envs, *shape]."""
+        if not self.observes:
+            return
+        constants = self.population.observe(self.state.parameters, obs)
+        size = constants.shape[1]
+        for parameters in (self.state.parameters, self.state.target):
+            parameters[:, parameters.shape[1] - size :] = constants
+
+    def policy_parameters(self, member: int) -> Tensor:
+        """Return the online network's parameters that acting needs, as a copy."""
+        return self._agents[member].of_model(self.state.parameters[member]).clone()
 
     def act(self, obs: Array, state: Array, noise: Randomness) -> tuple[Array, Array]:
         """Compute action values and the next recurrent states; noisy layers get fresh noise.

@@ -100,7 +100,7 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     q, run.state = run.learner.act(run.envs.obs, run.state, run.random.noise)
     if run.envs.masked:
         q = legal_values(q, mask)
-    preferred = run.exploration.preferred(q, uniform[..., 1])
+    preferred = run.exploration.preferred(q, uniform[..., 1], run.envs.obs)
     if not explorers:
         return preferred
     return np.where(explores, random_action(mask, uniform[..., 1]), preferred)
@@ -115,9 +115,10 @@ def store(run: Run, step: EnvStep) -> None:
 
 
 def observe(run: Run) -> None:
-    """Update the running normalization with the observations to act on."""
+    """Update the running normalization and counts with the observations to act on."""
     if run.normalizer is not None:
         run.normalizer.observe(run.envs.obs)
+    run.learner.observe(run.envs.obs)
 
 
 def learn(settings: Sequence[Settings], run: Run, updates: int, shares: Sequence[float]) -> None:

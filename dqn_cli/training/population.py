@@ -101,6 +101,11 @@ class Population:
         """Return the share of dormant units [members] on obs [members, n, *shape]."""
         return self._own_members(Agent.dormant)(parameters, self._moved(tensor(obs)))
 
+    @torch.no_grad()
+    def observe(self, parameters: Tensor, obs: Values) -> Tensor:
+        """Return the constants [members, n] after new observations [members, envs, *shape]."""
+        return self._own_members(Agent.observe)(parameters, self._moved(tensor(obs)))
+
     def _members(self, scalars: Tensor) -> Members:
         # While a compiler traces an update, the scalars are placeholders instead of its own tensor.
         return self._own_members if scalars is self.scalars else self._with_scalars(scalars)

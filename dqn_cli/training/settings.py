@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from dqn_cli.agent.auxiliary import Auxiliary
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
@@ -113,6 +114,7 @@ class Settings:
     threads: int | str
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
+    auxiliary: dict[str, Auxiliary] = field(default_factory=dict)  # by choice
     tuned: str | None = None  # file of configs/tuned that set numbers
 
     @property

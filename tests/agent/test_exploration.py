@@ -31,6 +31,7 @@ BY_UNITS = Linear(Unit.episodes, 0.9, 0.1, 20)
 FALLING = Exponential(Unit.updates, 1.0, 0.1, 100.0)
 SHRINKING = Multiplicative(Unit.episodes, 0.8, 0.1, 0.5)
 POINTS = Piecewise(Unit.steps, [[100, 1.0], [200, 0.5], [600, 0.1]])
+NO_OBS = np.empty(0)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_the_preferred_action_is_the_best_legal_one_whatever_chance_says(
     choice: Exploration,
 ) -> None:
     for uniform in (np.zeros((2, 2)), np.full((2, 2), 0.999)):
-        preferred = choice.preferred(legal_values(VALUES, LEGAL), uniform)
+        preferred = choice.preferred(legal_values(VALUES, LEGAL), uniform, NO_OBS)
         assert preferred.tolist() == [[1, 2], [0, 1]]
 
 
@@ -186,7 +187,7 @@ def shares(q: list[float], mask: list[bool], temperature: float, dtype: str) -> 
     uniform = (np.arange(GRID) + 0.5) / GRID
     rows = np.broadcast_to(np.array(q, dtype), (GRID, len(q)))
     legal = legal_values(rows, np.broadcast_to(np.array(mask), rows.shape))
-    chosen = Boltzmann(temperature).preferred(legal, uniform)
+    chosen = Boltzmann(temperature).preferred(legal, uniform, NO_OBS)
     assert chosen.shape == (GRID,)
     return np.bincount(chosen, minlength=len(q)) / GRID
 
@@ -230,11 +231,14 @@ def test_boltzmann_stays_legal_at_the_ends_of_the_unit_interval(
 ) -> None:
     mask = np.broadcast_to(np.isin(np.arange(5), legal), (2, 5))
     ends = np.array([0.0, np.nextafter(1.0, 0.0)])
-    chosen = Boltzmann(0.7).preferred(legal_values(np.zeros((2, 5), dtype), mask), ends)
+    chosen = Boltzmann(0.7).preferred(legal_values(np.zeros((2, 5), dtype), mask), ends, NO_OBS)
     assert chosen.tolist() == [legal[0], legal[-1]]
 
 
 def test_boltzmann_keeps_leading_axes() -> None:
     uniform = (np.arange(6).reshape(2, 3) + 0.5) / 8
     # four actions, equally likely: floor(4 * [0.5, 1.5, 2.5, 3.5, 4.5, 5.5] / 8)
-    assert Boltzmann(1.0).preferred(np.zeros((2, 3, 4)), uniform).tolist() == [[0, 0, 1], [1, 2, 2]]
+    assert Boltzmann(1.0).preferred(np.zeros((2, 3, 4)), uniform, NO_OBS).tolist() == [
+        [0, 0, 1],
+        [1, 2, 2],
+    ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule, greedy
 
@@ -23,6 +24,12 @@ def never() -> NoReturn:
 
 def tensor(values: Sequence[object]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def taken(mask: Tensor, action: Tensor) -> Batch:
+    """Return transitions of which nothing but action and mask may be read."""
+    nothing = torch.empty(0)
+    return Batch(nothing, action, mask, *[nothing] * 6)
 
 
 def soft(temperature: float, clip: float = -1.0, alpha: float = 0.9) -> Munchausen:
@@ -88,7 +95,7 @@ def test_both_rules_bootstrap_from_legal_actions_only(
 
 @pytest.mark.parametrize("rule", [Dqn, Double])
 def test_neither_rule_adds_to_the_reward_nor_computes_values_for_it(rule: type[UpdateRule]) -> None:
-    assert rule().bonus(never, ALL, torch.tensor([1])) is None
+    assert rule().bonus(never, taken(ALL, torch.tensor([1]))) is None
 
 
 # Values 0.5 ln 1 and 0.5 ln 3 have chances 1 / 4 and 3 / 4 at a temperature of 0.5.
@@ -125,13 +132,15 @@ def test_munchausen_of_three_actions_by_hand() -> None:
 def test_the_bonus_is_the_clipped_log_chance_of_the_action_taken(
     action: int, clip: float, expected: float
 ) -> None:
-    found = soft(0.5, clip).bonus(lambda: TWO, BOTH, torch.tensor([action]))
+    found = soft(0.5, clip).bonus(lambda: TWO, taken(BOTH, torch.tensor([action])))
     assert found is not None
     assert found.tolist() == pytest.approx([expected])
 
 
 def test_the_bonuses_share_is_alpha() -> None:
-    found = [soft(0.5, alpha=a).bonus(lambda: TWO, BOTH, torch.tensor([0])) for a in (0, 0.5, 1)]
+    found = [
+        soft(0.5, alpha=a).bonus(lambda: TWO, taken(BOTH, torch.tensor([0]))) for a in (0, 0.5, 1)
+    ]
     log_chance = 0.5 * math.log(1 / 4)
     assert [float(bonus) for bonus in found if bonus is not None] == pytest.approx(
         [0, 0.5 * log_chance, log_chance]
@@ -146,7 +155,7 @@ def test_the_papers_temperature_stays_finite_at_large_gaps(dtype: torch.dtype) -
     assert policy.tolist() == [[0, 1, 0]]
     assert shift.tolist() == [[100, 0, 1100]]
     actions = torch.tensor([0, 1, 2])
-    bonus = PAPERS.bonus(lambda: q.expand(3, -1), ALL.expand(3, -1), actions)
+    bonus = PAPERS.bonus(lambda: q.expand(3, -1), taken(ALL.expand(3, -1), actions))
     assert bonus is not None
     assert bonus.dtype == policy.dtype == dtype
     assert bonus.tolist() == pytest.approx([-0.9, 0, -0.9])
@@ -155,7 +164,9 @@ def test_the_papers_temperature_stays_finite_at_large_gaps(dtype: torch.dtype) -
 @pytest.mark.parametrize("offset", [0.0, 1e6, -1e6])
 def test_only_differences_of_values_matter_to_the_bonus(offset: float) -> None:
     q = tensor([[0, 0.02, 0.01]])
-    moved, unmoved = (PAPERS.bonus(lambda q=q: q, ALL, torch.tensor([2])) for q in (q + offset, q))
+    moved, unmoved = (
+        PAPERS.bonus(lambda q=q: q, taken(ALL, torch.tensor([2]))) for q in (q + offset, q)
+    )
     torch.testing.assert_close(moved, unmoved, rtol=1e-6, atol=1e-8)
 
 
@@ -169,7 +180,7 @@ def test_illegal_actions_have_no_chance_and_no_shift(temperature: float) -> None
     torch.testing.assert_close(policy, tensor([[0.25, 0, 0.75, 0]]))
     expected = [temperature * math.log(4), 0, temperature * math.log(4 / 3), 0]
     torch.testing.assert_close(shift, tensor([expected]))
-    bonus = rule.bonus(lambda: q, mask, torch.tensor([2]))
+    bonus = rule.bonus(lambda: q, taken(mask, torch.tensor([2])))
     torch.testing.assert_close(bonus, tensor([0.9 * temperature * math.log(3 / 4)]))
 
 
@@ -179,7 +190,7 @@ def test_a_single_legal_action_is_certain_and_has_no_shift_and_no_bonus() -> Non
     assert shift is not None
     assert policy.tolist() == [[0, 1, 0]]
     assert shift.abs().tolist() == [[0, 0, 0]]
-    bonus = PAPERS.bonus(lambda: TARGET_Q, mask, torch.tensor([1]))
+    bonus = PAPERS.bonus(lambda: TARGET_Q, taken(mask, torch.tensor([1])))
     assert bonus is not None
     assert bonus.abs().tolist() == [0]
 
@@ -216,7 +227,7 @@ def test_each_member_of_a_population_may_have_numbers_of_its_own() -> None:
     def outputs(numbers: Tensor, q: Tensor) -> list[Tensor]:
         rule = Munchausen(*numbers.unbind())
         policy, shift = rule.bootstrap(q, never, mask)
-        bonus = rule.bonus(lambda: q, mask, action)
+        bonus = rule.bonus(lambda: q, taken(mask, action))
         assert shift is not None
         assert bonus is not None
         return [policy, shift, bonus]

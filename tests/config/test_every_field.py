@@ -32,7 +32,7 @@ INTERPOLATED = {("EnvConfig", "min_return"), ("EnvConfig", "max_return")}
 # Together these have every dataclass of the registry; a new choice gets a run of its own.
 RUNS = [
     "env=MinAtar/Breakout-v1 network=multi network.widths=[4] network.noisy=true target=hard"
-    " exploration=linear env.num_envs=2",
+    " exploration=linear env.num_envs=2 auxiliary=[cql,margin,rnd,counts]",
     "network=table network.bins=2 network.low=[-1,-1,-1,-1] network.high=[1,1,1,1] reset.every=null"
     " exploration=constant head=qr update=double target=none optimizer=sgd",
     "network=minatar env=MinAtar/Breakout-v1 network.channels=[2] network.widths=[4] head=c51"
@@ -56,6 +56,9 @@ def parts_of(settings: Any) -> Iterator[type[Any]]:
         yield type(settings)
         for field in fields(settings):
             yield from parts_of(getattr(settings, field.name))
+    elif isinstance(settings, dict):
+        for part in settings.values():
+            yield from parts_of(part)
 
 
 CHECKS = ("__post_init__", "__eq__", "__repr__", "__hash__")

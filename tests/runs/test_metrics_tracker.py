@@ -45,7 +45,7 @@ def metrics(
     loss: float, q_mean: float, td_error: float, norm: float, edge_mass: float = 0.0
 ) -> torch.Tensor:
     values = {"loss": loss, "q_mean": q_mean, "td_error": td_error, "gradient_norm": norm}
-    values |= {"edge_mass": edge_mass}
+    values |= {"edge_mass": edge_mass, "auxiliary_loss": 0.0, "bonus": 0.0}
     return torch.stack(Metrics(**{name: torch.tensor(x) for name, x in values.items()}))
 
 

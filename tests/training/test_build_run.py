@@ -288,12 +288,12 @@ def test_schedules_that_differ_in_anything_are_merged_into_one_that_prefers_the_
     parts: list[Exploration],
 ) -> None:
     q = np.array([[[1.0, -np.inf, 2.0]], [[1.0, 3.0, 2.0]]])
-    assert merge_parts(parts).preferred(q, np.zeros((2, 1))).tolist() == [[2], [1]]
+    assert merge_parts(parts).preferred(q, np.zeros((2, 1)), q).tolist() == [[2], [1]]
 
 
 def test_temperatures_that_differ_are_each_members_own() -> None:
     # exp(1 / 0.5) / (1 + exp(1 / 0.5)) = 0.881 and exp(1 / 2) / (1 + exp(1 / 2)) = 0.622
     q = np.array([[[0.0, 1.0]] * 4] * 2)
     uniform = np.array([[0.11, 0.13, 0.37, 0.39]] * 2)
-    preferred = merge_parts([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, uniform)
+    preferred = merge_parts([Boltzmann(0.5), Boltzmann(2.0)]).preferred(q, uniform, q)
     assert preferred.tolist() == [[0, 1, 1, 1], [0, 0, 0, 1]]

@@ -1,0 +1,178 @@
+"""Auxiliary parts: losses and reward bonuses beside the TD loss, with parameters of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.layers import Parameters
+from dqn_cli.agent.model import Model, NetworkOutputs
+from dqn_cli.agent.parameters import Layout
+from dqn_cli.ranges import NonNegative
+
+PREFIX = "auxiliary"  # of the names of their parameters
+
+
+@dataclass
+class Auxiliary:
+    """Base of all auxiliary parts; a new one implements `loss`, `bonus` or both.
+
+    Parameters `p` are the part's own by the names of its layouts, and those of the network.
+    """
+
+    @property
+    def has_bonus(self) -> bool:
+        """True if the part changes rewards."""
+        return type(self).bonus is not Auxiliary.bonus
+
+    @property
+    def needs_observations(self) -> bool:
+        """True if the part reads the observations of a batch, which sequences don't have."""
+        return self.has_bonus
+
+    def layout(self, model: Model) -> Layout:
+        """Return the layout of parameters that are learned."""
+        return {}
+
+    def constants(self, model: Model) -> Layout:
+        """Return the layout of numbers that have no gradient."""
+        return {}
+
+    def observe(self, p: Parameters, model: Model, obs: Tensor) -> Parameters:
+        """Return the constants that new observations [envs, *shape] change."""
+        return {}
+
+    def loss(
+        self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
+    ) -> Tensor | None:
+        """Return a loss for each transition [batch], or None; its mean is added to the TD loss.
+
+        Args:
+            p: Parameters by name.
+            model: Network and head.
+            outputs: Of the networks on the batch; gradients flow through its `z`.
+            batch: Transitions, with normalized observations.
+        """
+        return None
+
+    def bonus(self, p: Parameters, model: Model, batch: Batch) -> Tensor | None:
+        """Return what is added to the rewards [batch], or None; it has no gradient."""
+        return None
+
+
+@dataclass
+class Cql(Auxiliary):
+    """Conservative Q-learning: actions that were not taken get lower values (Kumar et al. 2020).
+
+    The loss is log sum_a exp Q(s, a) - Q(s, action taken), over legal actions (eq. 4, CQL(H)).
+    """
+
+    weight: NonNegative
+
+    def loss(
+        self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
+    ) -> Tensor | None:
+        """Return the gap between the soft maximum and the taken action's value."""
+        q = model.head.q(outputs.z)  # [batch, actions]
+        legal = q.masked_fill(~batch.mask, -float("inf"))
+        return self.weight * (legal.logsumexp(1) - _taken(q, batch))
+
+
+@dataclass
+class Margin(Auxiliary):
+    """Logged actions are better than all others by a margin (DQfD, Hester et al. 2018, eq. 2).
+
+    The loss is max_a [Q(s, a) + margin (a != logged action)] - Q(s, logged action), over legal
+    actions; 0 for transitions that the run collected itself.
+    """
+
+    weight: NonNegative
+    margin: NonNegative
+
+    def loss(
+        self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
+    ) -> Tensor | None:
+        """Return the large-margin classification loss of logged transitions."""
+        q = model.head.q(outputs.z)  # [batch, actions]
+        is_other = torch.arange(q.shape[1], device=q.device) != batch.action[:, None]
+        raised = (q + self.margin * is_other).masked_fill(~batch.mask, -float("inf"))
+        return self.weight * (raised.amax(1) - _taken(q, batch)) * batch.logged
+
+
+def layout_of_parts(parts: Mapping[str, Auxiliary], model: Model) -> tuple[Layout, Layout]:
+    """Return the layouts of learned parameters and of constants of all parts.
+
+    Raises:
+        ValueError: A part can't be used with this model.
+    """
+    learned: Layout = {}
+    constants: Layout = {}
+    for name, part in parts.items():
+        learned |= _named(name, part.layout(model))
+        constants |= _named(name, part.constants(model))
+    return learned, constants
+
+
+def evaluate_parts(
+    parts: Mapping[str, Auxiliary],
+    p: Parameters,
+    model: Model,
+    outputs: NetworkOutputs,
+    batch: Batch,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the sum of all losses, and the sum of all bonuses, each [batch] or None."""
+    if any(part.needs_observations for part in parts.values()):
+        obs, next_obs = model.normalized(p, batch.obs), model.normalized(p, batch.next_obs)
+        batch = batch._replace(obs=obs, next_obs=next_obs)
+    losses, bonuses = [], []
+    for name, part in parts.items():
+        own = _parameters_of(name, p)
+        if (loss := part.loss(own, model, outputs, batch)) is not None:
+            losses.append(loss)
+        with torch.no_grad():
+            if (bonus := part.bonus(own, model, batch)) is not None:
+                bonuses.append(bonus)
+    return _sum(losses), _sum(bonuses)
+
+
+def observe_by_parts(
+    parts: Mapping[str, Auxiliary], p: Parameters, model: Model, obs: Tensor
+) -> Parameters:
+    """Return the constants that new observations [envs, *shape] change, by their full names."""
+    obs, changed = model.normalized(p, obs), dict[str, Tensor]()
+    for name, part in parts.items():
+        new = part.observe(_parameters_of(name, p), model, obs)
+        changed |= {_full_name(name, key): value for key, value in new.items()}
+    return changed
+
+
+def within(p: Parameters, prefix: str) -> Parameters:
+    """Return the parameters whose names begin with `prefix.`, without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in p.items() if name.startswith(start)}
+
+
+def _full_name(part: str, name: str) -> str:
+    return f"{PREFIX}.{part}.{name}"
+
+
+def _named(part: str, layout: Layout) -> Layout:
+    return {_full_name(part, name): parameter for name, parameter in layout.items()}
+
+
+def _parameters_of(part: str, p: Parameters) -> Parameters:
+    """Return all parameters, and those of a part also by its own names for them."""
+    return {**p, **within(p, f"{PREFIX}.{part}")}
+
+
+def _sum(values: Sequence[Tensor]) -> Tensor | None:
+    return sum(values[1:], values[0]) if values else None
+
+
+def _taken(q: Tensor, batch: Batch) -> Tensor:
+    """Return the values [batch] of the actions taken."""
+    return q.gather(1, batch.action[:, None]).squeeze(1)
