@@ -20,7 +20,7 @@ import torch
 from dqn_cli.archive import read_archive
 from dqn_cli.text import one_line
 
-SCHEMA = 6
+SCHEMA = 7
 _HEADER = re.compile(rb"dqn-train checkpoint (\d{4}) ([0-9a-f]{64})\n")
 _HEADER_SIZE = len(b"dqn-train checkpoint 0001 \n") + 64
 LARGEST_JSON = 2**24  # bytes

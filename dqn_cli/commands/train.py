@@ -39,11 +39,17 @@ def dispatch(arguments: Sequence[str]) -> int:
 
         return complete(arguments)
     # Imported late: help and completion must not wait for torch.
+    from dqn_cli.commands.verify import WORDS, sweep_of, verification_words, verify
     from dqn_cli.config import registry
     from dqn_cli.config.gymnasium_source import register_source
 
     typed = check_flags(arguments)
     check_plain_words(typed, ("resume", "import"))
+    documented, verified = None, verification_words(typed)
+    if verified:
+        check_plain_words(typed, WORDS)
+        others = [word for word in arguments if word.partition("=")[0] not in WORDS]
+        documented, arguments = sweep_of(verified, others)
     modules, arguments = split_imports(hydra_words(arguments))
     import_modules(modules)
     folders = config_folders(arguments)
@@ -51,6 +57,8 @@ def dispatch(arguments: Sequence[str]) -> int:
     registry.register_schemas()
     words = [word for word in check_flags(arguments) if not word.startswith("resume=")]
     check_settings(words, any(flag in arguments for flag in SWEEP_FLAGS), folders)
+    if documented is not None:
+        return verify(verified["verify"], documented, lambda: train(arguments, modules), modules)
     resumed = [word.removeprefix("resume=") for word in arguments if word.startswith("resume=")]
     others = [word for word in arguments if not word.startswith("resume=")]
     if not resumed:
