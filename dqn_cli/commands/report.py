@@ -13,7 +13,7 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import REPORT
-from dqn_cli.commands.run_discovery import load_runs, run_label, varied_keys
+from dqn_cli.commands.run_discovery import RunInfo, load_runs, run_label, varied_keys
 from dqn_cli.commands.words import options_and_paths
 
 KEYS = ("by", "out")
@@ -41,7 +41,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     Raises:
         ConfigError: If an option is not valid, or if there is no run.
     """
-    from dqn_cli.config.run_folders import COMMAND_FILE
+    from dqn_cli.commands.sweeps import has_ended
     from dqn_cli.config.run_metadata import job_number
     from dqn_cli.config.validation import ConfigError
     from dqn_cli.reporting.run_rows import read_row
@@ -51,21 +51,49 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
         raise ConfigError(f"out={out} names a file: name a folder, as in out=report")
     if not paths:
         raise ConfigError("name what to report: the folder of a sweep or of a run")
-    runs = {
-        run.folder.resolve(): run for path in paths for run in load_runs(path, "dqn-report", KEYS)
-    }
+    found = {path: _runs_of(path) for path in paths}
+    runs = {run.folder.resolve(): run for of_path in found.values() for run in of_path}
     keys = _chosen_keys(by, sorted({key for run in runs.values() for key in run.overrides}))
     if keys is None:
         keys = [key for key in varied_keys(list(runs.values())) if key != "env"]
     ordered = sorted(runs.values(), key=lambda run: (run.folder.parent, job_number(run.folder, 0)))
     rows = [read_row(run.folder, run.env, run_label(run, keys)) for run in ordered]
-    unended = [path for path in dict.fromkeys(paths) if (path / COMMAND_FILE).is_file()]
-    notes = [f"{path.name} has not ended, so runs may be missing." for path in unended]
+    notes = [note for path, of_path in found.items() for note in _search_notes(path, of_path)]
+    unended = [path for path in found if not has_ended(path)]
+    notes += [f"{path.name} has not ended, so runs may be missing." for path in unended]
     try:
         page = write_report(rows, out, notes)
     except OSError as error:
         raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
     print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")
+
+
+def _runs_of(path: Path) -> list[RunInfo]:
+    """Return the runs of a folder; of a search, those of its finalists once there are some.
+
+    The trials of a search stopped at different steps, and its best is also the luckiest.
+    """
+    from dqn_cli.commands.run_discovery import find_runs
+    from dqn_cli.config.run_folders import FRESH, is_search
+
+    fresh = path / FRESH
+    has_finalists = is_search(path) and bool(find_runs(fresh))
+    return load_runs(fresh if has_finalists else path, "dqn-report", KEYS)
+
+
+def _search_notes(path: Path, runs: Sequence[RunInfo]) -> list[str]:
+    """Return what is to be known of the runs of a search; nothing of another sweep."""
+    from dqn_cli.config.run_folders import FRESH, is_search
+
+    if not is_search(path):
+        return []
+    luck = "the highest score of many trials is also the luckiest"
+    if any(run.folder.parent.name == FRESH for run in runs):
+        return [
+            f"{path.name} is a search: these are its finalists on fresh seeds, without the runs"
+            f" that chose them, because {luck}."
+        ]
+    return [f"{path.name} is a search without finalists yet, and {luck}."]
 
 
 def _chosen_keys(by: str | None, known: Sequence[str]) -> list[str] | None:

@@ -15,6 +15,7 @@ from dqn_cli.commands.sweep_tables import report_sweep, write_sweep_csv
 from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, Sweep, is_search
 from dqn_cli.config.run_metadata import load_env_id
 from dqn_cli.runs.manifest import can_resume
+from dqn_cli.storage import write_json
 
 
 def unfinished_command(sweep: Path) -> list[str] | None:
@@ -26,19 +27,32 @@ def unfinished_command(sweep: Path) -> list[str] | None:
     return [word for word in words if not word.startswith("hydra.sweep.dir=")]
 
 
+def has_ended(sweep: Path) -> bool:
+    """Return True unless a sweep trains or was stopped, so that jobs may be missing."""
+    file = sweep / COMMAND_FILE
+    return not file.is_file() or bool(json.loads(file.read_text()).get("ended"))
+
+
 def finishing_words(sweep: Path, words: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Return the words that begin the jobs of a sweep that have not begun."""
     quoted = str(sweep).replace("\\", "\\\\").replace("'", "\\'")
     return [*words, *overrides, f"hydra.sweep.dir='{quoted}'"]
 
 
-def end_sweep(succeeded: bool) -> None:
-    """Print the tables of this process's sweep and how it goes on, if it does."""
+def end_sweep(succeeded: bool, all_begun: bool = False) -> None:
+    """Print the tables of this process's sweep and how it goes on, if it does.
+
+    Args:
+        succeeded: True if no job failed.
+        all_begun: True if every job had its turn, also to fail.
+    """
     sweep = Sweep.folder
     if sweep is None:
         return
     if succeeded and not is_search(sweep):  # a search may go on to more trials
         (sweep / COMMAND_FILE).unlink(missing_ok=True)
+    elif all_begun:
+        _note_end(sweep)
     runs = find_runs(sweep)
     if not runs:  # it was refused before its first job
         for name in (COMMAND_FILE, "multirun.yaml"):
@@ -55,6 +69,13 @@ def end_sweep(succeeded: bool) -> None:
     if unfinished:
         print(resume_hint(sweep, sorted({load_env_id(run) for run in unfinished})))
         sys.stdout.flush()
+
+
+def _note_end(sweep: Path) -> None:
+    """Note in a sweep's command that it has ended: failed jobs and searches may go on."""
+    file = sweep / COMMAND_FILE
+    if file.is_file():
+        write_json(file, json.loads(file.read_text()) | {"ended": True})
 
 
 def _is_unfinished(run: Path) -> bool:

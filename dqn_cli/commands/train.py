@@ -100,6 +100,8 @@ def train(
         continues: True if runs that exist go on.
         changes: Overrides of a sweep that is resumed; None for a new command.
     """
+    from hydra.errors import HydraException
+
     from dqn_cli.commands.hydra_app import run_hydra
     from dqn_cli.commands.sweeps import end_sweep
     from dqn_cli.config.run_folders import Command, Sweep, register_resolvers
@@ -112,11 +114,11 @@ def train(
 
         return run_job(config, modules, changes)
 
-    succeeded = False
+    succeeded = all_begun = False
     with Command.begin(arguments, modules, continues, changes):
         try:
             exit_code = run_hydra(arguments, job)
-            succeeded = True
+            succeeded = all_begun = True
         except Exception as error:
             if Sweep.shutdown and Sweep.shutdown.requested:
                 exit_code = Sweep.shutdown.exit_code
@@ -126,9 +128,11 @@ def train(
                 # Hydra's files in the folder, which a full disk does not name.
                 raise OSError(error.errno, error.strerror, str(Command.folder)) from error
             else:
+                # A job's own failure ends no sweep; one of Hydra's, before a job begins, does.
+                all_begun = not isinstance(error, HydraException)
                 raise
         finally:
-            end_sweep(succeeded)
+            end_sweep(succeeded, all_begun)
     return exit_code
 
 

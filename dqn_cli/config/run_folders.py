@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -99,8 +100,8 @@ class ClaimFolders(Callback):
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={Sweep.folder}")
             command = Sweep.folder / COMMAND_FILE
             is_repeatable = sweeper.endswith((".BasicSweeper", ".SearchSweeper"))
-            if is_repeatable and not (Command.continues and command.exists()):
-                write_json(command, {"words": list(Command.words)})
+            if is_repeatable:
+                write_json(command, {"words": _first_words(command)})
             launcher = config.hydra.launcher._target_
             if not launcher.endswith(LAUNCHERS_WITHOUT_CHILDREN):
                 Sweep.shutdown = Command.stack.enter_context(waiting_for_jobs(Sweep.folder))
@@ -200,6 +201,13 @@ def _check_free(folder: Path, is_sweep: bool) -> None:
             f"{folder} holds the runs of a sweep already: choose another folder,"
             f" or continue them with resume={folder}"
         )
+
+
+def _first_words(command: Path) -> list[str]:
+    """Return the words that began the sweep: those in its file, if it goes on."""
+    if Command.continues and command.exists():
+        return [str(word) for word in json.loads(command.read_text())["words"]]
+    return list(Command.words)
 
 
 def _jobs_in(folder: Path) -> list[Path]:

@@ -76,7 +76,7 @@ def reachable_threshold(goal: float | None, bands: Sequence[IqmBand]) -> float:
 
 def time_to(threshold: float, rows: Sequence[RunRow]) -> Reached:
     """Return what the median of runs that have ended needed to reach a threshold."""
-    curves = [row.curve for row in rows if row.curve is not None and row.status != "running"]
+    curves = [row.curve for row in rows if row.curve is not None and not row.goes_on]
     needed = np.full((len(curves), 2), np.inf)
     for place, curve in enumerate(curves):
         above = np.flatnonzero(curve.returns >= threshold)

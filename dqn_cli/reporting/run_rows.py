@@ -10,7 +10,8 @@ from typing import Any
 
 from dqn_cli.config.run_metadata import load_overrides, overrides_by_key
 from dqn_cli.evaluation.curves import Curve, read_curve
-from dqn_cli.fields import damage_named, mapping, number
+from dqn_cli.fields import damage_named, mapping, number, text
+from dqn_cli.runs.early_stopping import is_pause
 from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import is_unstarted
 from dqn_cli.runs.result import RESULT, read_result
@@ -29,7 +30,8 @@ class RunRow:
     env: str
     choice: str
     words: Sequence[str]  # overrides as they were typed
-    status: str  # finished, interrupted, failed, running, not begun, no result or damaged
+    # finished, paused, interrupted, failed, running, not begun, no result or damaged
+    status: str
     error: str | None = None
     steps: int | None = None
     seconds: float | None = None
@@ -54,6 +56,11 @@ class RunRow:
     def has_finished(self) -> bool:
         """True if the run's scores count."""
         return self.status == "finished"
+
+    @property
+    def goes_on(self) -> bool:
+        """True if the run trains, or has paused, so that its curve is not whole."""
+        return self.status in ("running", "paused")
 
 
 def read_row(folder: Path, env: str, choice: str) -> RunRow:
@@ -80,10 +87,12 @@ def read_row(folder: Path, env: str, choice: str) -> RunRow:
 def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     error, final, seconds = result.get("error"), result.get("final"), result["seconds"]["total"]
     mean = None if final is None else mapping(final, "final", ("mean",))["mean"]
+    stopped = result.get("stopped")
+    has_paused = stopped is not None and is_pause(text(stopped, "stopped"))
     versions = mapping(result.get("versions", {}), "versions")
     return {
         "words": result["overrides"],
-        "status": one_line(result["status"]),
+        "status": "paused" if has_paused else one_line(result["status"]),
         "error": None if error is None else one_line(error),
         "steps": int(number(result.get("steps", 0), "steps", 0)),
         "seconds": float(seconds),

@@ -35,6 +35,11 @@ def stop_reason(config: StopConfig, history: EvaluationHistory, steps: int = 0) 
     )
 
 
+def is_pause(stopped: str | None) -> bool:
+    """Return True if the reason of a run's end, as its result has it, is a pause."""
+    return (stopped or "").startswith(PAUSE)
+
+
 def is_paused(settings: Settings, clock: Clock, history: EvaluationHistory) -> bool:
     """Return True if nothing but `stop.step` keeps a run from going on."""
     ends = is_finished(settings, clock) or _evaluation_reason(settings.stop, history) is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from dqn_cli.evaluation.curves import read_curve
-from dqn_cli.runs.early_stopping import PAUSE
+from dqn_cli.runs.early_stopping import is_pause
 from dqn_cli.runs.result import read_result
 
 Objective = Enum("Objective", ["final", "best", "mean"])
@@ -29,8 +29,7 @@ def standing(run: Path, step: int | None) -> Standing:
         return Standing.open
     if result["status"] == "failed":
         return Standing.failed
-    is_pause = (result.get("stopped") or "").startswith(PAUSE)
-    is_done = not is_pause or (step is not None and result["steps"] >= step)
+    is_done = not is_pause(result.get("stopped")) or (step is not None and result["steps"] >= step)
     return Standing.done if is_done else Standing.open
 
 

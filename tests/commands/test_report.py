@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_runs import write_run
 
 Typed = Callable[..., int]
 SHORT = ("steps=200", "network.widths=[8]", "eval.every=50", "eval.episodes=2")
@@ -27,6 +28,30 @@ def test_a_sweep_becomes_a_page(
     assert other.count("sweep has not ended, so runs may be missing.") == 1
     assert "4 runs" in capsys.readouterr().out
     assert (in_folder / "other" / "curves.png").is_file()
+
+
+def test_a_search_is_reported_by_its_finalists(
+    type_report: Typed, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = in_folder / "search"
+    write_run(search, ["gamma=0.9", "seed=0"], [9.0], stopped="stop.step=100 reached")
+    write_run(search, ["gamma=0.8", "seed=0"], [5.0, 7.0])
+    (search / "search.db").touch()
+    (search / ".command.json").write_text("{}")
+    assert type_report("search", "out=early") == 0
+    early = (in_folder / "early" / "report.html").read_text()
+    assert "gamma=0.8 has the highest mean" in early
+    assert "Only finished runs count: 1 paused and 1 finished." in early
+    assert "search is a search without finalists yet, and the highest score" in early
+    assert "search has not ended" in early
+    write_run(search / "fresh", ["gamma=0.8", "seed=1000"], [3.0, 6.0])
+    (search / ".command.json").write_text('{"ended": true}')
+    assert type_report("search", "out=late") == 0
+    late = (in_folder / "late" / "report.html").read_text()
+    assert "This setting scores 6.00 on CartPole-v1" in late
+    assert "search is a search: these are its finalists on fresh seeds" in late
+    assert "has not ended" not in late
+    assert capsys.readouterr().out.splitlines()[-1] == "1 run reported in late/report.html"
 
 
 def test_wrong_keys_are_named(

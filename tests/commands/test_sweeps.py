@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_cli.commands.sweeps import end_sweep, finishing_words, unfinished_command
+from dqn_cli.commands.sweeps import end_sweep, finishing_words, has_ended, unfinished_command
 from dqn_cli.config.run_folders import COMMAND_FILE, Command, Sweep
 
 Lines = pytest.CaptureFixture[str]
@@ -65,6 +65,28 @@ def test_the_last_line_says_how_to_go_on(
         Sweep.folder = Path("sweep")
         end_sweep(succeeded=True)
     assert unfinished_command(Path("sweep")) is None
+
+
+def test_a_sweep_has_ended_once_all_its_jobs_had_their_turn(tmp_path: Path) -> None:
+    assert has_ended(tmp_path)
+    with Command.begin([]):
+        begin(tmp_path / "sweep", "-m")
+        add_run(tmp_path / "sweep", "0_seed-1", "failed")
+        end_sweep(succeeded=False)
+        assert not has_ended(tmp_path / "sweep")
+        end_sweep(succeeded=False, all_begun=True)
+    assert has_ended(tmp_path / "sweep")
+    assert unfinished_command(tmp_path / "sweep") == ["-m"]
+
+
+def test_a_search_keeps_its_command_and_has_ended(tmp_path: Path) -> None:
+    with Command.begin([]):
+        begin(tmp_path / "sweep", "-m")
+        add_run(tmp_path / "sweep", "0_seed-1", "finished")
+        (tmp_path / "sweep" / "search.db").touch()
+        end_sweep(succeeded=True, all_begun=True)
+    assert has_ended(tmp_path / "sweep")
+    assert unfinished_command(tmp_path / "sweep") == ["-m"]
 
 
 def test_a_single_run_is_no_sweep(capsys: Lines) -> None:

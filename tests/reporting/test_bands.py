@@ -69,4 +69,5 @@ def test_the_median_counts_runs_that_never_got_there() -> None:
     assert time_to(5.0, rows) == (4, 3, 200, 4)
     assert time_to(5.0, [rows[0], rows[3]]) == (2, 1, None, None)
     assert time_to(5.0, [rows[3], row([9.0], "running")]) == (1, 0, None, None)
+    assert time_to(5.0, [rows[3], row([9.0], "paused")]) == (1, 0, None, None)
     assert time_to(5.0, []) == (0, 0, None, None)

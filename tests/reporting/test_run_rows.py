@@ -41,9 +41,24 @@ def test_a_failed_run_says_what_failed(tmp_path: Path) -> None:
     assert (row.status, row.error, row.final, row.curve) == ("failed", "no room left", None, None)
 
 
+def test_a_pause_is_no_end(tmp_path: Path) -> None:
+    words = ["stop.step=100"]
+    paused = write_run(tmp_path, words, [1.0], stopped="stop.step=100 reached")
+    row = read_row(paused, "CartPole-v1", "")
+    assert (row.status, row.has_finished, row.goes_on) == ("paused", False, True)
+    early = write_run(tmp_path, ["stop.at=1"], [1.0], stopped="stop.at=1 reached: 1")
+    row = read_row(early, "CartPole-v1", "")
+    assert (row.status, row.has_finished, row.goes_on) == ("finished", True, False)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"status": 5}, "status"), ({"final": {"mean": "high"}}, "final.mean"), ({"best": 3}, "best")],
+    [
+        ({"status": 5}, "status"),
+        ({"stopped": 5}, "stopped"),
+        ({"final": {"mean": "high"}}, "final.mean"),
+        ({"best": 3}, "best"),
+    ],
 )
 def test_a_damaged_result_is_a_status_with_its_reason(
     tmp_path: Path, changes: dict[str, Any], named: str
