@@ -78,6 +78,11 @@ def aggregate_curves(curves: Sequence[Curve], x: str) -> list[Band]:
     return [_band(label, group, x) for label, group in grouped.items()]
 
 
+def point_style(x: Array) -> dict[str, Any]:
+    """Return what a line through `x` is drawn with besides: a single point has no line to see."""
+    return {"marker": "o"} if len(x) == 1 else {}
+
+
 def plot_bands(bands: Sequence[Band], x: str, y: str, title: str, out: Path) -> None:
     """Write the chart as an image; `x` is "steps" or "seconds", `y` the label of the returns."""
     import matplotlib as mpl
@@ -88,7 +93,8 @@ def plot_bands(bands: Sequence[Band], x: str, y: str, title: str, out: Path) -> 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for band in bands:
         runs = f" ({band.runs} runs)" if band.runs > 1 else ""
-        (line,) = axes.plot(band.x, band.mean, label=f"{band.label}{runs}")
+        text = f"{band.label}{runs}"
+        (line,) = axes.plot(band.x, band.mean, label=text, **point_style(band.x))
         if band.runs > 1:
             axes.fill_between(band.x, band.low, band.high, color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xlabel="environment steps" if x == "steps" else "seconds", ylabel=y)

@@ -16,6 +16,7 @@ from dqn_cli.evaluation.aggregates import (
     performance_profile,
     profile_band,
 )
+from dqn_cli.evaluation.curves import point_style
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, interquartile_mean, iqm_interval
 from dqn_cli.reporting.bands import IqmBand
 from dqn_cli.reporting.charts import INK, MOST_COLOURS, Chart, colour, draw
@@ -61,11 +62,12 @@ def draw_curves(
             for curve in band.curves:
                 shown = _spread(len(curve.steps), points)
                 steps, returns = curve.steps[shown], curve.returns[shown]
-                axes.plot(steps, returns, color=ink, lw=0.5, alpha=0.35)
+                axes.plot(steps, returns, color=ink, lw=0.5, alpha=0.35, **point_style(steps))
             if len(band.curves) > 1:
                 axes.fill_between(band.x, band.low, band.high, color=ink, alpha=0.2, lw=0)
             text = f"{label or env} ({len(band.curves)})"
-            axes.plot(band.x, band.iqm, color=ink, lw=2, label=textwrap.fill(text, LEGEND_WIDTH))
+            text = textwrap.fill(text, LEGEND_WIDTH)
+            axes.plot(band.x, band.iqm, color=ink, lw=2, label=text, **point_style(band.x))
         axes.set(xlabel="environment steps", ylabel=y, title=env)
         axes.xaxis.set_major_formatter("{x:,.10g}")
         axes.locator_params(axis="x", nbins=5)

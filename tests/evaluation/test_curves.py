@@ -95,6 +95,19 @@ def test_long_labels_are_stacked_and_not_cut(tmp_path: Path) -> None:
     plt.close(figure)
 
 
+def test_a_single_point_is_drawn_as_a_dot(tmp_path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figures = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plt, "close", figures.append)
+        bands = aggregate_curves([curve("a", [1]), curve("b", [1, 2])], "steps")
+        plot_bands(bands, "steps", "return", "LineWorld-v0", tmp_path / "plot.png")
+    (figure,) = figures
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "None"]
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("rows", [[], [("train/loss", 10, 1.0, 0.0)]])
 def test_a_run_without_returns_is_an_error(tmp_path: Path, rows: list[Row]) -> None:
     write(tmp_path, rows)

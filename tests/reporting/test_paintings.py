@@ -40,6 +40,15 @@ def test_curves_show_each_choice_with_the_number_of_its_runs(tmp_path: Path) -> 
     assert (tmp_path / "curves.png").is_file()
 
 
+def test_a_curve_of_one_point_is_a_dot(tmp_path: Path) -> None:
+    marks = []
+    for points in (1, 2):
+        bands = {"update=dqn": band("update=dqn", points=points)}
+        chart = draw_curves("A", bands, PLACES, "return", tmp_path, "curves")
+        marks.append(chart.svg.count("<use"))
+    assert marks[0] >= 7  # six thin runs and the middle, beside the ticks of the axes
+
+
 def test_many_long_curves_stay_small(tmp_path: Path) -> None:
     bands = {"update=dqn": band("update=dqn", runs=300, points=3000)}
     chart = draw_curves("A", bands, PLACES, "return", tmp_path, "curves")
