@@ -23,7 +23,7 @@ from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.launched_jobs import launched_job
 from dqn_cli.runs.locks import InUse
-from dqn_cli.runs.manifest import can_resume, write_manifests
+from dqn_cli.runs.manifest import can_resume, note_failure, write_manifests
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result, write_unstarted_result
@@ -81,6 +81,8 @@ def run_job(
             reason = explain(error)
             if job and not can_resume(folder) and not isinstance(error, (ConfigError, InUse)):
                 write_unstarted_result(job.settings, overrides, folder, reason)
+            elif not isinstance(error, InUse):
+                note_failure(folder, reason)
             # Hydra reports a failed job only after all others.
             print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
             raise

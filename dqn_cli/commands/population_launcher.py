@@ -28,6 +28,8 @@ from dqn_cli.config.run_folders import Command
 from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.runs.grouping import group_jobs
+from dqn_cli.runs.locks import InUse
+from dqn_cli.runs.manifest import note_failure
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
@@ -118,7 +120,10 @@ def _prepare_job(
             check_job_number(job)
             return Prepared(job, continue_typed(job, Command.changes or (), Command.modules))
         except Exception as error:
-            print(f"job {number} failed: {explain(error)}", file=sys.stderr, flush=True)
+            reason = explain(error)
+            if not isinstance(error, InUse):
+                note_failure(folder, reason)
+            print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
             raise
 
     composed = context.config_loader.load_sweep_config(config, list(overrides))

@@ -165,7 +165,7 @@ def _run_row(row: RunRow, kind: str, folder: Path) -> dict[str, Any]:
         "score": "-" if score is None else format_return(score),
         "steps": "-" if row.steps is None else f"{row.steps:,}",
         "time": "-" if row.seconds is None else _duration(row.seconds),
-        "members": row.members,
+        "members": row.members or "-",
         "error": row.error,
         "name": row.folder.name,
         "link": _link(row.folder, folder),
@@ -180,4 +180,4 @@ def _link(target: Path, folder: Path) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

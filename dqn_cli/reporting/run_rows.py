@@ -13,7 +13,7 @@ from dqn_cli.evaluation.curves import Curve, read_curve
 from dqn_cli.fields import damage_named, mapping, number, text
 from dqn_cli.runs.early_stopping import is_pause
 from dqn_cli.runs.locks import InUse, lock_runs
-from dqn_cli.runs.manifest import is_unstarted
+from dqn_cli.runs.manifest import is_unstarted, noted_failure
 from dqn_cli.runs.result import RESULT, read_result
 from dqn_cli.storage import CheckpointError, load_json
 from dqn_cli.text import one_line
@@ -35,7 +35,7 @@ class RunRow:
     error: str | None = None
     steps: int | None = None
     seconds: float | None = None
-    members: int = 1  # runs that trained side by side in these seconds
+    members: int | None = None  # runs that trained side by side in these seconds
     final: float | None = None  # mean of the last greedy evaluation
     fresh: float | None = None  # mean of dqn-eval's episodes with the best checkpoint
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +67,8 @@ def read_row(folder: Path, env: str, choice: str) -> RunRow:
     """Read a run; damage to its files becomes its status or a missing curve."""
     row: dict[str, Any] = {"status": UNENDED[is_unstarted(folder)]}
     row["words"] = load_overrides(folder)
+    if reason := noted_failure(folder):
+        row |= {"status": "failed", "error": one_line(reason)}
     try:
         if result := read_result(folder):
             with damage_named(folder / RESULT):

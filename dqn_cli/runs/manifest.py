@@ -13,13 +13,20 @@ from dqn_cli.runs.checkpoint_fields import check_manifest
 from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR, load_last
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import RESULT, read_result
-from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, temporary_name
+from dqn_cli.storage import (
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+    temporary_name,
+    write_atomically,
+)
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.settings import plain
 
 HYDRA_FOLDER = Path(".hydra")
 HYDRA_FILES = ("config.yaml", "hydra.yaml", "overrides.yaml")
 MANIFEST = HYDRA_FOLDER / "plan"  # in the run's folder
+FAILURE = HYDRA_FOLDER / "failure"  # why a job of a sweep has neither manifest nor result
 
 
 def write_manifests(jobs: Sequence[Job]) -> None:
@@ -38,6 +45,19 @@ def write_manifests(jobs: Sequence[Job]) -> None:
             "threads": thread_count(job.settings, len(jobs) + 1),
         }
         save_checkpoint(job.folder / MANIFEST, data)
+
+
+def note_failure(job: Path, reason: str) -> None:
+    """Note why a job of a sweep failed whose settings could not be used, so it has no result."""
+    if (job / HYDRA_FOLDER).is_dir() and not holds_run(job):
+        write_atomically(job / FAILURE, lambda file: file.write(reason.encode()))
+
+
+def noted_failure(job: Path) -> str | None:
+    """Return why a job failed before it had settings, or None if it did not."""
+    if (job / MANIFEST).is_file() or not (job / FAILURE).is_file():
+        return None
+    return (job / FAILURE).read_text(errors="replace")
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -100,7 +120,8 @@ def discard_unstarted(folder: Path) -> None:
     if holds_run(folder):
         return
     _remove_partial_files(folder)
-    for name in (*(HYDRA_FOLDER / file for file in HYDRA_FILES), MANIFEST, Path(RESULT)):
+    files = (*(HYDRA_FOLDER / file for file in HYDRA_FILES), MANIFEST, FAILURE, Path(RESULT))
+    for name in files:
         (folder / name).unlink(missing_ok=True)
     for empty in (folder / HYDRA_FOLDER, folder / CHECKPOINTS_DIR):
         with suppress(OSError):  # it has other files

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from dqn_cli.commands import population_launcher
 from dqn_cli.commands.population_groups import train_groups
-from dqn_cli.runs.manifest import write_manifests
+from dqn_cli.runs.manifest import noted_failure, write_manifests
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job
 from dqn_cli.storage import load_checkpoint
@@ -103,6 +103,7 @@ def test_a_job_that_is_refused_fails_alone(type_sweep: Typed, capsys: Lines) -> 
     assert statuses() == {"0": "finished", "2": "finished", "1": "failed"}
     assert result_of(0)["members"] == result_of(2)["members"] == 2
     assert not (folder_of(1) / "checkpoints").exists()
+    assert (noted_failure(folder_of(1)) or "").startswith("head=c51 needs v_min below v_max")
 
 
 def test_a_job_that_diverges_fails_alone(type_sweep: Typed, capsys: Lines) -> None:

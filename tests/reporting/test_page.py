@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ def test_a_run_has_its_score_time_and_neighbours(tmp_path: Path) -> None:
     text = page(tmp_path, [row("A", "dqn", 3, 1.5, seconds=5400)])
     (cells_of_run,) = cells(text, "runs")
     assert cells_of_run[1:] == ["dqn", "A", "3", "finished", "1.50", "12,345", "1.5 h", "4", ""]
+
+
+def test_minutes_are_told_apart(tmp_path: Path) -> None:
+    times = [cells(page(tmp_path, [row("A", "", 0, 1.0, seconds=s)]), "runs") for s in (59, 100)]
+    assert [run[0][7] for run in times] == ["59 s", "1.7 min"]
+
+
+def test_a_run_without_a_result_leaves_open_what_is_not_known(tmp_path: Path) -> None:
+    running = RunRow(Path("sweep") / "0", "A", "dqn", ["seed=0"], "running")
+    running = replace(running, curve=row("A", "dqn", 0, 1.0).curve)
+    text = page(tmp_path, [running])
+    (cells_of_run,) = cells(text, "runs")
+    assert cells_of_run[1:] == ["dqn", "A", "0", "running", "-", "-", "-", "-", ""]
+    assert "No run with a learning curve has ended yet." in text
+    assert "<th>versions</th>" not in text
 
 
 def test_notes_stand_below_the_answer(tmp_path: Path) -> None:

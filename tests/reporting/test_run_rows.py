@@ -10,6 +10,7 @@ from fake_runs import write_run
 
 from dqn_cli.reporting.run_rows import read_row
 from dqn_cli.runs.locks import lock_runs
+from dqn_cli.runs.manifest import note_failure
 
 
 def test_a_finished_run_is_read(tmp_path: Path) -> None:
@@ -39,6 +40,13 @@ def test_a_failed_run_says_what_failed(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [], status="failed", error="no room\nleft")
     row = read_row(folder, "CartPole-v1", "")
     assert (row.status, row.error, row.final, row.curve) == ("failed", "no room left", None, None)
+
+
+def test_a_run_whose_settings_were_refused_says_why(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, ["head=c51"], status=None)
+    note_failure(folder, "head=c51 needs\nmore")
+    row = read_row(folder, "CartPole-v1", "")
+    assert (row.status, row.error, row.members) == ("failed", "head=c51 needs more", None)
 
 
 def test_a_pause_is_no_end(tmp_path: Path) -> None:

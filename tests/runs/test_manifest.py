@@ -15,6 +15,8 @@ from dqn_cli.runs.manifest import (
     is_unstarted,
     load_begun,
     load_state,
+    note_failure,
+    noted_failure,
     write_manifests,
 )
 from dqn_cli.runs.recorder import Job
@@ -120,6 +122,21 @@ def test_a_run_is_worth_keeping_once_it_began(jobs: list[Job]) -> None:
     assert holds_run(run)
     (run / "result.json").write_text("damaged")
     assert holds_run(run)
+
+
+def test_a_failure_without_settings_is_noted_until_the_job_begins(jobs: list[Job]) -> None:
+    run = jobs[0].folder
+    assert noted_failure(run) is None
+    note_failure(run, "head=c51 needs more")
+    assert noted_failure(run) == "head=c51 needs more"
+    assert not holds_run(run)
+    write_manifests(jobs[:1])
+    assert noted_failure(run) is None
+    note_failure(jobs[1].folder, "no room")
+    discard_unstarted(jobs[1].folder)
+    assert list(jobs[1].folder.iterdir()) == []
+    note_failure(jobs[1].folder, "it was another's")
+    assert list(jobs[1].folder.iterdir()) == []
 
 
 def test_only_what_never_began_is_discarded(jobs: list[Job]) -> None:
