@@ -160,7 +160,8 @@ def judge_finalists(study: Study, jobs: Jobs, options: Options) -> list[Finalist
     chosen = best_trials(study.records())[: options.finalists]
     runs = {trial.number: jobs.fresh_runs_of(trial, options.fresh_seeds) for trial in chosen}
     if chosen:
-        print(f"the best {len(chosen)} trials again, on {options.fresh_seeds} fresh seeds")
+        best = "trial" if len(chosen) == 1 else f"{len(chosen)} trials"
+        print(f"the best {best} again, on {options.fresh_seeds} fresh seeds")
     jobs.train([run for group in runs.values() for run in group], None)
     return judge([(trial, _done(runs[trial.number])) for trial in chosen], options.objective)
 

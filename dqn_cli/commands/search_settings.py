@@ -83,7 +83,7 @@ def header(winner: Finalist, options: Options) -> list[str]:
         f" seeds: {format_return(fresh.mean)} [{interval}], worst"
         f" {format_return(fresh.min)}; in the search {format_return(trial.score or 0.0)}.",
         f"Command: {shlex.join(['dqn-train', *Command.words])}",
-        f"Commit {git_commit()}; {packages}.",
+        f"{f'Commit {commit}; ' if (commit := git_commit()) else ''}{packages}.",
     ]
 
 

@@ -28,7 +28,9 @@ def tuned_text(found: Settings, untuned: Settings, header: Iterable[str]) -> str
     others = [part for part in PARTS if after[part]["type"] != before[part]["type"]]
     types = ", ".join(f"{part} is {after[part]['type']}" for part in others)
     lines = [*header, f"Type the choices of these parts too: {types}." if others else ""]
-    comment = "\n".join(f"# {part}" for line in lines for part in textwrap.wrap(line, WIDTH - 2))
+    # Words of a command stay whole, so that it can be typed again.
+    wrapper = textwrap.TextWrapper(WIDTH - 2, break_on_hyphens=False, break_long_words=False)
+    comment = "\n".join(f"# {part}" for line in lines for part in wrapper.wrap(line))
     return "\n".join(["# @package _global_", comment, *_yaml_lines(content), ""])
 
 

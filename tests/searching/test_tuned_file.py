@@ -28,6 +28,12 @@ def test_a_file_has_what_differs_and_what_found_it(settings_of: Compose) -> None
     }
 
 
+def test_a_command_in_the_header_keeps_its_words(settings_of: Compose) -> None:
+    words = ["dqn-train", *["--config-dir"] * 30, "x" * 120]
+    text = tuned_text(settings_of("tuned=none"), settings_of("tuned=none"), [" ".join(words)])
+    assert text.replace("#", "").split()[2:] == words
+
+
 def test_parts_that_a_file_can_not_choose_are_named(settings_of: Compose) -> None:
     found = settings_of("tuned=none", "target=soft", "target.tau=0.5")
     text = tuned_text(found, settings_of("tuned=none"), [])
