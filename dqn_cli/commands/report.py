@@ -18,6 +18,7 @@ from dqn_cli.commands.words import options_and_paths
 
 KEYS = ("by", "out")
 OUT = "report"
+PAGES = (".html", ".htm", ".pdf", ".png")  # names of files, where a folder is asked for
 
 
 def main() -> None:
@@ -49,6 +50,8 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={out} names a file: name a folder, as in out=report")
+    if out.suffix.lower() in PAGES and not out.exists():
+        raise ConfigError(f"out={out} is no folder: name one, as in out=report, for report.html")
     if not paths:
         raise ConfigError("name what to report: the folder of a sweep or of a run")
     found = {path: _runs_of(path) for path in paths}

@@ -8,7 +8,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.config.gymnasium_source import registered_envs
-from dqn_cli.config.hints import did_you_mean, unknown_key
+from dqn_cli.config.hints import did_you_mean, unknown_key, unknown_preset_key
 from dqn_cli.config.registry import is_part, part_named
 from dqn_cli.config.tuned_source import LOOKUP
 from dqn_cli.envs.contract import EnvironmentFailure
@@ -89,6 +89,8 @@ def _composition(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if unknown := re.match(r"Could not override '([^']*)'", text):
         return _unknown(unknown[1], f"{cause}\n{text}")
+    if sweep := re.match(r"Sweep parameters '([^']*)' requires --multirun", text):
+        return f"{sweep[1]} has several values: add -m to sweep over them"
     if sweep := re.match(r"Ambiguous value for argument '([^']*)'", text):
         return f"{sweep[1]} has several values: add -m to sweep over them, or [] around a list"
     if merged := re.match(r"Error merging override (.*)", text):
@@ -106,6 +108,8 @@ def _unknown(key: str, details: str) -> str:
     part = re.search(r"object_type=(\w+)", details)
     if part is None or not is_part(part[1]):
         return f"unknown key {key}"
+    if part[1] == "Settings" and (message := unknown_preset_key(key)):
+        return message
     # At the top level the group itself is unknown, not only its key.
     return unknown_key(key.split(".")[0] if part[1] == "Settings" else key, part_named(part[1]))
 

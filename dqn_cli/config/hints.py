@@ -52,6 +52,15 @@ def unknown_key(key: str, part: type[Any]) -> str:
     return f"unknown key {key}: {owner} has {', '.join(names) or 'no keys'}{hint}"
 
 
+def unknown_preset_key(key: str) -> str | None:
+    """Return the message for a key that is typed of a preset, as `agent.lr`, or None."""
+    group, _, rest = key.partition(".")
+    if group not in PRESET_GROUPS or not rest:
+        return None
+    meant = _question(_keys_named(rest.rpartition(".")[2]))
+    return f"unknown key {key}: {group}= only chooses a file, which sets keys of the run{meant}"
+
+
 def _question(words: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(words)}?" if words else ""
 

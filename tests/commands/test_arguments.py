@@ -34,6 +34,11 @@ def test_an_experiment_loses_its_plus(typed: str) -> None:
     assert hydra_words(["-m", typed, "seed=1"]) == ["-m", "experiment=a,b", "seed=1"]
 
 
+@pytest.mark.parametrize("typed", ["search=dqn", "+search=dqn"])
+def test_a_search_has_a_plus_however_it_is_typed(typed: str) -> None:
+    assert hydra_words(["-m", typed, "seed=1"]) == ["-m", "+search=dqn", "seed=1"]
+
+
 @pytest.mark.parametrize("word", ["+env.kwargs.experiment=a", "+experiments=a", "~experiment"])
 def test_all_other_words_stay(word: str) -> None:
     assert hydra_words([word]) == [word]

@@ -63,6 +63,7 @@ def test_wrong_keys_are_named(
         (("by=updat",), "by=updat: no run was started with it; did you mean update?"),
         (("by=update,",), "by=update,: no run was started with it"),
         (("by=seed",), "by=seed: environments and seeds are told apart anyway"),
+        (("out=a.html",), "out=a.html is no folder: name one, as in out=report, for report.html"),
         (("out=file",), "out=file names a file: name a folder, as in out=report"),
         (("out=file/inside",), "out=file/inside: can't write there: Not a directory"),
     ):

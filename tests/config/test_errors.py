@@ -43,6 +43,8 @@ UNKNOWN = [
     ("optimizer=adma", ["optimizer=adma", "did you mean adam"]),
     ("agent=d4qn", ["agent=d4qn", "did you mean", "d3qn"]),
     ("networks=mlp", ["unknown key networks:", "did you mean network?"]),
+    ("agent.lr=1", ["unknown key agent.lr: agent= only chooses a file", "mean optimizer.lr?"]),
+    ("seed=range(3)", ["seed=range(3) has several values: add -m to sweep over them"]),
     ("update.loss=squared", ["unknown key update.loss;", "did you mean head.loss?"]),
     (
         "+update.max_grad_norm=1",
