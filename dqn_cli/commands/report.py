@@ -41,10 +41,10 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     Raises:
         ConfigError: If an option is not valid, or if there is no run.
     """
-    from dqn_cli.config.run_folders import COMMAND_FILE
+    from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, is_search
     from dqn_cli.config.run_metadata import job_number
     from dqn_cli.config.validation import ConfigError
-    from dqn_cli.reporting.run_rows import read_row
+    from dqn_cli.reporting.run_rows import mark_repeated, read_row
     from dqn_cli.reporting.write_report import write_report
 
     if out.exists() and not out.is_dir():
@@ -59,10 +59,17 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
         keys = [key for key in varied_keys(list(runs.values())) if key != "env"]
     ordered = sorted(runs.values(), key=lambda run: (run.folder.parent, job_number(run.folder, 0)))
     rows = [read_row(run.folder, run.env, run_label(run, keys)) for run in ordered]
-    unended = [path for path in dict.fromkeys(paths) if (path / COMMAND_FILE).is_file()]
-    notes = [f"{path.name} has not ended, so runs may be missing." for path in unended]
+    notes = []
+    for path in dict.fromkeys(paths):
+        if is_search(path):
+            notes.append(
+                f"{path.name} is a search: trials that it stopped early are paused, and the best"
+                f" ones ran again with fresh seeds in {path / FRESH}."
+            )
+        elif (path / COMMAND_FILE).is_file():
+            notes.append(f"{path.name} has not ended, so runs may be missing.")
     try:
-        page = write_report(rows, out, notes)
+        page = write_report(mark_repeated(rows), out, notes)
     except OSError as error:
         raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
     print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from dqn_cli.config.run_metadata import load_overrides, overrides_by_key
 from dqn_cli.evaluation.curves import Curve, read_curve
 from dqn_cli.fields import damage_named, mapping, number
+from dqn_cli.runs.early_stopping import PAUSE
 from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import is_unstarted
 from dqn_cli.runs.result import RESULT, read_result
@@ -18,6 +19,8 @@ from dqn_cli.storage import CheckpointError, load_json
 from dqn_cli.text import one_line
 
 FRESH = Path("checkpoints") / "evaluation.json"  # of checkpoints/best, by dqn-eval
+PAUSED = "paused"  # by stop.step, as a search pauses trials that it stops early
+REPEATED = "repeated"
 UNENDED = {True: "not begun", False: "no result"}
 
 
@@ -29,7 +32,8 @@ class RunRow:
     env: str
     choice: str
     words: Sequence[str]  # overrides as they were typed
-    status: str  # finished, interrupted, failed, running, not begun, no result or damaged
+    # finished, paused, repeated, interrupted, failed, running, not begun, no result or damaged
+    status: str
     error: str | None = None
     steps: int | None = None
     seconds: float | None = None
@@ -67,7 +71,7 @@ def read_row(folder: Path, env: str, choice: str) -> RunRow:
         row["fresh"] = _fresh_mean(folder / FRESH)
     except CheckpointError as error:
         row |= {"status": "damaged", "error": one_line(error)}
-    if row["status"] not in ("finished", "damaged") and _is_training(folder):
+    if row["status"] not in ("finished", PAUSED, "damaged") and _is_training(folder):
         row |= {"status": "running", "error": None}
     try:
         row["curve"] = read_curve(folder, choice)
@@ -83,7 +87,7 @@ def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     versions = mapping(result.get("versions", {}), "versions")
     return {
         "words": result["overrides"],
-        "status": one_line(result["status"]),
+        "status": PAUSED if _is_paused(result) else one_line(result["status"]),
         "error": None if error is None else one_line(error),
         "steps": int(number(result.get("steps", 0), "steps", 0)),
         "seconds": float(seconds),
@@ -92,6 +96,28 @@ def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {one_line(name): one_line(versions[name]) for name in versions},
         "commit": one_line(result["git_commit"]) if result.get("git_commit") else None,
     }
+
+
+def mark_repeated(rows: Sequence[RunRow]) -> list[RunRow]:
+    """Return the rows; a finished run is repeated if an earlier one has its settings and seed.
+
+    Runs of one seed have one result, so that a second one says nothing new.
+    """
+    first: dict[tuple[Any, ...], Path] = {}
+    marked = []
+    for row in rows:
+        words = tuple(sorted((row.overrides | {"seed": row.seed}).items()))
+        if (
+            row.has_finished
+            and (seen := first.setdefault((row.env, words), row.folder)) != row.folder
+        ):
+            row = replace(row, status=REPEATED, error=f"settings and seed of {seen}")
+        marked.append(row)
+    return marked
+
+
+def _is_paused(result: Mapping[str, Any]) -> bool:
+    return result["status"] == "finished" and str(result.get("stopped")).startswith(PAUSE)
 
 
 def _fresh_mean(file: Path) -> float | None:
