@@ -45,7 +45,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     from dqn_cli.commands.sweeps import has_ended
     from dqn_cli.config.run_metadata import job_number
     from dqn_cli.config.validation import ConfigError
-    from dqn_cli.reporting.run_rows import read_row
+    from dqn_cli.reporting.run_rows import mark_repeated, read_row
     from dqn_cli.reporting.write_report import write_report
 
     if out.exists() and not out.is_dir():
@@ -65,7 +65,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     unended = [path for path in found if not has_ended(path)]
     notes += [f"{path.name} has not ended, so runs may be missing." for path in unended]
     try:
-        page = write_report(rows, out, notes)
+        page = write_report(mark_repeated(rows), out, notes)
     except OSError as error:
         raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
     print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")

@@ -30,7 +30,7 @@ from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.searching.finalists import Finalist, judge
 from dqn_cli.searching.halving import rung_steps, survivors
-from dqn_cli.searching.study import Study
+from dqn_cli.searching.study import Study, storage_named
 from dqn_cli.searching.trial_scores import Objective, Standing, standing, trial_score
 
 
@@ -54,7 +54,8 @@ def search(
 
     Raises:
         ConfigError: A word is not valid.
-        TrainingFailure: No run of the first trials succeeded.
+        SearchError: The search in the folder can't go on.
+        TrainingFailure: No run of the first trials succeeded, or nothing can win.
         SystemExit: After a signal.
     """
     options, space = read_options(values), read_space(params, typed)
@@ -70,11 +71,13 @@ def search(
     sweep = Sweep.folder
     assert sweep is not None
     plan = {"words": space.words, "space": {key: str(x) for key, x in space.domains.items()}}
-    study = Study(sweep / STUDY_FILE, space, options.sampler, plan | options.plan())
-    jobs = Jobs(launcher, sweep, space.words)
-    Search(study, jobs, options, rungs, settings.steps).run()
-    finalists = judge_finalists(study, jobs, options)
-    report_trials(study)
+    file = sweep / STUDY_FILE
+    with storage_named(file):
+        study = Study(file, space, options.sampler, plan | options.plan())
+        jobs = Jobs(launcher, sweep, space.words)
+        Search(study, jobs, options, rungs, settings.steps).run()
+        finalists = judge_finalists(study, jobs, options)
+        report_trials(study)
     if finalists:
         report_finalists(finalists, options.objective.name)
         write_tuned(context, config, space.words, finalists[0], sweep, options)
@@ -156,14 +159,26 @@ class Search:
 
 
 def judge_finalists(study: Study, jobs: Jobs, options: Options) -> list[Finalist]:
-    """Train the best trials again with fresh seeds, and return them, the best first."""
-    chosen = best_trials(study.records())[: options.finalists]
+    """Train the best trials again with fresh seeds, and return them, the best first.
+
+    Raises:
+        TrainingFailure: No trial, or none of them, was trained to the end.
+    """
+    complete = best_trials(study.records())
+    if not complete:
+        raise TrainingFailure(
+            "no trial has a score to win with: all that were not stopped early failed"
+        )
+    chosen = complete[: options.finalists]
     runs = {trial.number: jobs.fresh_runs_of(trial, options.fresh_seeds) for trial in chosen}
     if chosen:
         best = "trial" if len(chosen) == 1 else f"{len(chosen)} trials"
         print(f"the best {best} again, on {options.fresh_seeds} fresh seeds")
     jobs.train([run for group in runs.values() for run in group], None)
-    return judge([(trial, _done(runs[trial.number])) for trial in chosen], options.objective)
+    finalists = judge([(trial, _done(runs[trial.number])) for trial in chosen], options.objective)
+    if chosen and not finalists:
+        raise TrainingFailure("every run of the best trials on fresh seeds failed")
+    return finalists
 
 
 def _done(runs: Sequence[TrialRun]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
@@ -87,7 +88,7 @@ def _fractions(values: Mapping[str, Any], key: str) -> list[float]:
 
 def _above_one(values: Mapping[str, Any], key: str) -> float:
     value = values[key]
-    if type(value) not in (int, float) or not value > 1:
+    if type(value) not in (int, float) or not 1 < value < math.inf:
         raise _invalid(key, value, "a number above 1")
     return float(value)
 

@@ -103,6 +103,12 @@ def source_is_known() -> bool:
     return is_unchanged and all(map(_is_installed, late))
 
 
+def is_of_user(module: str) -> bool:
+    """Return whether a module is neither ours, nor Python's, nor in an installed library."""
+    file = _file_of_other(module)
+    return file is not None and not _is_installed(file)
+
+
 def hash_files(files: Sequence[Path], installed: Container[Path]) -> str:
     """Return a hash of names and contents; of `installed` files, of size and time of change."""
     parts = []
@@ -128,11 +134,13 @@ def _agent(agent: Agent) -> list[Any]:
 
 def _files_of_others() -> Iterator[Path]:
     """Yield files of imported modules but ours, Python's, and those known by their version."""
-    known = {"dqn_cli", *LIBRARIES, *sys.stdlib_module_names}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.partition(".")[0] not in known and file and Path(file).is_file():
-            yield Path(file)
+    return filter(None, map(_file_of_other, list(sys.modules)))
+
+
+def _file_of_other(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    is_known = module.partition(".")[0] in {"dqn_cli", *LIBRARIES, *sys.stdlib_module_names}
+    return Path(file) if file and not is_known and Path(file).is_file() else None
 
 
 @cache

@@ -13,6 +13,7 @@ from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler
+from dqn_cli.compiling.watched import watching
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.training.learner import Learner, UpdateInputs
 from dqn_cli.training.population import UpdateTensors
@@ -51,6 +52,7 @@ class CompiledLearner(Learner):
         can_sample = sampler is not None and sampler.storage_is_fixed and not is_busy
         self._samples_in_graph = with_sampling and can_sample
         tensors, structure = self.tensors, describe_structure(agents, sampler)
+        compiler = watching(compiler, self.population.parts)
         if sampler and self._samples_in_graph:
             fixed = (tensors, sampler.storage)
             self._replay_update = compiler(super().sample_and_update, fixed, structure)

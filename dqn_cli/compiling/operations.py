@@ -14,6 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 UNREPEATABLE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 ALIASES = {"alias", "detach"}  # results are the argument, but for autograd
 RANDOM = torch.Tag.nondeterministic_seeded
+# Arguments that they change in place, although their schemas don't say so.
+UNDECLARED = {"native_batch_norm": ("running_mean", "running_var")}
+# Other arguments can't be written as Python code.
+PLAIN = (
+    Tensor, bool, int, float, complex, str, torch.dtype, torch.device, torch.layout,
+    torch.memory_format,
+)  # fmt: skip
 # Their results depend on the shapes of their arguments alone.
 OF_SHAPES = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
@@ -41,8 +48,15 @@ class Operation(NamedTuple):
         """Tensors that it changes in place."""
         schema = self.function._schema.arguments
         names = [argument.name for argument in schema if _is_written(argument)]
+        names += UNDECLARED.get(self.name, ())
         given = dict(zip((argument.name for argument in schema), self.arguments, strict=False))
         return list(_tensors([(given | dict(self.keywords)).get(name) for name in names]))
+
+    @property
+    def is_repeatable(self) -> bool:
+        """False if it depends on values of tensors, or takes more than tensors and constants."""
+        plain = all(map(_is_plain, (*self.arguments, *self.keywords.values())))
+        return plain and not UNREPEATABLE & set(self.function.tags)
 
     @property
     def name(self) -> str:
@@ -87,14 +101,14 @@ class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def build_program(
     operations: Sequence[Operation], places: Sequence[Tensor], results: Sequence[Tensor]
 ) -> Program | None:
-    """Return a program of the operations; None if they depend on values of tensors.
+    """Return a program of the operations; None if one of them is not repeatable.
 
     Args:
         operations: Recorded operations.
         places: Tensors that keep their place in memory, and whose values change between calls.
         results: Tensors that the program returns.
     """
-    if any(UNREPEATABLE & set(operation.function.tags) for operation in operations):
+    if not all(operation.is_repeatable for operation in operations):
         return None
     written = {_memory(value) for operation in operations for value in operation.written}
     constants = _constants(operations, places, written)
@@ -215,6 +229,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _tensors(item)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, PLAIN)
 
 
 def _is_written(argument: Any) -> bool:

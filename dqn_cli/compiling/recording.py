@@ -16,6 +16,7 @@ from torch import Tensor
 from dqn_cli.arrays import tensor
 from dqn_cli.compiling.call_inputs import flatten, leaves, nest
 from dqn_cli.compiling.operations import OperationRecorder, Program, build_program
+from dqn_cli.compiling.readings import ReadingRecorder
 
 
 class Recording:
@@ -60,22 +61,25 @@ class _Recorded:
         inputs = [tensor(value).clone() for value in leaves(changing)]
         places = [*flatten(self._fixed), *inputs]
         self._arguments = nest((*self._fixed, *changing), iter(places))
-        with OperationRecorder() as recorder:
+        with ReadingRecorder() as reading, OperationRecorder() as recorder:
             results = self._function(*self._arguments)
         self._inputs = inputs
-        self._program = build_program(recorder.operations, places, flatten(results))
+        if not reading.functions:
+            self._program = build_program(recorder.operations, places, flatten(results))
         if self._program is None:
             self._refused()
         return results
 
     def _check(self, program: Program) -> Any:
         """Call the function, and keep the program if it computes the same from new values."""
-        before = _copies(program.changed)
+        before, random = _copies(program.changed), torch.get_rng_state()
         results = self._function(*self._arguments)
         after = _copies(program.changed)
         _load(program.changed, before)
         try:
-            repeated = [*program(), *program.changed]
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(random)
+                repeated = [*program(), *program.changed]
         except (RuntimeError, TypeError):  # a Python function of PyTorch takes other arguments
             repeated = []
         self._is_checked = _same_bits(repeated, [*flatten(results), *after])

@@ -19,6 +19,8 @@ MOST_SEEDS = 1_000  # that anybody would train
 def answer(table: ScoreTable, rows: Sequence[RunRow]) -> list[str]:
     """Return the answer, its uncertainty, and what it does not cover; the answer first."""
     if not table.most_seeds:
+        if any(row.has_finished for row in rows):
+            return ["No finished run has evaluated its policy, so there is no answer."]
         return [f"No run has finished yet, so there is no answer: {_statuses(rows)}."]
     sentences = [_only_choice(table)] if len(table.choices) == 1 else _comparison(table)
     incomplete = len(table.choices) - len(table.normalised)
@@ -27,6 +29,10 @@ def answer(table: ScoreTable, rows: Sequence[RunRow]) -> list[str]:
         sentences.append(f"Not compared: {what} without a finished run in some environment.")
     if not all(row.has_finished for row in rows):
         sentences.append(f"Only finished runs count: {_statuses(rows)}.")
+    best = next(iter(table.choices))
+    if failed := sum(row.status == "failed" for row in rows if row.choice == best):
+        runs = "1 run" if failed == 1 else f"{failed} runs"
+        sentences.append(f"{best or 'It'} is judged without {runs} of its own that failed.")
     if mixed := _mixed_keys(rows):
         sentences.append(f"Runs of one choice also differ in {_listed(mixed)}.")
     return sentences
@@ -48,10 +54,11 @@ def _only_choice(table: ScoreTable) -> str:
 
 
 def _comparison(table: ScoreTable) -> list[str]:
+    if len(table.normalised) < 2:
+        return ["No two choices have finished runs in all environments, so none can be compared."]
     if table.ranking is None:
         best = next(iter(table.choices))
-        higher = f"{best} has the highest mean, which may be chance" if table.normalised else ""
-        return [f"There are {TOO_FEW}. {higher}".rstrip() + ("." if higher else "")]
+        return [f"There are {TOO_FEW}. {best} has the highest mean, which may be chance."]
     best, found = table.ranking
     shown = {label: c for label, c in found.items() if c.is_different}
     open_ = {label: c for label, c in found.items() if not c.is_different}
@@ -65,9 +72,11 @@ def _comparison(table: ScoreTable) -> list[str]:
             f" {_named(open_)}: {lead}."
         ]
     else:
-        sentences = [
-            f"No choice is shown to be better than another. {best} has the highest mean: {lead}."
-        ]
+        label, closest = next(iter(open_.items()))
+        order = f"{best} has the highest mean: {lead}"
+        if not closest.difference:
+            order = f"{best} and {label} have the same mean, the highest"
+        sentences = [f"No choice is shown to be better than another. {order}."]
     return sentences + _needed(open_)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dqn_cli.arrays import Array
 from dqn_cli.evaluation.curves import Curve
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, interquartile_mean, iqm_interval
-from dqn_cli.reporting.run_rows import RunRow
+from dqn_cli.reporting.run_rows import REPEATED, RunRow
 
 POINTS = 50  # of a band; more would not be seen
 LEARNED = 0.9  # of the way from the first to the highest point, where an environment has no goal
@@ -44,7 +44,9 @@ def iqm_band(rows: Sequence[RunRow]) -> IqmBand | None:
     It covers the steps that all finished runs have; before the first has finished, those that
     all have.
     """
-    with_curve = [(row, row.curve) for row in rows if row.curve is not None]
+    with_curve = [
+        (row, row.curve) for row in rows if row.curve is not None and row.status != REPEATED
+    ]
     if not with_curve:
         return None
     ended = [curve for row, curve in with_curve if row.has_finished]
@@ -76,7 +78,11 @@ def reachable_threshold(goal: float | None, bands: Sequence[IqmBand]) -> float:
 
 def time_to(threshold: float, rows: Sequence[RunRow]) -> Reached:
     """Return what the median of runs that have ended needed to reach a threshold."""
-    curves = [row.curve for row in rows if row.curve is not None and not row.goes_on]
+    curves = [
+        row.curve
+        for row in rows
+        if row.curve is not None and not row.goes_on and row.status != REPEATED
+    ]
     needed = np.full((len(curves), 2), np.inf)
     for place, curve in enumerate(curves):
         above = np.flatnonzero(curve.returns >= threshold)

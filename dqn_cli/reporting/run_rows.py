@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from dqn_cli.storage import CheckpointError, load_json
 from dqn_cli.text import one_line
 
 FRESH = Path("checkpoints") / "evaluation.json"  # of checkpoints/best, by dqn-eval
+PAUSED = "paused"  # by stop.step, as a search pauses trials that it stops early
+REPEATED = "repeated"
 UNENDED = {True: "not begun", False: "no result"}
 
 
@@ -30,7 +32,7 @@ class RunRow:
     env: str
     choice: str
     words: Sequence[str]  # overrides as they were typed
-    # finished, paused, interrupted, failed, running, not begun, no result or damaged
+    # finished, paused, repeated, interrupted, failed, running, not begun, no result or damaged
     status: str
     error: str | None = None
     steps: int | None = None
@@ -60,7 +62,7 @@ class RunRow:
     @property
     def goes_on(self) -> bool:
         """True if the run trains, or has paused, so that its curve is not whole."""
-        return self.status in ("running", "paused")
+        return self.status in ("running", PAUSED)
 
 
 def read_row(folder: Path, env: str, choice: str) -> RunRow:
@@ -76,7 +78,7 @@ def read_row(folder: Path, env: str, choice: str) -> RunRow:
         row["fresh"] = _fresh_mean(folder / FRESH)
     except CheckpointError as error:
         row |= {"status": "damaged", "error": one_line(error)}
-    if row["status"] not in ("finished", "damaged") and _is_training(folder):
+    if row["status"] not in ("finished", PAUSED, "damaged") and _is_training(folder):
         row |= {"status": "running", "error": None}
     try:
         row["curve"] = read_curve(folder, choice)
@@ -94,7 +96,7 @@ def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     versions = mapping(result.get("versions", {}), "versions")
     return {
         "words": result["overrides"],
-        "status": "paused" if has_paused else one_line(result["status"]),
+        "status": PAUSED if has_paused else one_line(result["status"]),
         "error": None if error is None else one_line(error),
         "steps": int(number(result.get("steps", 0), "steps", 0)),
         "seconds": float(seconds),
@@ -103,6 +105,24 @@ def _of_result(result: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {one_line(name): one_line(versions[name]) for name in versions},
         "commit": one_line(result["git_commit"]) if result.get("git_commit") else None,
     }
+
+
+def mark_repeated(rows: Sequence[RunRow]) -> list[RunRow]:
+    """Return the rows; a finished run is repeated if an earlier one has its settings and seed.
+
+    Runs of one seed have one result, so that a second one says nothing new.
+    """
+    first: dict[tuple[Any, ...], Path] = {}
+    marked = []
+    for row in rows:
+        words = tuple(sorted((row.overrides | {"seed": row.seed}).items()))
+        if (
+            row.has_finished
+            and (seen := first.setdefault((row.env, words), row.folder)) != row.folder
+        ):
+            row = replace(row, status=REPEATED, error=f"settings and seed of {seen}")
+        marked.append(row)
+    return marked
 
 
 def _fresh_mean(file: Path) -> float | None:

@@ -20,10 +20,14 @@ class Finalist(NamedTuple):
 
 
 def judge(chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective) -> list[Finalist]:
-    """Return the finalists with runs on fresh seeds, that of the highest mean first."""
+    """Return the finalists with runs on fresh seeds, that of the highest mean first.
+
+    Those of which some runs failed come last: what is left of them is no fair sample.
+    """
     finalists = [
         Finalist(trial, summarize([run_score(run, objective) for run in runs]), len(runs))
         for trial, runs in chosen
         if runs
     ]
-    return sorted(finalists, key=lambda finalist: -finalist.fresh.mean)
+    most = max((finalist.runs for finalist in finalists), default=0)
+    return sorted(finalists, key=lambda finalist: (finalist.runs < most, -finalist.fresh.mean))

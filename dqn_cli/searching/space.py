@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isclose, isfinite
 
 Value = float | int | str
 DIGITS = 4  # of a decimal number; more would only make names of folders long
@@ -52,6 +53,12 @@ def first_words(space: Space) -> list[str]:
         f"{key}={domain.words[0]}" if isinstance(domain, Choice) else typed_word(key, domain.low)
         for key, domain in space.domains.items()
     ]
+
+
+def is_short(value: float) -> bool:
+    """Return whether a number is the same when it is typed: whole, or with few digits."""
+    is_same = isclose(float(f"{value:.{DIGITS}g}"), value)
+    return isinstance(value, int) or (isfinite(value) and is_same)
 
 
 def typed_word(key: str, value: Value) -> str:

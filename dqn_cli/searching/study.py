@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from dqn_cli.searching.space import Choice, Decimal, Space, Value, Whole
 
@@ -22,6 +24,22 @@ Sampler = Enum("Sampler", ["tpe", "random"])
 
 class SearchError(ValueError):
     """A search that can't go on as it was typed; the message says what would be right."""
+
+
+@contextmanager
+def storage_named(file: Path) -> Iterator[None]:
+    """Turn errors of a study's file within the context into one that names it.
+
+    Raises:
+        SearchError: The file is damaged, can't be opened, or can't be written.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise SearchError(
+            f"{file} can't be used: {cause}; if it is damaged, search in another folder"
+        ) from error
 
 
 class Record(NamedTuple):

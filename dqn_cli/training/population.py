@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, SampleErrors
+from dqn_cli.agent.agent import PARTS, Agent, SampleErrors
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.arrays import Values, tensor
@@ -77,6 +77,11 @@ class Population:
             tensors.metrics.add_(torch.stack([*metrics], 1))  # [members, len(Metrics)]
         return errors
 
+    @property
+    def parts(self) -> list[object]:
+        """The objects whose methods compute: network, head, update rule and optimizer."""
+        return [getattr(agent, name) for agent in self._own_members.agents for name in PARTS]
+
     @torch.no_grad()
     def act(
         self, parameters: Tensor, scalars: Tensor, obs: Values, state: Values, noise: Tensor
@@ -139,6 +144,11 @@ class Members:
         self._agent, self._scalars, self._vmaps = agent, dict(scalars), vmaps
         numbers = [{key: value[i] for key, value in scalars.items()} for i in range(count)]
         self._agents = [] if vmaps else [agent.with_scalars(own) for own in numbers]
+
+    @property
+    def agents(self) -> list[Agent]:
+        """The members' agents, or the one that is mapped over all of them."""
+        return self._agents or [self._agent]
 
     def __call__(self, method: Callable[Concatenate[Agent, P], Result]) -> Callable[P, Result]:
         """Return the method of all members."""

@@ -48,6 +48,7 @@ def test_a_search_may_go_on_to_more_trials_and_finalists() -> None:
         ("rungs", [1], "a list of fractions"),
         ("reduction", 1, "a number above 1"),
         ("reduction", "3x", "a number above 1"),
+        ("reduction", float("inf"), "a number above 1"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(key: str, value: Any, right: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.recording import Recording
@@ -103,6 +104,38 @@ def test_a_function_that_cannot_be_repeated_is_refused_and_runs_as_it_is(kind: s
     assert results == expected[kind]
     assert total.tolist() == [4, 6]
     assert recording.refused == ["function"]
+
+
+@pytest.mark.parametrize("kind", ["numbers", "dropout", "running statistics"])
+def test_random_numbers_and_running_statistics_go_on_as_without_a_recording(kind: str) -> None:
+    def function(statistics: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        if kind == "numbers":
+            return x + torch.rand(2), statistics
+        if kind == "dropout":
+            return F.dropout(x, 0.5), statistics
+        batch = torch.stack([x, x.square() + 1])  # [batch, 2]
+        return F.batch_norm(batch, *statistics, training=True), statistics
+
+    results: list[list[Tensor]] = []
+    for is_recorded in (False, True):
+        statistics, recording = torch.ones(2, 2), Recording()
+        recorded = recording(function, (statistics,))
+        called = recorded if is_recorded else partial(function, statistics)
+        torch.manual_seed(0)
+        calls = [called(torch.tensor([1.0, nth])) for nth in range(5)]
+        results.append([*(call[0] for call in calls), statistics])
+        assert recording.refused == []
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_random_generator_of_its_own_is_refused() -> None:
+    generator, recording = torch.Generator().manual_seed(0), Recording()
+    recorded = recording(lambda x: (x + torch.rand(2, generator=generator),), ())
+    results = torch.stack([recorded(torch.zeros(2))[0] for _ in range(4)])
+    generator.manual_seed(0)
+    assert torch.equal(results, torch.stack([torch.rand(2, generator=generator) for _ in range(4)]))
+    assert recording.refused == ["<lambda>"]
 
 
 def test_a_function_that_fails_fails_as_it_would() -> None:

@@ -40,6 +40,12 @@ def test_what_is_typed_wins_over_a_ready_space() -> None:
     assert space.domains == {"gamma": Decimal(0.5, 1.0)}
 
 
+def test_a_key_with_a_plus_is_the_same_key() -> None:
+    space = read_space({"gamma": "interval(0.9,1)"}, ["++gamma=0.5", "+env.kwargs.size=1,2"])
+    assert space.domains == {"+env.kwargs.size": Choice(("1", "2"))}
+    assert space.words == ["++gamma=0.5"]
+
+
 @pytest.mark.parametrize(
     ("params", "typed", "reason"),
     [
@@ -52,6 +58,17 @@ def test_what_is_typed_wins_over_a_ready_space() -> None:
         ({}, ["gamma=tag(log,interval(0,0.5))"], "needs 0 < low < high"),
         ({}, ["optimizer=glob(*)"], "name the choices"),
         ({"gamma": "0.5"}, [], "nothing to search over"),
+        ({}, ["gamma=tag(lg,interval(0.1,0.5))"], "the only tag is log"),
+        ({}, ["gamma=shuffle(0.1,0.5)"], "the order of values does not matter"),
+        ({}, ["gamma=tag(log,choice(0.1,0.5))"], "only numbers have a logarithm"),
+        ({}, ["gamma=tag(log,range(1,9,2))"], "numbers in steps have no logarithm"),
+        ({}, ["gamma=0.1,0.10"], "several choices, all different"),
+        ({}, ["gamma=choice(0.1)"], "several choices, all different"),
+        ({}, ["gamma=interval(0.1,inf)"], "at most 4 digits"),
+        ({}, ["gamma=interval(0.9,0.99999)"], "at most 4 digits"),
+        ({}, ["+search=dqn,iqn", "gamma=0.1,0.5"], r"\+search=dqn,iqn is not valid: .* one space"),
+        ({}, ["protocol=none,image"], "protocol can't be searched over"),
+        ({}, ["threads=1,2"], "threads can't be searched over"),
     ],
 )
 def test_what_can_not_be_searched_over_says_so(

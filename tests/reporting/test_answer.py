@@ -95,6 +95,35 @@ def test_choices_without_some_environment_are_not_compared() -> None:
     assert "Not compared: 1 choice without a finished run in some environment." in sentences
 
 
+def test_choices_without_an_environment_in_common_are_not_compared() -> None:
+    first = told(around("dqn", 10), rows("double", *CALM, env="Acrobot-v1"))[0]
+    assert first == (
+        "No two choices have finished runs in all environments, so none can be compared."
+    )
+
+
+def test_a_best_choice_whose_runs_failed_in_part_is_judged_without_them() -> None:
+    failed = RunRow(Path("run"), "CartPole-v1", "double", [], "failed")
+    assert told(around("dqn", 10), around("double", 30), [failed])[-1] == (
+        "double is judged without 1 run of its own that failed."
+    )
+    failed = RunRow(Path("run"), "CartPole-v1", "dqn", [], "failed")
+    assert "judged" not in told(around("dqn", 10), around("double", 30), [failed])[-1]
+
+
+def test_equal_choices_have_the_same_mean() -> None:
+    (sentence,) = told(around("dqn", 10), around("double", 10))
+    assert sentence == (
+        "No choice is shown to be better than another. dqn and double have the same mean, the"
+        " highest."
+    )
+
+
+def test_finished_runs_without_evaluations_have_no_answer() -> None:
+    (sentence,) = told([RunRow(Path("run"), "CartPole-v1", "dqn", [], "finished")])
+    assert sentence == "No finished run has evaluated its policy, so there is no answer."
+
+
 def test_what_is_pooled_is_told() -> None:
     mixed = [
         RunRow(Path("run"), "A", "dqn", [f"gamma={gamma}", f"seed={gamma}"], "finished", final=1.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_runs import write_run
 
-from dqn_cli.reporting.run_rows import read_row
+from dqn_cli.reporting.run_rows import RunRow, mark_repeated, read_row
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import note_failure
 
@@ -29,6 +29,33 @@ def test_the_report_of_dqn_eval_is_read(tmp_path: Path) -> None:
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "evaluation.json").write_text(json.dumps({"mean": 2.5}))
     assert read_row(folder, "CartPole-v1", "").fresh == 2.5
+
+
+def test_a_run_that_was_paused_has_no_score(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [], [1.0], stopped="stop.step=100 reached")
+    row = read_row(folder, "CartPole-v1", "")
+    assert (row.status, row.has_finished) == ("paused", False)
+    folder = write_run(tmp_path, [], [1.0], stopped="stop.at=1 reached")
+    assert read_row(folder, "CartPole-v1", "").has_finished
+
+
+def test_a_run_with_the_settings_and_seed_of_another_counts_once() -> None:
+    def row(folder: str, *words: str, status: str = "finished", env: str = "A") -> RunRow:
+        return RunRow(Path(folder), env, "", words, status)
+
+    rows = [
+        row("failed", "seed=0", status="failed"), row("first", "seed=0"), row("again"),
+        row("gamma", "gamma=0.9", "seed=0"), row("seed", "seed=1"), row("env", "seed=0", env="B"),
+        row("ordered", "seed=0", "gamma=0.9"),
+    ]  # fmt: skip
+    marked = {row.folder.name: row for row in mark_repeated(rows)}
+    assert {name for name, row in marked.items() if row.has_finished} == {
+        "first", "gamma", "seed", "env",
+    }  # fmt: skip
+    assert (marked["again"].status, marked["again"].error) == (
+        "repeated",
+        "settings and seed of first",
+    )
 
 
 def test_words_typed_later_count(tmp_path: Path) -> None:

@@ -32,3 +32,12 @@ def test_the_best_on_fresh_seeds_is_the_first_and_failed_ones_are_left_out(tmp_p
     first, second = judge([lucky, steady, gone], Objective.final)
     assert (first.trial.number, first.fresh.mean, first.fresh.min, first.runs) == (1, 80, 70, 3)
     assert (second.trial.number, second.fresh.mean, second.runs) == (0, 50, 2)
+
+
+def test_a_finalist_with_failed_runs_does_not_win(tmp_path: Path) -> None:
+    whole = trial(0, 90.0), runs(tmp_path / "a", 40, 60)
+    partial = trial(1, 80.0), runs(tmp_path / "b", 500)
+    assert [finalist.trial.number for finalist in judge([partial, whole], Objective.final)] == [
+        0,
+        1,
+    ]

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from dqn_cli.searching.space import Choice, Decimal, Space, Whole
-from dqn_cli.searching.study import ENOUGH, Record, Sampler, SearchError, Study
+from dqn_cli.searching.study import ENOUGH, Record, Sampler, SearchError, Study, storage_named
 
 SPACE = Space(
     {
@@ -125,3 +125,21 @@ def test_importances_need_trials(reopened: Open) -> None:
     found = study.importances()
     assert found.keys() == SPACE.domains.keys()
     assert max(found, key=lambda key: found[key]) == "n"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "search.db"
+    file.write_bytes(b"no database" * 500)
+    with (
+        pytest.raises(SearchError, match=r"search\.db can't be used: .*not a database; if it is"),
+        storage_named(file),
+    ):
+        Study(file, SPACE, Sampler.tpe, {})
+
+
+def test_a_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SearchError, match=r"unable to open database file"),
+        storage_named(tmp_path),
+    ):
+        Study(tmp_path, SPACE, Sampler.tpe, {})
