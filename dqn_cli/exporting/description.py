@@ -87,5 +87,5 @@ def port_line(port: Port) -> str:
     shape = ", ".join(map(str, described["shape"]))
     line = f"{port.name} {described['dtype']} [{shape}]: {port.meaning}"
     if len(port.low) == len(port.high) == 1:
-        return f"{line}, from {described['low'][0]} to {described['high'][0]}"
+        return f"{line}, from {port.low[0]:g} to {port.high[0]:g}"
     return f"{line}, bounds in policy.json" if port.low else line

@@ -15,29 +15,34 @@ from torch import Tensor
 from dqn_cli.arrays import Array
 from dqn_cli.exporting.exported_policy import ExportedPolicy
 from dqn_cli.exporting.ports import Port, example
+from dqn_cli.text import one_line
 
 # From arrays of the inputs [batch, ...] to those of the outputs.
 Runner = Callable[[Sequence[Array]], Sequence[Array]]
 
 ONNX, PROGRAM = "model.onnx", "model.pt2"
 METADATA = "dqn-train"  # key of the description in an ONNX file
+LONGEST_REASON = 300  # letters
 EXAMPLES = 3  # rows of the batch that a program is traced with, whose length may then be any
+
+
+class ConversionError(ValueError):
+    """A network with operations that a format does not have."""
 
 
 def trace(policy: ExportedPolicy) -> torch.export.ExportedProgram:
     """Return the policy as a program of tensor operations that takes a batch of any length."""
     inputs = tuple(example(port, EXAMPLES) for port in policy.inputs)
     batch = torch.export.Dim("batch")
-    with _quiet():
-        return torch.export.export(
-            policy.eval(), inputs, dynamic_shapes=(tuple({0: batch} for _ in inputs),)
-        )
+    return torch.export.export(
+        policy.eval(), inputs, dynamic_shapes=(tuple({0: batch} for _ in inputs),)
+    )
 
 
 def write_onnx(path: Path, policy: ExportedPolicy, description: str) -> None:
     """Write one ONNX file with the weights and the description in it."""
     pooling = torch.ops.aten.adaptive_max_pool2d.default
-    with _quiet():
+    with _quiet(), _conversion("onnx"):
         program = trace(policy).run_decompositions({pooling: pooled_by_slices})
         onnx = torch.onnx.export(
             program,
@@ -71,7 +76,7 @@ def onnx_runner(path: Path, inputs: Sequence[Port]) -> Runner:
 
 def write_program(path: Path, policy: ExportedPolicy, description: str) -> None:
     """Write a program that `torch.export.load` reads."""
-    with _quiet():
+    with _quiet(), _conversion("torch"):
         torch.export.save(trace(policy), path, extra_files={METADATA: description})
 
 
@@ -99,6 +104,18 @@ def pooled_by_slices(x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         rows = [x.narrow(axis, low, high - low).amax(axis, keepdim=True) for low, high in bins]
         x = torch.cat(rows, axis)
     return x, torch.zeros_like(x, dtype=torch.int64)
+
+
+@contextmanager
+def _conversion(name: str) -> Iterator[None]:
+    """Turn an error about a network, which may be the user's own, into one line."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = one_line(error)[:LONGEST_REASON]
+        raise ConversionError(f"format={name} can't hold this network: {reason}") from error
 
 
 @contextmanager

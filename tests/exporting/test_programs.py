@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dqn_cli.exporting.observations import play
 from dqn_cli.exporting.ports import example
 from dqn_cli.exporting.programs import (
     METADATA,
+    ConversionError,
     onnx_runner,
     pooled_by_slices,
     program_runner,
@@ -90,6 +92,21 @@ def test_a_program_of_pytorch_agrees(settings_of: SettingsOf, tmp_path: Path) ->
     inputs = [example(port, 2) for port in exported.inputs]
     for ours, theirs in zip(exported(*inputs), program.module()(*inputs), strict=True):
         assert torch.allclose(ours, theirs)
+
+
+def test_a_network_that_cannot_be_traced_is_one_line(
+    settings_of: SettingsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(*words_of("mlp", "scalar"))
+    exported = ExportedPolicy(random_policy(settings), settings.env, has_mask=False)
+
+    def forward(self: Any, *tensors: torch.Tensor) -> Any:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(ExportedPolicy, "forward", forward)
+    with pytest.raises(ConversionError, match=r"^format=torch can't hold this network: first line"):
+        write_program(tmp_path / "model.pt2", exported, "{}")
+    assert not (tmp_path / "model.pt2").exists()
 
 
 @pytest.mark.parametrize("sizes", [(11, 13), (6, 6), (1, 4), (7, 2)])
