@@ -25,6 +25,7 @@ from dqn_cli.evaluation.video import record_episode
 from dqn_cli.fields import damage_named
 from dqn_cli.runs.checkpoint_fields import check_policy
 from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR
+from dqn_cli.runs.exported_files import WEIGHTS, exported_weights, is_exported, load_exported
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
 from dqn_cli.training.build_run import agent_for
@@ -34,7 +35,12 @@ from dqn_cli.training.settings import EvaluationEnvConfig, Settings, plain
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint at a path, or the `best` of a run folder, or else its `last`."""
+    """Return the checkpoint at a path, or the `best` of a run folder, or else its `last`.
+
+    The weights of an exported policy stand for a checkpoint.
+    """
+    if is_exported(path):
+        return exported_weights(path)
     if path.is_file():
         return path
     for folder in (path / CHECKPOINTS_DIR, path):
@@ -48,22 +54,42 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
-    """Load the settings and the greedy policy from a checkpoint.
+    """Load the settings and the greedy policy from a checkpoint or the weights of an export.
 
     Raises:
         CheckpointError: It can't be read, or is not a checkpoint of a run.
     """
-    data = load_checkpoint(path)
+    return greedy_policy(path, load_policy_data(path))
+
+
+def load_policy_data(path: Path) -> dict[str, Any]:
+    """Return the checked data of a checkpoint or of the weights of an export.
+
+    Raises:
+        CheckpointError: It can't be read, or is not a checkpoint of a run.
+    """
+    data = load_exported(path) if path.name == WEIGHTS else load_checkpoint(path)
     with damage_named(path):
         check_policy(data)
+    return data
+
+
+def greedy_policy(path: Path, data: Mapping[str, Any]) -> tuple[Settings, GreedyPolicy]:
+    """Return the settings and the greedy policy of the data of a path.
+
+    Raises:
+        CheckpointError: They don't fit together.
+    """
     try:
         settings = stored_settings(data["settings"])
         model = agent_for(settings, Spaces.restore(data["spaces"])).model
-        count = size(model.layout)
+        layout = model.layout
     except (ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path} can't be used: {error}") from error
     parameters = data["parameters"]
-    if parameters.shape != (count,) or parameters.dtype != getattr(torch, settings.dtype.name):
+    shapes = {name: list(parameter.shape) for name, parameter in layout.items()}
+    fits = data.get("shapes", shapes) == shapes and parameters.shape == (size(layout),)
+    if not fits or parameters.dtype != getattr(torch, settings.dtype.name):
         raise CheckpointError(
             f"{path} does not fit its own network; it may be from another version of dqn-train"
         )
@@ -136,11 +162,13 @@ def evaluate_checkpoint(
 def evaluation_path(checkpoint: Path) -> Path:
     """Return the file for a checkpoint's evaluation.
 
-    It is evaluation.json for the checkpoint that stands for its run, see `find_checkpoint`, and
-    evaluation_NAME.json for all others.
+    It is evaluation.json for the checkpoint that stands for its run or export, see
+    `find_checkpoint`, and evaluation_NAME.json for all others.
     """
     has_best = checkpoint.with_name("best").is_file()
-    is_default = checkpoint.name == "best" or (checkpoint.name == "last" and not has_best)
+    is_default = checkpoint.name in ("best", WEIGHTS) or (
+        checkpoint.name == "last" and not has_best
+    )
     return checkpoint.with_name(f"evaluation{'' if is_default else f'_{checkpoint.name}'}.json")
 
 

@@ -127,9 +127,12 @@ class Model:
         self, parameters: Tensor, obs: Tensor, state: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return action values [batch, actions] and the next recurrent state [batch, state]."""
+        return self.values(self.named(parameters, noise, self.head.taus(obs)), obs, state)
+
+    def values(self, p: Parameters, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `act` does, of parameters and random numbers by name."""
         if not isinstance(self.network, Recurrent):
-            return self.q(parameters, obs, noise), state
-        p = self.named(parameters, noise, self.head.taus(obs))
+            return self.head.q(self.z(p, obs)), state
         step = self.normalized(p, obs).unsqueeze(1)  # [batch, 1, *shape]
         z, state = self.network.unroll(p, step, state, None, self.spaces, self.head)
         return self.head.q(z), state

@@ -21,7 +21,7 @@ from dqn_cli.commands.command_line import (
 )
 from dqn_cli.commands.help import EVALUATE
 from dqn_cli.commands.run_discovery import find_runs, load_run_info, run_label, varied_keys
-from dqn_cli.commands.words import check_plain_words
+from dqn_cli.commands.words import check_plain_words, flag, values_by_key, whole_number
 
 KEYS = ("checkpoint", "episodes", "seed", "video")
 
@@ -61,53 +61,24 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     Raises:
         ConfigError: If a key is unknown, or a value is missing or not valid.
     """
-    from dqn_cli.config.hints import did_you_mean
-    from dqn_cli.config.validation import ConfigError
-
-    values: dict[str, str] = {}
-    env_kwargs, words = split_env_kwargs(arguments)
-    for argument in words:
-        key, separator, value = argument.partition("=")
-        if not separator or key not in KEYS:
-            is_path = Path(argument).exists()
-            hint = f"; did you mean checkpoint={argument}?" if is_path else did_you_mean(key, KEYS)
-            takes = f"dqn-eval takes {', '.join(KEYS)}, +env.kwargs.KEY"
-            raise ConfigError(f"unknown word {argument}: {takes}{hint}")
-        values[key] = value
-    if not values.get("checkpoint"):
-        raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")
-    return EvaluationRequest(
-        values["checkpoint"],
-        _whole("episodes", values.get("episodes", "100"), least=1),
-        _whole("seed", values.get("seed", "0"), least=0),
-        _flag("video", values.get("video", "false")),
-        env_kwargs,
-    )
-
-
-def _whole(key: str, text: str, least: int) -> int:
-    """Return a whole number, which may be typed as 1e3."""
     from dqn_cli.config.memory_needs import find_excessive_episodes
     from dqn_cli.config.validation import ConfigError
 
-    try:
-        value = float(text) if "e" in text.lower() or "." in text else int(text)
-    except ValueError:
-        value = -1
-    if not (least <= value < float("inf")) or value % 1:
-        right = f"a whole number of at least {least}"
-        raise ConfigError(f"{key}={text} is not valid: it must be {right}")
-    if key == "episodes" and (reason := find_excessive_episodes(int(value))):
+    env_kwargs, words = split_env_kwargs(arguments)
+    takes = f"dqn-eval takes {', '.join(KEYS)}, +env.kwargs.KEY"
+    values = values_by_key(words, KEYS, takes)
+    if not values.get("checkpoint"):
+        raise ConfigError("checkpoint=PATH is missing: name a run's folder or a checkpoint")
+    episodes = whole_number("episodes", values.get("episodes", "100"), least=1)
+    if reason := find_excessive_episodes(episodes):
         raise ConfigError(reason)
-    return int(value)
-
-
-def _flag(key: str, text: str) -> bool:
-    from dqn_cli.config.validation import ConfigError
-
-    if text.lower() not in ("true", "false"):
-        raise ConfigError(f"{key}={text} is not valid: it must be true or false")
-    return text.lower() == "true"
+    return EvaluationRequest(
+        values["checkpoint"],
+        episodes,
+        whole_number("seed", values.get("seed", "0"), least=0),
+        flag("video", values.get("video", "false")),
+        env_kwargs,
+    )
 
 
 def named_checkpoints(text: str) -> list[Path]:

@@ -35,6 +35,7 @@ Before and after
   dqn-eval checkpoint=outputs/RUN                  evaluate the best checkpoint on 100 episodes
   dqn-plot outputs/RUN                             draw learning curves
   dqn-report outputs/SWEEP                         one page: what is better, and how sure that is
+  dqn-export checkpoint=outputs/RUN format=onnx    the policy, to run without this package
   tensorboard --logdir outputs                     look at everything
 
 Groups, their choices and the .KEYS of these choices (configs/GROUP/CHOICE.yaml explains each)
@@ -71,6 +72,25 @@ changes an argument of the environment, over eval.env.kwargs and env.kwargs of t
   dqn-eval checkpoint=outputs/RUN
   dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20
   dqn-eval checkpoint=outputs/SWEEP
+"""
+
+EXPORT = """\
+dqn-export writes a trained policy in a form that runs without this package.
+
+  dqn-export checkpoint=PATH format=onnx|torch|safetensors [hub=true] [out=export]
+             [episodes=100] [import=[my_package]]
+
+PATH is the folder of a run (its best checkpoint, or else its last) or a checkpoint. The policy is
+greedy, takes a batch of observations as the environment has them, and carries its encoding and
+normalization. onnx is for ONNX Runtime in any language, torch for torch.export.load, safetensors
+are the weights by name; policy.json beside them says what goes in and what comes out. The file is
+compared with the checkpoint on 1,000 observations of the environment; one that differs is not left.
+hub=true makes a folder for a model hub: card, weights, ONNX, configuration, results, curve, film.
+Its card tells the result of dqn-eval, or of episodes=N new ones; dqn-eval reads the folder back.
+out must not exist. The extra export brings what files need: pip install 'dqn-train[export]'.
+
+  dqn-export checkpoint=outputs/RUN format=onnx
+  dqn-export checkpoint=outputs/RUN hub=true out=my-agent
 """
 
 CHECK = """\

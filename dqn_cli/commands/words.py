@@ -150,6 +150,57 @@ def options_and_paths(
     return options, paths
 
 
+def values_by_key(words: Sequence[str], keys: Sequence[str], takes: str) -> dict[str, str]:
+    """Return the values of words of the form key=value.
+
+    Args:
+        words: The words.
+        keys: The keys that a command takes, the first of which is for a path.
+        takes: Says so.
+
+    Raises:
+        ConfigError: A key is unknown.
+    """
+    from dqn_cli.config.hints import did_you_mean
+
+    values: dict[str, str] = {}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or key not in keys:
+            is_path = Path(word).exists()
+            hint = f"; did you mean {keys[0]}={word}?" if is_path else did_you_mean(key, keys)
+            raise _error(f"unknown word {word}: {takes}{hint}")
+        values[key] = value
+    return values
+
+
+def whole_number(key: str, text: str, least: int) -> int:
+    """Return a whole number, which may be typed as 1e3.
+
+    Raises:
+        ConfigError: It is none, or less than `least`.
+    """
+    try:
+        value = float(text) if "e" in text.lower() or "." in text else int(text)
+    except ValueError:
+        value = -1
+    if not (least <= value < float("inf")) or value % 1:
+        right = f"a whole number of at least {least}"
+        raise _error(f"{key}={text} is not valid: it must be {right}")
+    return int(value)
+
+
+def flag(key: str, text: str) -> bool:
+    """Return true or false.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise _error(f"{key}={text} is not valid: it must be true or false")
+    return text.lower() == "true"
+
+
 def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = ()) -> None:
     """Check words of the form key=value as Hydra reads them.
 

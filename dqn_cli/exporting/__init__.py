@@ -1,0 +1,1 @@
+"""Export of trained policies as files that run without this package."""
