@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def config_folders(arguments: Sequence[str]) -> list[str]:
     urls = [f"file://{Path(folder).absolute()}" for folder in folders]
     search_paths = [argument for argument in others if argument.startswith(SEARCH_PATH)]
     return urls + [url for argument in search_paths for url in _names_in(argument)]
+
+
+def module_folders(modules: Sequence[str]) -> list[str]:
+    """Return the URLs of the folders `configs` of imported packages that have one."""
+    files = [sys.modules[name].__file__ for name in modules]
+    folders = [Path(file).parent / "configs" for file in files if file]
+    return [f"file://{folder}" for folder in folders if folder.is_dir()]
 
 
 def hydra_words(arguments: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dqn_cli.commands.arguments import (
     config_folders,
     hydra_words,
+    module_folders,
     split_config_dirs,
     split_imports,
 )
@@ -50,7 +51,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     modules, words = split_imports(arguments)
     import_modules(modules)
     seconds, words = split_seconds(words)
-    folders = config_folders(words)
+    folders = config_folders(words) + module_folders(modules)
     register_source(folders)
     registry.register_schemas()
     check_settings(split_config_dirs(hydra_words(words))[1], False, folders)

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dqn_cli.commands.arguments import SWEEP_FLAGS, config_folders, hydra_words, split_imports
+from dqn_cli.commands.arguments import (
+    SWEEP_FLAGS,
+    config_folders,
+    hydra_words,
+    module_folders,
+    split_imports,
+)
 from dqn_cli.commands.command_line import (
     exit_with,
     import_modules,
@@ -52,7 +58,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         documented, arguments = sweep_of(verified, others)
     modules, arguments = split_imports(hydra_words(arguments))
     import_modules(modules)
-    folders = config_folders(arguments)
+    folders = config_folders(arguments) + module_folders(modules)
     register_source(folders, modules)
     registry.register_schemas()
     words = [word for word in check_flags(arguments) if not word.startswith("resume=")]
@@ -143,13 +149,14 @@ def _is_of_file(error: OSError) -> bool:
 
 def _help(arguments: Sequence[str]) -> str:
     """Return the help with the user's own parts and YAML files."""
-    folders = [Path(url.removeprefix("file://")) for url in config_folders(arguments)]
     modules, _ = split_imports(arguments)
+    import_modules(modules)
+    urls = config_folders(arguments) + module_folders(modules)
+    folders = [Path(url.removeprefix("file://")) for url in urls]
     if not modules:
         return train_help(folders)
     from dqn_cli.config import registry
 
-    import_modules(modules)
     return train_help(folders, registry.own_choices())
 
 

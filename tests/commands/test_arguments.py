@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from dqn_cli.commands.arguments import (
     config_folders,
     flags_first,
     hydra_words,
+    module_folders,
     split_config_dirs,
     split_imports,
 )
@@ -160,3 +162,18 @@ def test_experiments_are_swept_with_or_without_a_plus(
     runs = sorted((in_folder / "sweep").glob("*/"))
     assert [settings_in(run)["gamma"] for run in runs] == [0.25, 0.75]
     assert [run.name.startswith(f"{n}_experiment-") for n, run in enumerate(runs)] == [True, True]
+
+
+def test_the_yaml_files_of_imported_packages_are_found(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(in_folder))
+    for name in ("package_with_configs", "package_without"):
+        (in_folder / name).mkdir()
+        (in_folder / name / "__init__.py").touch()
+    (in_folder / "package_with_configs" / "configs").mkdir()
+    (in_folder / "only_a_module.py").touch()
+    modules = ["package_with_configs", "package_without", "only_a_module"]
+    for name in modules:
+        importlib.import_module(name)
+    assert module_folders(modules) == [f"file://{in_folder}/package_with_configs/configs"]
