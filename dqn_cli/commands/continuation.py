@@ -14,6 +14,7 @@ from dqn_cli.config import run_metadata
 from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.loggers.logger import check_installed
 from dqn_cli.policies import check_env_module
 from dqn_cli.replay.prioritised import Prioritised
 from dqn_cli.runs.early_stopping import PAUSE, is_over, stop_reason, stored_evaluations
@@ -83,6 +84,7 @@ def load_continuation(
     stored = stored_settings(data["settings"])
     settings = keep_schedule(stored, stored_settings(data["settings"], overrides))
     check_env_module(settings, modules)
+    check_installed(settings.logger)
     result = read_result(folder)
     stored_overrides = result["overrides"] if result else run_metadata.load_overrides(folder)
     job = Job(

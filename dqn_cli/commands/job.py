@@ -21,6 +21,7 @@ from dqn_cli.config.run_folders import Refused, Sweep
 from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.evaluation.tables import format_return
+from dqn_cli.loggers.logger import check_installed
 from dqn_cli.runs.launched_jobs import launched_job
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.manifest import can_resume, note_failure, write_manifests
@@ -62,6 +63,7 @@ def run_job(
         print(f"job {number}: {' '.join(overrides)}", flush=True)
     try:
         settings = settings_from(config)
+        check_installed(settings.logger)
         note_modules(settings.env.modules.values())
         job = Job(settings, folder, overrides, number)
         if in_sweep:
@@ -134,8 +136,9 @@ def result_text(result: dict[str, Any], folder: Path) -> str:
                 f" {summary['episodes']} {kind} episodes at step {summary['step']:,}"
             )
     evaluation = shell_command("dqn-eval", f"checkpoint={folder}", [result["env"]])
-    lines.append(f"look at it:   {shlex.join(['tensorboard', '--logdir', str(folder)])}")
-    lines.append(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
+    if any(folder.glob("events.*")):
+        lines.append(f"look at it:   {shlex.join(['tensorboard', '--logdir', str(folder)])}")
+        lines.append(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
     lines.append(f"evaluate it:  {evaluation}")
     return "\n".join(lines)
 

@@ -27,6 +27,7 @@ from dqn_cli.config.errors import explain
 from dqn_cli.config.run_folders import Command
 from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.loggers.logger import check_installed
 from dqn_cli.runs.grouping import group_jobs
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.manifest import note_failure
@@ -115,6 +116,7 @@ def _prepare_job(
         print(f"job {number}: {' '.join(job_overrides)}")
         try:
             settings = settings_from(composed)
+            check_installed(settings.logger)
             note_modules(settings.env.modules.values())
             job = Job(settings, folder, job_overrides, number)
             check_job_number(job)

@@ -21,7 +21,6 @@ SWEEPERS = (
 )  # which may have values to sweep over
 SEARCH = ("search=", "hydra/sweeper=search")
 REPEATED = ("import",)
-SEVERAL = ("auxiliary",)  # groups that take a list of choices
 FLAGS = ("-m", "--multirun", "--run", "-r", "--resolve", "--hydra-help")
 FLAGS_WITH_VALUE = {
     "--cfg": ("job", "hydra", "all"),
@@ -213,6 +212,8 @@ def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = 
         ConfigError: A word can't be read or is taken for something else than it says.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from dqn_cli.config.registry import SEVERAL
 
     check_plain_words(words)
     parser, jobs, has_sweep = OverridesParser.create(), 1, False

@@ -34,6 +34,8 @@ def find_schemas() -> dict[str, str]:
 # Names, not classes: completion must answer before torch is imported.
 SCHEMAS = find_schemas()
 
+SEVERAL = ("auxiliary", "logger")  # groups that take a list of choices, each with a key of its name
+
 _parts: dict[str, type[Any]] = {}
 _own: dict[tuple[str, str], type[Any]] = {}  # the user's, by group and choice
 
@@ -71,7 +73,7 @@ def register(group: str, choice: str, part: type[Any]) -> None:
         raise ValueError(f"{part.__name__} is a class of dqn-train: give yours another name")
     _parts[part.__name__] = part
     _own[group, choice] = part
-    _store(f"{group}/{choice}", part)
+    _store(f"{group}/{choice}", part, f"{group}.{choice}" if group in SEVERAL else None)
 
 
 def unregister(group: str, choice: str) -> None:
@@ -112,6 +114,6 @@ def _add_nested(part: type[Any]) -> None:
             _add_nested(kind)
 
 
-def _store(path: str, node: Any) -> None:
+def _store(path: str, node: Any, package: str | None = None) -> None:
     group, _, name = path.rpartition("/")
-    ConfigStore.instance().store(name=name, node=node, group=group or None)
+    ConfigStore.instance().store(name=name, node=node, group=group or None, package=package)

@@ -17,11 +17,12 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.hydra_versions import register_resolver
-from dqn_cli.config.run_metadata import JOB_NAME
 from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.loggers.logger import check_installed
 from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
 from dqn_cli.runs.locks import lock_folder
 from dqn_cli.runs.manifest import HYDRA_FOLDER, MANIFEST, discard_job, discard_unstarted, holds_run
+from dqn_cli.runs.recorder import JOB_NAME
 from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
@@ -77,6 +78,7 @@ class ClaimFolders(Callback):
         """Create hydra.run.dir."""
         with _errors_refused(), open_dict(config), read_write(config.hydra):
             settings = settings_from(_without_hydra(config))
+            check_installed(settings.logger)
             typed = _is_overridden(config, "hydra.run.dir")
             folder = Command.folder = claim(Path(config.hydra.run.dir), typed)
             if Command.continues:

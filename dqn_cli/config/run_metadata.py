@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.config.yaml_files import load_yaml
+from dqn_cli.runs.recorder import JOB_NAME
 
-JOB_NAME = re.compile(r"\d{1,15}(_|$)")  # of the folder of a job in a sweep
 HYDRA_FOLDER = ".hydra"  # every run has it, finished or not
 
 

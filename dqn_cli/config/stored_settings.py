@@ -16,7 +16,8 @@ from dqn_cli.training.settings import Settings
 
 # Keys that a resumed run may change; another device or thread count may change the last bits.
 CHANGEABLE = (
-    "steps", "episodes", "device", "threads", "env.timeout", "eval", "stop", "log", "checkpoint"
+    "steps", "episodes", "device", "threads", "env.timeout", "eval", "stop", "log", "checkpoint",
+    "logger",
 )  # fmt: skip
 
 EVAL_KWARGS = "eval.env.kwargs."  # arguments of gymnasium.make, which need no key of that name yet

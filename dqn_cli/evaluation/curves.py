@@ -67,7 +67,10 @@ def read_curve(folder: Path, label: str) -> Curve:
             steps = np.array(sorted(rows), float)
             seconds, returns = np.array([rows[step] for step in steps]).T  # each [rows]
             return Curve(label, steps, seconds, returns, tag == TAGS[0])
-    raise ValueError(f"{folder} has no returns to draw yet: no evaluation and no finished episode")
+    reason = "no evaluation and no finished episode"
+    if not files:
+        reason = "no event file, which logger=tensorboard writes"
+    raise ValueError(f"{folder} has no returns to draw yet: {reason}")
 
 
 def aggregate_curves(curves: Sequence[Curve], x: str) -> list[Band]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +15,23 @@ from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.info_means import info_metrics
 from dqn_cli.evaluation.play import Episodes, play_episodes
+from dqn_cli.evaluation.video import record_episode
+from dqn_cli.loggers.logger import LoggedRun
+from dqn_cli.loggers.run_loggers import RunLoggers
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.early_stopping import is_over, is_paused, stop_reason
-from dqn_cli.runs.event_file import EventFile
+from dqn_cli.runs.hyperparameters import hyperparameters
 from dqn_cli.runs.metrics_tracker import MetricsTracker
-from dqn_cli.runs.result import RESULT, member_result
+from dqn_cli.runs.result import RESULT, member_result, result_summary
 from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
-from dqn_cli.storage import write_json
+from dqn_cli.storage import load_checkpoint, write_json
+from dqn_cli.text import one_line
 from dqn_cli.training.loop import Run, StepReport, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
 
+JOB_NAME = re.compile(r"\d{1,15}(_|$)")  # of the folder of a job in a sweep
 EDGE_MASS_LIMIT = 0.2  # share of the targets' probability; above it, the support is too narrow
 
 
@@ -67,7 +73,7 @@ class RunRecorder:
         self._settings, self._agent, self._run = job.settings, agent, run
         self._group = list(group)
         self._checkpoints = checkpoints.CheckpointFolder(folder, job.settings.checkpoint.keep)
-        self._events: EventFile | None = None
+        self.loggers: RunLoggers | None = None  # once the session has opened them
         self._warned_of_edge_mass = self._warned_of_info = False
 
     @property
@@ -94,10 +100,11 @@ class RunRecorder:
         return crossings(latest, self._steps, self._settings.eval.every) > 0
 
     def open(self) -> None:
-        """Open the event file."""
-        has_older_file = any(self._folder.glob("events.*"))
-        purge_step = self._steps + 1 if has_older_file else None
-        self._events = EventFile(self._folder, self._settings, purge_step, self._warn)
+        """Open the loggers."""
+        parent, name = self._folder.parts[-2:]
+        group = parent if JOB_NAME.match(name) else ""
+        run = LoggedRun(self._folder, group, hyperparameters(self._settings), self._steps)
+        self.loggers = RunLoggers(self._settings.logger, run, self._warn)
 
     def log(self, report: StepReport, dormant: float) -> dict[str, float]:
         """Write and return the metrics since the last call; `dormant` is a share of units."""
@@ -170,9 +177,7 @@ class RunRecorder:
             self._save_or_warn(save_last)
 
     def close(self, status: str, error: str | None, compiled: bool) -> None:
-        """Close the event file and write result.json."""
-        if self._events is not None:
-            self._events.close()
+        """Write result.json, and let the loggers close."""
         if status == "finished" and self.stopped:
             name = f"{self.job.folder} " if len(self._group) > 1 else ""
             self.print_line(f"{name}stopped at step {self._steps:,}: {self.stopped}")
@@ -186,7 +191,35 @@ class RunRecorder:
             error,
             compiled,
         )
-        write_json(self._folder / RESULT, self.result)
+        try:
+            write_json(self._folder / RESULT, self.result)
+        finally:
+            if self.loggers is not None:
+                video = self._video() if status == "finished" else None
+                self.loggers.close(result_summary(self.result), self._files(), video)
+
+    def _files(self) -> list[Path]:
+        """Return the files that loggers may keep."""
+        names = (RESULT, Path(".hydra") / "config.yaml", Path(checkpoints.CHECKPOINTS_DIR) / "best")
+        return [path for name in names if (path := self._folder / name).is_file()]
+
+    def _video(self) -> Path | None:
+        """Record an episode of the best policy if a logger wants it; return the video's path."""
+        best = self._folder / checkpoints.CHECKPOINTS_DIR / "best"
+        if self.loggers is None or not self.loggers.keep_video or not best.is_file():
+            return None
+        settings = self._settings
+        try:
+            return record_episode(
+                GreedyPolicy(self._agent.model, load_checkpoint(best)["parameters"]),
+                settings.evaluation_env,
+                episode_seeds(settings.seed, Purpose.evaluation.value, 0),
+                settings.eval.max_episode_steps,
+                best.parent,
+            )
+        except Exception as error:  # the environment may raise anything
+            self._warn(f"no video: {one_line(error)}")
+            return None
 
     @property
     def _steps(self) -> int:
@@ -218,8 +251,8 @@ class RunRecorder:
         self._save_or_warn(lambda: self._checkpoints.save_best(policy))
 
     def _write(self, metrics: Mapping[str, float]) -> None:
-        if self._events is not None:
-            self._events.write(metrics, self._steps)
+        if self.loggers is not None:
+            self.loggers.row(metrics, self._steps)
 
     def _warn(self, text: str) -> None:
         self.print_line(f"warning: {text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,16 @@ def member_result(
         "best": tracker.best,
         "stopped": stopped if status == "finished" else None,
     }
+
+
+def result_summary(result: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return the outcome of a run as flat numbers and words, such as `best/mean`."""
+    summary = {key: result[key] for key in ("status", "steps", "episodes", "updates")}
+    summary["seconds"] = result["seconds"]["total"]
+    for name in ("best", "final"):
+        if scores := result[name]:
+            summary |= {f"{name}/{key}": scores[key] for key in ("mean", "step")}
+    return summary
 
 
 def write_unstarted_result(

@@ -15,6 +15,7 @@ from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
 from dqn_cli.interrupts import last_resort
+from dqn_cli.loggers.run_loggers import wait_until_closed
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
@@ -37,7 +38,9 @@ from dqn_cli.text import one_line
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import StepReport, progress, train
 
-HURRY_SECONDS = 0.3  # that environments get to close after a second Ctrl-C
+HURRY_SECONDS = 0.3  # that environments and loggers get to close after a second Ctrl-C
+LOGGER_SECONDS = 60.0  # that loggers get to send the rest of a run
+INTERRUPTED_SECONDS = 10.0  # that they get after a signal
 
 
 class Session:
@@ -101,6 +104,8 @@ class Session:
                 for recorder in list(self._active):
                     recorder.save(self.compiled, required=True)
                     self._close(recorder, "interrupted")
+                seconds = INTERRUPTED_SECONDS if self._shutdown.requested else LOGGER_SECONDS
+                self._wait_for_loggers(seconds)
         except ImmediateShutdown:  # within a step, where no checkpoint can be written
             self._close_all("interrupted")
         except BaseException as caught:
@@ -111,6 +116,7 @@ class Session:
             raise
         finally:
             self.run.envs.close(patience)
+            self._wait_for_loggers(patience)
             self._shutdown.has_ended()
             gc.unfreeze()  # otherwise this session's memory would never be given back
         if self._shutdown.requested:
@@ -240,6 +246,17 @@ class Session:
     def _close_all(self, status: str, error: str | None = None) -> None:
         for recorder in list(self._active):
             self._close(recorder, status, error)
+
+    def _wait_for_loggers(self, seconds: float) -> None:
+        """Wait until all loggers have closed; another signal ends the wait."""
+        opened = [recorder.loggers for recorder in self.recorders if recorder.loggers]
+        received = self._shutdown.received
+        wait_until_closed(
+            opened,
+            seconds,
+            lambda: self._shutdown.received > received,
+            self.recorders[0].print_line,
+        )
 
     def _end_stuck(self) -> None:
         """Write what can be written while the main thread is stuck in an environment."""

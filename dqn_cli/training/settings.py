@@ -16,6 +16,7 @@ from dqn_cli.agent.optimizers import Optimizer
 from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.envs.env_config import EnvConfig
+from dqn_cli.loggers.logger import Logger
 from dqn_cli.ranges import Count, Natural, Probability, Real
 from dqn_cli.replay.samplers import Replay
 
@@ -115,6 +116,7 @@ class Settings:
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
     auxiliary: dict[str, Auxiliary] = field(default_factory=dict)  # by choice
+    logger: dict[str, Logger] = field(default_factory=dict)  # by the names of their choices
     tuned: str | None = None  # file of configs/tuned that set numbers
 
     @property

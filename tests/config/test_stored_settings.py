@@ -126,6 +126,7 @@ def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
         "stop",
         "log",
         "checkpoint",
+        "logger",
     }
 
 

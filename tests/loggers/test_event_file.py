@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dqn_cli.runs import event_file
-from dqn_cli.runs.event_file import HPARAMS_METRIC, EventFile
+from dqn_cli.loggers import event_file
+from dqn_cli.loggers.event_file import HPARAMS_METRIC, EventFile
+from dqn_cli.loggers.logger import LoggedRun
+from dqn_cli.loggers.run_loggers import RunLoggers
+from dqn_cli.loggers.tensorboard import TensorBoard
+from dqn_cli.runs.hyperparameters import hyperparameters
 from dqn_cli.training.settings import Settings
 
 FULL = Path("/dev/full")
@@ -30,9 +35,9 @@ def read(folder: Path) -> Any:
 
 
 def test_rows_are_read_back_by_tag_and_step(tmp_path: Path, settings: Settings) -> None:
-    file = EventFile(tmp_path, settings, None)
-    file.write({HPARAMS_METRIC: 1.5, "train/loss": 0.25}, 10)
-    file.write({HPARAMS_METRIC: 2.5}, 20)
+    file = EventFile(tmp_path, hyperparameters(settings), None)
+    file.row({HPARAMS_METRIC: 1.5, "train/loss": 0.25}, 10)
+    file.row({HPARAMS_METRIC: 2.5}, 20)
     file.close()
     events = read(tmp_path)
     assert [(e.step, e.value) for e in events.Scalars(HPARAMS_METRIC)] == [(10, 1.5), (20, 2.5)]
@@ -40,7 +45,7 @@ def test_rows_are_read_back_by_tag_and_step(tmp_path: Path, settings: Settings) 
     assert set(events.Tags()["scalars"]) == {HPARAMS_METRIC, "train/loss"}
 
 
-def hyperparameters(folder: Path) -> dict[str, Any]:
+def written_hyperparameters(folder: Path) -> dict[str, Any]:
     content = read(folder).summary_metadata["_hparams_/session_start_info"].plugin_data.content
     start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     kinds = ("number_value", "string_value", "bool_value")
@@ -51,11 +56,11 @@ def hyperparameters(folder: Path) -> dict[str, Any]:
 
 
 def test_hyperparameters_are_in_the_one_file_of_the_run(tmp_path: Path, settings: Settings) -> None:
-    file = EventFile(tmp_path, settings, None)
-    file.write({HPARAMS_METRIC: 1.0}, 1)
+    file = EventFile(tmp_path, hyperparameters(settings), None)
+    file.row({HPARAMS_METRIC: 1.0}, 1)
     file.close()
     assert [path.is_file() for path in tmp_path.iterdir()] == [True]
-    values = hyperparameters(tmp_path)
+    values = written_hyperparameters(tmp_path)
     assert values["seed"] == 3
     assert values["optimizer.lr"] == 0.5
     assert values["optimizer.type"] == "Adam"
@@ -70,8 +75,8 @@ def test_hyperparameters_are_in_the_one_file_of_the_run(tmp_path: Path, settings
 def test_every_setting_that_may_explain_a_result_is_a_hyperparameter(
     tmp_path: Path, settings: Settings
 ) -> None:
-    EventFile(tmp_path, settings, None).close()
-    values = hyperparameters(tmp_path)
+    EventFile(tmp_path, hyperparameters(settings), None).close()
+    values = written_hyperparameters(tmp_path)
     parts = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
     for part in parts:
         for name in vars(getattr(settings, part)):
@@ -85,8 +90,8 @@ def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
     settings = settings_of(
         "agent=rainbow", "head.v_min=-100", "reset.every=5000", "replay.alpha=0.25"
     )
-    EventFile(tmp_path, settings, None).close()
-    values = hyperparameters(tmp_path)
+    EventFile(tmp_path, hyperparameters(settings), None).close()
+    values = written_hyperparameters(tmp_path)
     assert (values["head.type"], values["replay.type"]) == ("C51", "Prioritised")
     assert (values["head.atoms"], values["head.v_min"]) == (51, -100)
     assert (values["replay.alpha"], values["replay.priority"]) == (0.25, "loss")
@@ -97,8 +102,8 @@ def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
 
 
 def test_closing_writes_the_end_of_the_session(tmp_path: Path, settings: Settings) -> None:
-    file = EventFile(tmp_path, settings, None)
-    file.write({HPARAMS_METRIC: 1.0}, 1)
+    file = EventFile(tmp_path, hyperparameters(settings), None)
+    file.row({HPARAMS_METRIC: 1.0}, 1)
     file.close()
     content = read(tmp_path).summary_metadata["_hparams_/session_end_info"].plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(content).HasField("session_end_info")
@@ -106,9 +111,9 @@ def test_closing_writes_the_end_of_the_session(tmp_path: Path, settings: Setting
 
 def test_a_resumed_run_hides_rows_from_its_step_on(tmp_path: Path, settings: Settings) -> None:
     for purge_step, steps, value in ((None, (10, 20, 30), 1.0), (20, (20, 40), 2.0)):
-        file = EventFile(tmp_path, settings, purge_step)
+        file = EventFile(tmp_path, hyperparameters(settings), purge_step)
         for step in steps:
-            file.write({HPARAMS_METRIC: value}, step)
+            file.row({HPARAMS_METRIC: value}, step)
         file.close()
     rows = [(event.step, event.value) for event in read(tmp_path).Scalars(HPARAMS_METRIC)]
     assert rows == [(10, 1), (20, 2), (40, 2)]
@@ -145,20 +150,23 @@ def test_a_full_disk_costs_the_rows_and_not_the_run(
         return writers[-1]
 
     monkeypatch.setattr(event_file, "RecordWriter", create_writer)
-    file = EventFile(tmp_path, settings, None)
-    file.write({HPARAMS_METRIC: 1.0}, 1)
+    warned: list[str] = []
+    run = LoggedRun(tmp_path, "", hyperparameters(settings))
+    loggers = RunLoggers({"tensorboard": TensorBoard()}, run, warned.append)
+    loggers.row({HPARAMS_METRIC: 1.0}, 1)
     writers[0].redirect(FULL.open("wb"))
-    with pytest.warns(UserWarning, match="rows end here: .*No space left"):
-        file.write({HPARAMS_METRIC: 2.0}, 2)
-    file.write({HPARAMS_METRIC: 3.0}, 3)
-    file.close()
+    loggers.row({HPARAMS_METRIC: 2.0}, 2)
+    loggers.row({HPARAMS_METRIC: 3.0}, 3)
+    loggers.close({})
+    assert len(warned) == 1
+    assert re.search("TensorBoard rows end here: .*No space left", warned[0])
     assert [event.step for event in read(tmp_path).Scalars(HPARAMS_METRIC)] == [1]
 
 
 def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path: Path, settings: Settings) -> None:
-    file = EventFile(tmp_path, settings, None)
+    file = EventFile(tmp_path, hyperparameters(settings), None)
     threads = threading.active_count()
-    file.write({HPARAMS_METRIC: 1.0, "train/loss": 0.5}, 1)
+    file.row({HPARAMS_METRIC: 1.0, "train/loss": 0.5}, 1)
     assert [event.step for event in read(tmp_path).Scalars("train/loss")] == [1]
     assert threading.active_count() == threads
     file.close()
