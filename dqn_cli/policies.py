@@ -24,7 +24,7 @@ from dqn_cli.evaluation.tables import REPORT_SCHEMA, summarize_episodes
 from dqn_cli.evaluation.video import record_episode
 from dqn_cli.fields import damage_named
 from dqn_cli.runs.checkpoint_fields import check_policy
-from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR
+from dqn_cli.runs.checkpoints import checkpoint_in
 from dqn_cli.runs.exported_files import WEIGHTS, exported_weights, is_exported, load_exported
 from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
@@ -39,18 +39,7 @@ def find_checkpoint(path: Path) -> Path:
 
     The weights of an exported policy stand for a checkpoint.
     """
-    if is_exported(path):
-        return exported_weights(path)
-    if path.is_file():
-        return path
-    for folder in (path / CHECKPOINTS_DIR, path):
-        for name in ("best", "last"):
-            if (folder / name).is_file():
-                return folder / name
-    if path.is_dir():
-        names = f"{CHECKPOINTS_DIR}/best or {CHECKPOINTS_DIR}/last"
-        raise CheckpointError(f"{path} holds no checkpoint yet ({names})")
-    raise CheckpointError(f"no checkpoint or run at {path}")
+    return exported_weights(path) if is_exported(path) else checkpoint_in(path)
 
 
 def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:

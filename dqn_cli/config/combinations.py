@@ -243,6 +243,16 @@ def _stop_without_evaluations(settings: Settings) -> str | None:
     return None
 
 
+def _kept_without_init(settings: Settings) -> str | None:
+    typed = {"init_optimizer": settings.init_optimizer, "init_replay": settings.init_replay}
+    keys = [key for key, is_typed in typed.items() if is_typed]
+    if keys and settings.init is None:
+        return f"{keys[0]}=true keeps a part of a checkpoint: name one with init=CHECKPOINT"
+    if settings.init_replay and isinstance(settings.replay, Rollout):
+        return "replay=rollout learns from its own latest steps: use init_replay=false"
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _threads_limits,
     _compile_limits,
@@ -259,4 +269,5 @@ RULES: tuple[Rule, ...] = (
     _epsilons_of_one_environment,
     _rollout_limits,
     _stop_without_evaluations,
+    _kept_without_init,
 )

@@ -51,6 +51,22 @@ def check_policy(data: Mapping[str, Any]) -> None:
     require(isinstance(parameters, Tensor), "parameters", "must be a tensor")
     require(parameters.is_floating_point(), "parameters", f"have type {parameters.dtype}")
     finite(tensor_of(parameters, "parameters", parameters.dtype, [None]), "parameters")
+    if "layout" in data:
+        _check_layout(data["layout"], len(parameters))
+
+
+def _check_layout(layout: Any, size: int) -> None:
+    """Check the names and shapes of parameters."""
+
+    def check(entry: Any, name: str) -> None:
+        require(isinstance(entry, tuple) and len(entry) == 2, name, "must have 2 items")
+        text(entry[0], f"{name}.name")
+        items(entry[1], f"{name}.shape", natural)
+
+    items(layout, "layout", check)
+    require(len({name for name, _ in layout}) == len(layout), "layout", "names a parameter twice")
+    total = sum(math.prod(shape) for _, shape in layout)
+    require(total == size, "layout", f"has {total} numbers, not {size}")
 
 
 def check_manifest(data: Mapping[str, Any]) -> None:
@@ -92,6 +108,16 @@ def check_state(data: Mapping[str, Any]) -> None:
     _check_clock(data["learning_began"], "learning_began")
     _check_snapshots(data["snapshots"], data["obs"], data["spaces"][1])
     check_tracker(data["tracker"], len(data["snapshots"]))
+    if data.get("init") is not None:
+        _check_origin(data["init"])
+
+
+def _check_origin(origin: Any) -> None:
+    """Check the description of the checkpoint that a run started from."""
+    mapping(origin, "init", ("path", "sha256", "step", "env"))
+    for key in ("path", "sha256", "env"):
+        text(origin[key], f"init.{key}")
+    natural(origin["step"], "init.step")
 
 
 def check_tracker(tracker: Any, envs: int) -> None:

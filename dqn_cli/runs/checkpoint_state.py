@@ -30,8 +30,8 @@ def check_fits(data: Mapping[str, Any], run: Run, member: int) -> None:
     Raises:
         FieldError: A field has another type or shape, or values that can't be.
     """
-    _check_learner(data["learner"], run, member)
-    _check_replay(data["stream"], data["sampler"], run, member)
+    check_learner(data["learner"], run, member)
+    check_replay(data["stream"], data["sampler"], run, member)
     if run.normalizer:
         statistics = run.normalizer.statistics[member]
         own = tensor_of(data["normalizer"], "normalizer", torch.float64, statistics.shape)
@@ -71,7 +71,8 @@ def _check_names(fields: Mapping[str, Any], name: str, templates: Mapping[str, A
     require(len(fields) == len(templates), name, "has unknown fields")
 
 
-def _check_learner(learner: Mapping[str, Any], run: Run, member: int) -> None:
+def check_learner(learner: Mapping[str, Any], run: Run, member: int) -> None:
+    """Check parameters and moments of a member."""
     state = run.learner.state._asdict()
     _check_names(learner, "learner", state)
     for name, values in state.items():
@@ -82,9 +83,10 @@ def _check_learner(learner: Mapping[str, Any], run: Run, member: int) -> None:
             finite(own, f"learner.{name}")
 
 
-def _check_replay(
+def check_replay(
     stream: Mapping[str, Any], sampler: Mapping[str, Any], run: Run, member: int
 ) -> None:
+    """Check the replay of a member."""
     rings, templates = run.stream.contents(member), run.sampler.contents(member)
     if not stream:
         require(not sampler, "sampler", "has contents, and stream has none")

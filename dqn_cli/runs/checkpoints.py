@@ -25,6 +25,24 @@ from dqn_cli.training.settings import Settings, plain
 CHECKPOINTS_DIR = "checkpoints"
 
 
+def checkpoint_in(path: Path, names: Sequence[str] = ("best", "last")) -> Path:
+    """Return the checkpoint at a path, or the first of these names in a run folder.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if path.is_file():
+        return path
+    for folder in (path / CHECKPOINTS_DIR, path):
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    if path.is_dir():
+        known = " or ".join(f"{CHECKPOINTS_DIR}/{name}" for name in names)
+        raise CheckpointError(f"{path} holds no checkpoint yet ({known})")
+    raise CheckpointError(f"no checkpoint or run at {path}")
+
+
 def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
     """Return the data of checkpoints/best, which is all that evaluation needs."""
     return {
@@ -33,6 +51,7 @@ def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
         "clock": tuple(run.clocks[member]),
         # Saving a view would save the storage of all members.
         "parameters": run.learner.policy_parameters(member),
+        "layout": [(name, tuple(entry.shape)) for name, entry in run.learner.policy_layout.items()],
         "versions": versions(),
     }
 
@@ -177,7 +196,8 @@ class CheckpointFolder:
         _check_finite(data)
         if self._keep:  # first: a run that was killed in between writes it again
             name = f"step_{Clock(*data['clock']).steps:010}"
-            save_checkpoint(self._folder / name, {key: data[key] for key in POLICY_KEYS})
+            policy = {key: data[key] for key in (*POLICY_KEYS, "layout")}
+            save_checkpoint(self._folder / name, policy)
             for old_file in sorted(self._folder.glob("step_*"))[: -self._keep]:
                 old_file.unlink()
         save_checkpoint(self._folder / "last", data)

@@ -14,12 +14,14 @@ from dqn_cli.training.settings import Settings, plain
 TYPE_ONLY_PARTS = ("target", "exploration")
 # One batched computation covers all members: numbers may differ, shapes and types may not.
 BATCHED_PARTS = ("network", "head", "update", "optimizer", "replay")
-PER_MEMBER_KEYS = ("seed", "gamma", "stop", "tuned", "logger")
+PER_MEMBER_KEYS = ("seed", "gamma", "stop", "tuned", "logger", "init", "init_optimizer")
 
 
 def group_key(settings: Settings) -> str:
     """Return a key that two settings share if their runs can train in one group."""
     common = {key: value for key, value in plain(settings).items() if key not in PER_MEMBER_KEYS}
+    if settings.init_replay:  # replays of other runs have other lengths
+        common["init"] = settings.init
     common |= {part: common[part]["type"] for part in TYPE_ONLY_PARTS}
     common |= {part: _without_floats(common[part]) for part in BATCHED_PARTS}
     common["auxiliary"] = {

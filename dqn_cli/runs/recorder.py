@@ -15,17 +15,17 @@ from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.info_means import info_metrics
 from dqn_cli.evaluation.play import Episodes, play_episodes
-from dqn_cli.evaluation.video import record_episode
 from dqn_cli.loggers.logger import LoggedRun
 from dqn_cli.loggers.run_loggers import RunLoggers
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.early_stopping import is_over, is_paused, stop_reason
 from dqn_cli.runs.hyperparameters import hyperparameters
+from dqn_cli.runs.kept_files import kept_files, record_best
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, member_result, result_summary
 from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
-from dqn_cli.storage import load_checkpoint, write_json
+from dqn_cli.storage import write_json
 from dqn_cli.text import one_line
 from dqn_cli.training.loop import Run, StepReport, progress
 from dqn_cli.training.randomness import Purpose
@@ -66,6 +66,7 @@ class RunRecorder:
         self.job, self.member, self._folder = job, member, folder
         self.print_line: Callable[[str], None] = print
         self.result: dict[str, Any] | None = None  # once the run has ended
+        self.origin: dict[str, Any] | None = None  # of the weights, if they were trained before
         sums, info_names = run.learner.metrics[member], job.settings.log.info
         self.tracker = MetricsTracker(
             job.settings.env.num_envs, stopwatch, sums, member, info_names
@@ -169,7 +170,7 @@ class RunRecorder:
             data = checkpoints.run_data(
                 self._settings, self._run, self.member, self.tracker, compiled
             )
-            self._checkpoints.save_last(data | {"together": self._group})
+            self._checkpoints.save_last(data | {"together": self._group, "init": self.origin})
 
         if required:
             save_last()
@@ -190,33 +191,20 @@ class RunRecorder:
             status,
             error,
             compiled,
-        )
+        ) | {"init": self.origin}
         try:
             write_json(self._folder / RESULT, self.result)
         finally:
             if self.loggers is not None:
                 video = self._video() if status == "finished" else None
-                self.loggers.close(result_summary(self.result), self._files(), video)
-
-    def _files(self) -> list[Path]:
-        """Return the files that loggers may keep."""
-        names = (RESULT, Path(".hydra") / "config.yaml", Path(checkpoints.CHECKPOINTS_DIR) / "best")
-        return [path for name in names if (path := self._folder / name).is_file()]
+                self.loggers.close(result_summary(self.result), kept_files(self._folder), video)
 
     def _video(self) -> Path | None:
         """Record an episode of the best policy if a logger wants it; return the video's path."""
-        best = self._folder / checkpoints.CHECKPOINTS_DIR / "best"
-        if self.loggers is None or not self.loggers.keep_video or not best.is_file():
+        if self.loggers is None or not self.loggers.keep_video:
             return None
-        settings = self._settings
         try:
-            return record_episode(
-                GreedyPolicy(self._agent.model, load_checkpoint(best)["parameters"]),
-                settings.evaluation_env,
-                episode_seeds(settings.seed, Purpose.evaluation.value, 0),
-                settings.eval.max_episode_steps,
-                best.parent,
-            )
+            return record_best(self._folder, self._settings, self._agent.model)
         except Exception as error:  # the environment may raise anything
             self._warn(f"no video: {one_line(error)}")
             return None

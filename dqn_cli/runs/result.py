@@ -126,6 +126,7 @@ def unstarted_result(
         "final": None,
         "best": None,
         "stopped": None,
+        "init": None,
         "versions": versions(),
         "git_commit": git_commit(),
     }

@@ -19,6 +19,7 @@ from dqn_cli.loggers.run_loggers import wait_until_closed
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
+from dqn_cli.runs.init_checkpoint import load_inits, start_members
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.recorder import Job, RunRecorder
@@ -57,6 +58,7 @@ class Session:
         resumed = [checkpoints.load_last(job.folder) for job in jobs if job.resumes]
         if resumed:
             checkpoints.check_group(resumed, [job.folder for job in jobs], self._settings)
+        inits = [None] * len(jobs) if resumed else load_inits(self._settings)
         compiles = should_compile(self._shared, len(jobs), resumed)
         self._compiler = AheadOfTime() if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
@@ -78,6 +80,10 @@ class Session:
             for member, data in enumerate(resumed):
                 tracker = self.recorders[member].tracker
                 checkpoints.check_and_restore(data, jobs[member].folder, self.run, member, tracker)
+                self.recorders[member].origin = data.get("init")
+            for recorder, init in zip(self.recorders, inits, strict=True):
+                recorder.origin = init.origin if init else recorder.origin
+            self.init_lines = start_members(inits, self._settings, self.run)
         except BaseException:
             self.run.envs.close()
             raise
@@ -136,7 +142,8 @@ class Session:
             self._compiler.say = display.print_line
             self._compiler.waiting = partial(self._compiling, display)
         first = self.recorders[0].job
-        for line in start_lines(first, self.run, bool(self._title), self._restarted):
+        lines = start_lines(first, self.run, bool(self._title), self._restarted)
+        for line in (*lines, *self.init_lines):
             display.print_line(line)
 
     def _train(self, display: Display) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
-from dqn_cli.agent.parameters import initial
+from dqn_cli.agent.parameters import Layout, initial
 from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler
 from dqn_cli.training.population import Population, UpdateTensors
@@ -88,6 +88,16 @@ class Learner:
         self._takes_random = bool(self._noise_size or self._model.head.samples)
         self._no_noise = self._template.new_zeros(members, 0)
         self._no_random_inputs = no_random_inputs(self._template, rows=1)
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of all parameters."""
+        return self._agents[0].layout
+
+    @property
+    def policy_layout(self) -> Layout:
+        """Names and shapes of the parameters that acting needs."""
+        return self._model.layout
 
     @property
     def is_noisy(self) -> bool:

@@ -117,6 +117,9 @@ class Settings:
     stop: StopConfig = field(default_factory=StopConfig)
     auxiliary: dict[str, Auxiliary] = field(default_factory=dict)  # by choice
     logger: dict[str, Logger] = field(default_factory=dict)  # by the names of their choices
+    init: str | None = None  # checkpoint that a new run starts from
+    init_optimizer: bool = False
+    init_replay: bool = False
     tuned: str | None = None  # file of configs/tuned that set numbers
 
     @property
