@@ -160,3 +160,21 @@ def test_readme_has_the_two_commands_that_ci_runs() -> None:
         "pip install -e '.[dev]' && pytest",
     ):
         assert f"```\n{command}\n```" in text
+
+
+def test_the_logger_of_ones_own_writes_rows(tmp_path: Path) -> None:
+    from dqn_cli.config.registry import unregister
+    from dqn_cli.loggers.logger import LoggedRun
+
+    page = (ROOT / "docs" / "logging.md").read_text()
+    (code,) = re.findall(r"```python\n# my_logger\.py\n(.*?)```", page, re.DOTALL)
+    module = ModuleType("my_logger")
+    sys.modules["my_logger"] = module
+    try:
+        exec(code, module.__dict__)
+        log = module.Text(file="log.txt").begin(LoggedRun(tmp_path, "", {}))
+        log.row({"train/loss": 0.5}, 10)
+        assert (tmp_path / "log.txt").read_text() == "10 {'train/loss': 0.5}\n"
+    finally:
+        del sys.modules["my_logger"]
+        unregister("logger", "text")
