@@ -114,14 +114,12 @@ def start_from(init: InitCheckpoint, settings: Settings, run: Run, member: int) 
     Raises:
         CheckpointError: No layer fits, what is to be kept does not, or the file is damaged.
     """
-    layout = run.learner.layout  # auxiliary parts, which no policy has, are always new
-    layers = compare(init.shapes, layout)
-    _check_any_fits(init, layers, layout)
+    layers = compare(init.shapes, run.learner.policy_layout)
+    _check_any_fits(init, layers, run.learner.policy_layout)
     if settings.init_optimizer:
-        layers = compare(init.shapes, run.learner.policy_layout)
         _keep_learner(init, settings, layers, run, member)
-    else:
-        state = run.learner.state
+    else:  # auxiliary parts, which no policy has, are new
+        state, layout = run.learner.state, run.learner.layout
         own, stored = state.parameters[member], init.data["parameters"]
         parameters = fill(own, layout, stored, init.shapes, layers.taken)
         state.parameters[member].copy_(parameters)

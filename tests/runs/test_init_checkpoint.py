@@ -124,6 +124,22 @@ def test_the_optimizer_and_the_target_network_go_on_if_asked(begun: Begun, train
         begun(f"init={trained}", "init_optimizer=true", "head=qr")
 
 
+def test_auxiliary_parts_are_new_and_go_on_with_the_optimizer(
+    settings_of: Compose, begun: Begun, trained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    session = begun(f"init={trained}", "auxiliary=rnd")
+    assert "drawn anew" not in line_of(session)
+    model = session.run.learner.policy_parameters(0)
+    assert torch.equal(model, stored(trained, "best")["parameters"])
+    other = tmp_path_factory.mktemp("other")
+    train_alone(Job(settings_of(*SMALL, "auxiliary=rnd"), other, []))
+    kept = begun(f"init={other}", "init_optimizer=true", "auxiliary=rnd", "auxiliary.rnd.scale=0.3")
+    parameters = kept.run.learner.state.parameters[0]
+    assert torch.equal(parameters, stored(other)["learner"]["parameters"])
+    with refused("init_optimizer=true needs the parts of auxiliary as they are in"):
+        begun(f"init={other}", "init_optimizer=true")
+
+
 def test_the_replay_goes_on_with_new_episodes_if_asked(begun: Begun, trained: Path) -> None:
     session = begun(f"init={trained}", "init_replay=true", "replay.batch_size=8")
     data, run = stored(trained), session.run
