@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dqn_cli.config.gymnasium_source import registered_envs
 from dqn_cli.config.hints import did_you_mean, unknown_key, unknown_preset_key
-from dqn_cli.config.registry import is_part, part_named
+from dqn_cli.config.registry import SEVERAL, is_part, part_named
 from dqn_cli.config.tuned_source import LOOKUP
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
@@ -106,8 +106,11 @@ def _unknown(key: str, details: str) -> str:
     if key.startswith(("env.kwargs.", "eval.env.kwargs.")):
         return f"unknown key {key}: add an argument of gymnasium.make with a plus, +{key}=..."
     part = re.search(r"object_type=(\w+)", details)
+    group, _, name = key.partition(".")
     if part is None or not is_part(part[1]):
-        return f"unknown key {key}"
+        choice = name.partition(".")[0]
+        hint = f": it comes with {group}={choice}, or {choice} in the list" if choice else ""
+        return f"unknown key {key}{hint if group in SEVERAL else ''}"
     if part[1] == "Settings" and (message := unknown_preset_key(key)):
         return message
     # At the top level the group itself is unknown, not only its key.

@@ -46,7 +46,7 @@ def checkpoint_in(path: Path, names: Sequence[str] = ("best", "last")) -> Path:
 def policy_data(settings: Settings, run: Run, member: int) -> dict[str, Any]:
     """Return the data of checkpoints/best, which is all that evaluation needs."""
     return {
-        "settings": plain(settings),
+        "settings": _of_policy(plain(settings)),
         "spaces": run.envs.spaces.plain(),
         "clock": tuple(run.clocks[member]),
         # Saving a view would save the storage of all members.
@@ -65,6 +65,7 @@ def run_data(
     sampler = run.sampler.contents(member) if replay else {}
     learner = run.learner.state._asdict()
     return policy_data(settings, run, member) | {
+        "settings": plain(settings),
         "learner": {name: values[member].clone() for name, values in learner.items()},
         "stream": {name: tensor(values).cpu() for name, values in stream.items()},
         "sampler": {name: tensor(values) for name, values in sampler.items()},
@@ -197,7 +198,9 @@ class CheckpointFolder:
         if self._keep:  # first: a run that was killed in between writes it again
             name = f"step_{Clock(*data['clock']).steps:010}"
             policy = {key: data[key] for key in (*POLICY_KEYS, "layout")}
-            save_checkpoint(self._folder / name, policy)
+            save_checkpoint(
+                self._folder / name, policy | {"settings": _of_policy(data["settings"])}
+            )
             for old_file in sorted(self._folder.glob("step_*"))[: -self._keep]:
                 old_file.unlink()
         save_checkpoint(self._folder / "last", data)
@@ -211,6 +214,11 @@ def expected_bytes(settings: Settings, run: Run) -> int:
     if settings.checkpoint.replay:
         replay = (run.stream.nbytes + run.sampler.nbytes) // run.stream.members
     return policy * (2 + settings.checkpoint.keep) + learner + replay
+
+
+def _of_policy(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain settings without loggers, which may be classes that no policy needs."""
+    return {**settings, "logger": {}}
 
 
 def _check_finite(data: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from read_back import of_events, of_mlflow, of_trackio, of_wandb
 
 from dqn_cli.config.registry import unregister
+from dqn_cli.storage import load_checkpoint
 
 Type = Callable[..., int]
 SMALL = (
@@ -100,7 +101,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     ("words", "reason"),
     [
         (["logger=tensorbord"], "did you mean tensorboard?"),
-        (["logger.csv.file=x"], "unknown key logger.csv"),
+        (["logger.wandb.project=x"], "it comes with logger=wandb, or wandb in the list"),
         (["logger=csv", "logger.csv.file=x"], "unknown key logger.csv.file"),
         (["network=[mlp,multi]"], "network takes the name of one of its choices"),
         (["logger={a: 3}"], "logger takes the name"),
@@ -132,6 +133,8 @@ def test_ones_own_logger_works_in_a_population_and_stops_no_run(
         steps = [line.split()[0] for line in (works / "lines.txt").read_text().splitlines()]
         assert steps == ["50", "100", "100", "150", "200", "200"]
         assert [row[1] for row in table_of(raises)][-1] == 200
+        best = load_checkpoint(raises / "checkpoints" / "best")
+        assert best["settings"]["logger"] == {}  # a policy needs no package of a logger
         capsys.readouterr()
         words = ("import=[my_loggers]", *SMALL, "logger=mine", "hydra.run.dir=c")
         monkeypatched = pytest.MonkeyPatch()

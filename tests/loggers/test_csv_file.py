@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
+
+import pytest
 
 from dqn_cli.loggers.csv_file import FILE, Csv
 from dqn_cli.loggers.logger import Log, LoggedRun
+from dqn_cli.loggers.run_loggers import RunLoggers, wait_until_closed
+
+FULL = Path("/dev/full")
 
 
 def opened(folder: Path, step: int = 0) -> Log:
@@ -51,6 +57,22 @@ def test_a_resumed_run_drops_the_rows_that_come_again(tmp_path: Path) -> None:
     assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [
         ("10", "10.0"), ("20", "20.0"), ("30", "31.0"),
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+def test_a_full_disk_costs_the_rows_and_not_the_run(tmp_path: Path) -> None:
+    warned: list[str] = []
+    loggers = RunLoggers({"csv": Csv()}, LoggedRun(tmp_path, "", {}), warned.append)
+    loggers.row({"loss": 1}, 10)
+    while not (tmp_path / FILE).is_file() or not rows(tmp_path):
+        time.sleep(0.01)
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE).symlink_to(FULL)
+    for step in (20, 30):
+        loggers.row({"loss": 2}, step)
+    loggers.close({})
+    wait_until_closed([loggers], 10, lambda: False, pytest.fail)
+    assert warned == [f"{tmp_path}: csv rows end here: [Errno 28] No space left on device"]
 
 
 def test_a_line_that_a_killed_process_did_not_finish_is_dropped(tmp_path: Path) -> None:
