@@ -77,7 +77,7 @@ def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictC
         if is_dataclass(hints[key]):
             config[key] = _typed_node(value, hints[key], where)
             continue
-        kind: type[Any] = [*get_args(hints[key]), object][-1]
+        kind: type[Any] = [object, *get_args(hints[key])][-1]
         if get_origin(hints[key]) is dict and kind is not Any and is_dataclass(kind):
             nodes = _items(value, where)
             config[key] = {k: _typed_node(v, kind, f"{where}.{k}") for k, v in nodes}
