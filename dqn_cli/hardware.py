@@ -1,4 +1,4 @@
-"""The number of processor cores that are available."""
+"""The numbers of processor cores that are available, and of threads that are wanted."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def available_cores() -> int:
         time, period = map(int, (CGROUP / "cpu.max").read_text().split())
         return min(cores or 1, math.ceil(time / period))
     return cores or 1
+
+
+def wanted_threads() -> int | None:
+    """Return the number of threads that the environment asks for, or None if it doesn't.
+
+    OpenMP's own variable is also what joblib and Ray set for several jobs on one machine.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else None
+
+
+def share_cores() -> None:
+    """Let this process and its children take one core, unless a launcher gave it more."""
+    if wanted_threads() is None:
+        os.environ["OMP_NUM_THREADS"] = os.environ.get("SLURM_CPUS_PER_TASK", "1")

@@ -7,7 +7,7 @@ dqn-train not before a sweep starts.
 # No `from __future__ import annotations`: Hydra runs this before the module is in sys.modules.
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,19 +18,44 @@ from omegaconf import DictConfig
 
 
 @dataclass
+class RayConfig:
+    """Keys of `hydra.launcher.ray`."""
+
+    address: Any = "auto"  # of the head node; auto: RAY_ADDRESS or this machine's; local: a new one
+    init: dict[str, Any] = field(default_factory=dict)  # further arguments of ray.init
+
+
+@dataclass
+class SlurmConfig:
+    """Keys of `hydra.launcher.slurm`."""
+
+    cluster: Any = "slurm"  # slurm | local: processes of this machine, to try it
+    partition: Any = None  # null: the cluster's default
+    account: Any = None  # that is billed
+    time: Any = 60  # minutes after which a group is requeued and goes on
+    mem: Any = 4  # GB of a group
+    additional: dict[str, Any] = field(default_factory=dict)  # of submitit, as slurm_qos: long
+
+
+@dataclass
 class PopulationConfig:
     """Keys of `hydra.launcher`."""
 
     _target_: str = "hydra_plugins.dqn_train_population.PopulationLauncher"
     processes: Any = "auto"  # groups that train at once; auto: one for each core
     members: Any = 16  # largest number of jobs in a group
+    on: Any = "local"  # local | ray | slurm: where groups train
+    gpus: Any = 0  # of each group, with ray and slurm
+    retries: Any = 10  # times that a group goes on after its machine was lost or its time was up
+    ray: RayConfig = field(default_factory=RayConfig)
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 
 class PopulationLauncher(Launcher):
     """Adapter from Hydra's launcher to dqn_cli.commands.population_launcher."""
 
-    def __init__(self, processes: Any, members: Any) -> None:
-        self._processes, self._members = processes, members
+    def __init__(self, **options: Any) -> None:
+        self._options = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -46,14 +71,7 @@ class PopulationLauncher(Launcher):
             raise ValueError("hydra/launcher=population works only in dqn-train")
         from dqn_cli.commands.population_launcher import launch
 
-        return launch(
-            self._context,
-            self._config,
-            job_overrides,
-            initial_job_idx,
-            self._processes,
-            self._members,
-        )
+        return launch(self._context, self._config, job_overrides, initial_job_idx, self._options)
 
 
 ConfigStore.instance().store(

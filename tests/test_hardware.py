@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dqn_cli import hardware
-from dqn_cli.hardware import available_cores
+from dqn_cli.hardware import available_cores, share_cores, wanted_threads
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,34 @@ def test_all_cores_count_where_affinity_is_unknown(
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert available_cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"), [("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None)]
+)
+def test_openmps_variable_asks_for_threads(
+    monkeypatch: pytest.MonkeyPatch, value: str, wanted: int | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert wanted_threads() == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({}, 1),
+        ({"SLURM_CPUS_PER_TASK": "4"}, 4),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "2", "SLURM_CPUS_PER_TASK": "4"}, 2),
+    ],
+)
+def test_a_job_beside_others_takes_one_core_or_what_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], threads: int
+) -> None:
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    share_cores()
+    assert wanted_threads() == threads

@@ -31,12 +31,20 @@ from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
 from dqn_cli.training.settings import Settings
 
+Position = tuple[bool, int, int, int]  # has a checkpoint, steps, updates, stored observations
+
 
 class Continuation(NamedTuple):
     """A stored run that goes on, and the checkpoint or manifest that it goes on from."""
 
     job: Job
     data: Checkpoint
+
+    @property
+    def position(self) -> Position:
+        """What runs of one group have in common; a killed process may have left them at several."""
+        steps, updates, _ = self.data["clock"]
+        return self.job.resumes, steps, updates, int(self.data["stream"].get("appends", 0))
 
     @property
     def goes_beyond_pause(self) -> bool:
@@ -150,13 +158,9 @@ def check_job_number(job: Job) -> None:
 def groups_of(continuations: Iterable[Continuation]) -> list[list[Job]]:
     """Return the jobs that can train together; those of a group stay together, to the same bits."""
     groups: dict[Any, list[Job]] = {}
-    for job, data in continuations:
-        steps, updates, _ = data["clock"]
-        # A killed process may have left its members' checkpoints at different steps.
-        stored = int(data["stream"].get("appends", 0))
-        position = (job.resumes, steps, updates, stored)
-        key = (*data["together"], group_key(job.settings), *position)
-        groups.setdefault(key, []).append(job)
+    for run in continuations:
+        key = (*run.data["together"], group_key(run.job.settings), run.position)
+        groups.setdefault(key, []).append(run.job)
     return [sorted(group, key=lambda job: job.number) for group in groups.values()]
 
 
@@ -166,10 +170,9 @@ def regroup(continuations: Iterable[Continuation], processes: int, members: int)
     A member learns what it would in its old group, up to rounding.
     """
     positions: dict[Any, list[Job]] = {}
-    for job, data in continuations:
-        stored = int(data["stream"].get("appends", 0))
-        key = (job.resumes, *data["clock"][:2], stored, bool(data.get("compiled")))
-        positions.setdefault(key, []).append(job)
+    for run in continuations:
+        key = (run.position, bool(run.data.get("compiled")))
+        positions.setdefault(key, []).append(run.job)
     return [group for jobs in positions.values() for group in group_jobs(jobs, processes, members)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +22,13 @@ from dqn_cli.commands.continuation import (
     run_status,
 )
 from dqn_cli.commands.job import relative_to_cwd
-from dqn_cli.commands.population_groups import available_processes, print_groups, train_groups
+from dqn_cli.commands.population_engines import connect, open_engine
+from dqn_cli.commands.population_groups import print_groups, train_groups
+from dqn_cli.commands.population_options import read_options
 from dqn_cli.config.errors import explain
 from dqn_cli.config.run_folders import Command
 from dqn_cli.config.run_metadata import job_number
-from dqn_cli.config.validation import ConfigError, settings_from
+from dqn_cli.config.validation import settings_from
 from dqn_cli.loggers.logger import check_installed
 from dqn_cli.runs.grouping import group_jobs
 from dqn_cli.runs.locks import InUse
@@ -41,8 +43,7 @@ def launch(
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
     first: int,
-    processes: Any,
-    members: Any,
+    values: Mapping[str, Any],
 ) -> list[JobReturn]:
     """Train the jobs of a sweep in groups.
 
@@ -51,18 +52,18 @@ def launch(
         config: Configuration of the sweep.
         job_overrides: Overrides of each job.
         first: Number of the first job.
-        processes: Number of groups that train at once, or `auto`.
-        members: Largest number of jobs in a group.
+        values: Keys of `hydra.launcher`.
 
     Returns:
         What Hydra's launchers return for each job: its best mean return, or its error.
 
     Raises:
-        ConfigError: If `processes` or `members` is not valid.
+        ConfigError: A key is not valid, or there is no such cluster.
+        ImportError: The package of a cluster is not installed.
         SystemExit: After a signal.
     """
-    _check_count("processes", processes, or_auto=True)
-    _check_count("members", members)
+    options = read_options(values)
+    connect(options, Command.stack)
     setup_globals()
     returns = [
         _prepare_job(context, config, first + index, overrides)
@@ -71,29 +72,24 @@ def launch(
     prepared = [job_return for job_return in returns if job_return.status is JobStatus.COMPLETED]
     pairs = [_with_short_paths(job_return.return_value) for job_return in prepared]
     jobs = [pair.job for pair in pairs]
-    if processes == "auto":
-        processes = available_processes(jobs[0].settings.threads) if jobs else 1
+    threads = jobs[0].settings.threads if jobs else "auto"
+    engine = open_engine(options, threads, Path(config.hydra.sweep.dir))
+    size = engine.parallel, options.members
     left_alone = [bool(pair.stored and _is_left_alone(pair.stored)) for pair in pairs]
     kept = [pair.stored for pair, alone in zip(pairs, left_alone, strict=True) if not alone]
     begun = [run for run in kept if run]
     groups = groups_of(run for run in begun if not run.goes_beyond_pause)
-    groups += regroup((run for run in begun if run.goes_beyond_pause), processes, members)
-    groups += group_jobs([pair.job for pair in pairs if not pair.stored], processes, members)
+    groups += regroup((run for run in begun if run.goes_beyond_pause), *size)
+    groups += group_jobs([pair.job for pair in pairs if not pair.stored], *size)
     exit_code = 0
     if groups:
-        print_groups(groups, processes)
-        exit_code = train_groups(groups, processes)
+        print_groups(groups, engine)
+        exit_code = train_groups(groups, engine)
     for job_return, job, is_old in zip(prepared, jobs, left_alone, strict=True):
         _set_result(job_return, job, is_old)
     if exit_code:
         sys.exit(exit_code)
     return returns
-
-
-def _check_count(key: str, value: Any, or_auto: bool = False) -> None:
-    if not (isinstance(value, int) and value >= 1) and not (or_auto and value == "auto"):
-        allowed = f"{'auto or ' if or_auto else ''}a whole number of at least 1"
-        raise ConfigError(f"hydra.launcher.{key}={value} is not valid: it must be {allowed}")
 
 
 class Prepared(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from dqn_cli.commands.continuation import (
@@ -13,15 +14,14 @@ from dqn_cli.commands.continuation import (
     schedule_text,
 )
 from dqn_cli.commands.job import result_text, resume_hint
-from dqn_cli.commands.population_groups import (
-    available_processes,
-    group_title,
-    print_groups,
-    train_groups,
-)
+from dqn_cli.commands.population_engines import connect, open_engine
+from dqn_cli.commands.population_groups import print_groups, train_groups
+from dqn_cli.commands.population_options import Options, stored_options
+from dqn_cli.commands.population_work import group_title
 from dqn_cli.commands.sweep_tables import report_sweep
 from dqn_cli.config.run_metadata import is_run
 from dqn_cli.config.stored_settings import stored_settings
+from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import can_resume
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
@@ -30,7 +30,11 @@ from dqn_cli.storage import CheckpointError
 
 
 def resume(
-    folder: Path, overrides: Sequence[str], modules: Sequence[str], more_follow: bool = False
+    folder: Path,
+    overrides: Sequence[str],
+    modules: Sequence[str],
+    more_follow: bool = False,
+    launcher: Sequence[str] = (),
 ) -> int:
     """Continue a run or sweep and return the exit code.
 
@@ -41,6 +45,7 @@ def resume(
         overrides: Changes of settings.
         modules: The user's own modules.
         more_follow: True if other jobs of the sweep begin afterwards, which report for all.
+        launcher: Words that change where the runs of a sweep train.
 
     Raises:
         CheckpointError: There is nothing to resume.
@@ -48,7 +53,10 @@ def resume(
     """
     runs = [run for run in sorted(folder.glob("*/")) if can_resume(run)]
     if (runs or more_follow) and not can_resume(folder):
-        return _resume_sweep(folder, runs, overrides, modules, more_follow)
+        options = stored_options(folder, launcher)
+        return _resume_sweep(folder, runs, overrides, modules, more_follow, options)
+    if launcher:
+        raise ConfigError(f"{launcher[0]} is for sweeps, and {folder} is a run")
     if is_run(folder) and not can_resume(folder):
         raise CheckpointError(
             f"can't resume: {folder} ended before its training began; type its command again"
@@ -75,6 +83,7 @@ def _resume_sweep(
     overrides: Sequence[str],
     modules: Sequence[str],
     more_follow: bool,
+    options: Options,
 ) -> int:
     """Continue the interrupted runs of a sweep in groups; a failed run must be named itself."""
     begun = [
@@ -89,11 +98,14 @@ def _resume_sweep(
     with lock_runs([run.job.folder for run in unfinished]):
         pass  # if another process trains one of them, nothing is written
     _print_schedules(unfinished[0])
-    processes = available_processes(max(run.data["threads"] for run in unfinished))
-    print_groups(groups, processes)
+    threads = max(run.data["threads"] for run in unfinished)
     exit_code = 1
     try:
-        exit_code = train_groups(groups, processes)
+        with ExitStack() as stack:
+            connect(options, stack)
+            engine = open_engine(options, threads, folder)
+            print_groups(groups, engine)
+            exit_code = train_groups(groups, engine)
     finally:
         if exit_code or not more_follow:
             report_sweep(folder)

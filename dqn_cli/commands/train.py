@@ -85,11 +85,13 @@ def resume_folder(folder: Path, overrides: Sequence[str], modules: Sequence[str]
     words = unfinished_command(folder)
     if words is not None and is_search(folder):  # which itself knows its unfinished runs
         return train(finishing_words(folder, words, overrides), modules, continues=True)
-    exit_code = resume(folder, overrides, modules, more_follow=words is not None)
+    launcher = [word for word in overrides if word.lstrip("+").startswith("hydra.launcher.")]
+    changes = [word for word in overrides if word not in launcher]
+    exit_code = resume(folder, changes, modules, words is not None, launcher)
     if exit_code or words is None:
         return exit_code
     words = finishing_words(folder, words, overrides)
-    return train(words, modules, continues=True, changes=overrides)
+    return train(words, modules, continues=True, changes=changes)
 
 
 def train(

@@ -18,6 +18,7 @@ from types import FrameType
 
 import psutil
 
+from dqn_cli.hardware import share_cores
 from dqn_cli.runs.signals import END_SIGNALS, GracefulShutdown
 
 STOP_FILE = ".stop"  # in the sweep's folder
@@ -53,7 +54,11 @@ def waiting_for_jobs(sweep: Path) -> Iterator[LauncherShutdown]:
 
 @contextmanager
 def launched_job(sweep: Path) -> Iterator[GracefulShutdown]:
-    """Handle signals of a job's process, and SIGTERM once the sweep's folder asks for it."""
+    """Handle signals of a job's process, and SIGTERM once the sweep's folder asks for it.
+
+    Other jobs run beside it, so it takes the cores that the launcher gave it, or one.
+    """
+    share_cores()
     file, ended = sweep.absolute() / STOP_FILE, threading.Event()
 
     def watch() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from dqn_cli.hardware import available_cores
+from dqn_cli.hardware import available_cores, wanted_threads
 from dqn_cli.training.settings import Device, Settings
 
 MOST_THREADS = 4096
@@ -40,11 +40,13 @@ def torch_device(device: Device, large: bool = False, key: str = "device") -> to
 def thread_count(settings: Settings, members: int) -> int:
     """Return the number of CPU threads for a run of so many members.
 
-    `auto` is one, or two for a lone run with a large network.
+    `auto` is one, or two for a lone run with a large network, unless OMP_NUM_THREADS is one.
     """
     if settings.threads != "auto":
         return int(settings.threads)
     # Runs that share cores would wait for each other's threads, which costs more than two threads
     # gain. The processes of a population share cores too.
     alone = members == 1 and multiprocessing.parent_process() is None
-    return min(2, available_cores()) if alone and settings.network.is_large else 1
+    if not alone or not settings.network.is_large:
+        return 1
+    return min(2, available_cores(), wanted_threads() or 2)

@@ -1,34 +1,20 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from multiprocessing import resource_tracker
-from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dqn_cli.commands import population_groups
-from dqn_cli.commands.population_groups import (
-    available_processes,
-    group_title,
-    print_groups,
-    report_death,
-    train_groups,
-)
+from dqn_cli.commands import population_processes
+from dqn_cli.commands.population_groups import print_groups, report_death, train_groups
+from dqn_cli.commands.population_processes import Processes, ending_of
 from dqn_cli.runs.locks import LOCK_FILE, lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
-from dqn_cli.runs.signals import GracefulShutdown
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -46,17 +32,10 @@ def groups_of(*sizes: int) -> list[list[Job]]:
     return [[job(next(numbers)) for _ in range(size)] for size in sizes]
 
 
-def test_a_title_names_the_jobs() -> None:
-    alone, four = groups_of(1, 4)
-    assert group_title(alone) == "job 0"
-    assert group_title(four) == "jobs 1-4"
-    assert group_title([job(0), job(2), job(3)]) == "jobs 0, 2-3"
-
-
 def test_groups_are_printed_with_the_overrides_that_differ(capsys: Lines) -> None:
     first = [job(n, "steps=9", "agent=dqn", f"seed={n}") for n in (0, 2)]
     second = [job(n, "steps=9", "agent=per", f"seed={n}") for n in (1, 3)]
-    print_groups([first, second, [job(4, "steps=9", "agent=per", "seed=4")]], 2)
+    print_groups([first, second, [job(4, "steps=9", "agent=per", "seed=4")]], Processes(2))
     head, *lines = capsys.readouterr().out.splitlines()
     assert all(word in head for word in ("5 jobs", "3 groups", "2 of"))
     assert [line.split()[-1] for line in lines] == ["agent=dqn", "agent=per", "seed=4"]
@@ -67,224 +46,16 @@ def test_groups_are_printed_with_the_overrides_that_differ(capsys: Lines) -> Non
 
 
 def test_one_group_is_printed_without_common_overrides(capsys: Lines) -> None:
-    print_groups([[job(0, "agent=dqn", "seed=0"), job(1, "agent=dqn", "seed=1")]], 8)
+    print_groups([[job(0, "agent=dqn", "seed=0"), job(1, "agent=dqn", "seed=1")]], Processes(8))
     head, line = capsys.readouterr().out.splitlines()
     assert "1 of 1" in head
     assert line == "  jobs 0-1: 2 side by side"
 
 
 def test_without_jobs_there_is_nothing_to_do(capsys: Lines) -> None:
-    print_groups([], 2)
+    print_groups([], Processes(2))
     assert "0 jobs" in capsys.readouterr().out
-    assert train_groups([], 2) == 0
-
-
-@pytest.mark.parametrize(
-    ("threads", "processes"), [("auto", 8), (1, 8), (2, 4), (3, 2), (8, 1), (99, 1)]
-)
-def test_every_core_has_a_thread(
-    monkeypatch: pytest.MonkeyPatch, threads: int | str, processes: int
-) -> None:
-    monkeypatch.setattr(population_groups, "available_cores", lambda: 8)
-    assert available_processes(threads) == processes
-
-
-@pytest.fixture
-def doing(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], None]:
-    """Lets processes do something else than train, and start at once."""
-    fork = multiprocessing.get_context("fork")
-
-    def does(work: Work) -> None:
-        monkeypatch.setattr(population_groups, "train_in_process", work)
-        monkeypatch.setattr(population_groups.multiprocessing, "get_context", lambda method: fork)
-
-    return does
-
-
-Doing = Callable[[Work], None]
-
-
-def note(name: str, group: Sequence[Job], what: Any = None) -> None:
-    """Leaves a file with the time in the folder; others see it whole."""
-    file = Path(f"{name}{group[0].number}")
-    file.with_suffix(".new").write_text(json.dumps(time.monotonic() if what is None else what))
-    file.with_suffix(".new").rename(file)
-
-
-def noted(name: str) -> dict[int, Any]:
-    files = [file for file in Path().glob(f"{name}*") if not file.suffix]
-    return {int(file.name.removeprefix(name)): json.loads(file.read_text()) for file in files}
-
-
-def brief(group: Sequence[Job], modules: Sequence[str]) -> None:
-    note("began", group)
-    time.sleep(0.15)
-    note("ended", group)
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3])
-def test_at_most_so_many_groups_train_at_once(doing: Doing, processes: int) -> None:
-    doing(brief)
-    assert train_groups(groups_of(1, 2, 1, 1, 1), processes) == 0
-    began, ended = noted("began"), noted("ended")
-    assert began.keys() == ended.keys() == {0, 1, 3, 4, 5}
-    for moment in began.values():
-        assert sum(began[each] <= moment <= ended[each] for each in began) <= processes
-
-
-def test_processes_work_at_the_same_time(doing: Doing) -> None:
-    doing(brief)
-    train_groups(groups_of(1, 1), 2)
-    assert max(noted("began").values()) < min(noted("ended").values())
-
-
-def test_processes_get_the_jobs_and_the_users_modules(
-    doing: Doing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def work(group: Sequence[Job], modules: Sequence[str]) -> None:
-        note("got", group, [[job.number for job in group], modules])
-
-    monkeypatch.setattr(population_groups, "imported_modules", ["mine", "yours"])
-    doing(work)
-    train_groups(groups_of(2, 1), 2)
-    assert noted("got") == {0: [[0, 1], ["mine", "yours"]], 2: [[2], ["mine", "yours"]]}
-
-
-def test_a_process_that_is_killed_leaves_the_others_to_finish(doing: Doing) -> None:
-    def work(group: Sequence[Job], modules: Sequence[str]) -> None:
-        if group[0].number == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        brief(group, modules)
-
-    doing(work)
-    assert train_groups(groups_of(1, 1, 1), 1) == 0
-    assert noted("ended").keys() == {1, 2}
-
-
-def test_only_the_parent_hears_ctrl_c(doing: Doing) -> None:
-    def work(group: Sequence[Job], modules: Sequence[str]) -> None:
-        with GracefulShutdown() as shutdown:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
-        note("heard", group, shutdown.requested)
-
-    doing(work)
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    train_groups(groups_of(1, 1), 2)
-    assert noted("heard") == {0: False, 1: False}
-    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-
-
-def until_told(group: Sequence[Job], modules: Sequence[str]) -> None:
-    """As a session does: goes on until a signal, and then writes."""
-    with GracefulShutdown() as shutdown:
-        note("began", group)
-        while not shutdown.requested:
-            time.sleep(0.01)
-    time.sleep(0.1)
-    note("told", group, shutdown.exit_code)
-
-
-def once(true: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
-    """Acts as soon as something is so, while this thread waits for its processes."""
-
-    def watch() -> None:
-        while not true():
-            time.sleep(0.01)
-        act()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
-def send(*numbers: signal.Signals) -> Callable[[], None]:
-    def act() -> None:
-        for number in numbers:
-            os.kill(os.getpid(), number)
-            time.sleep(0.5)
-
-    return act
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_passed_on_and_waited_for(
-    doing: Doing, number: signal.Signals, code: int
-) -> None:
-    doing(until_told)
-    sender = once(lambda: len(noted("began")) == 2, send(number))
-    assert train_groups(groups_of(1, 1, 1, 1), 2) == code
-    assert noted("told") == {0: 143, 1: 143}
-    assert noted("began").keys() == {0, 1}  # the others never begin
-    sender.join()
-
-
-def test_jobs_that_waited_for_a_process_have_a_result_too(
-    doing: Doing, settings_of: Compose, tmp_path: Path
-) -> None:
-    doing(until_told)
-    jobs = [Job(settings_of(), tmp_path / str(number), [], number) for number in range(2)]
-    for each in jobs:
-        (each.folder / ".hydra").mkdir(parents=True)
-    sender = once(lambda: len(noted("began")) == 1, send(signal.SIGINT))
-    assert train_groups([[each] for each in jobs], 1) == 130
-    sender.join()
-    result = read_result(jobs[1].folder)
-    assert result
-    assert (result["status"], result["steps"]) == ("interrupted", 0)
-
-
-def test_ctrl_c_while_a_process_starts_is_not_lost(
-    doing: Doing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = ForkProcess.start
-
-    def start(process: ForkProcess) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        real(process)
-
-    monkeypatch.setattr(ForkProcess, "start", start)
-    doing(brief)
-    assert train_groups(groups_of(1, 1, 1), 1) == 130
-    assert noted("ended").keys() <= {0}
-
-
-def test_a_second_ctrl_c_ends_everything_at_once(doing: Doing) -> None:
-    def stubborn(group: Sequence[Job], modules: Sequence[str]) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        note("began", group, os.getpid())
-        time.sleep(60)
-
-    doing(stubborn)
-    sender = once(lambda: len(noted("began")) == 2, send(signal.SIGINT, signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        train_groups(groups_of(1, 1), 2)
-    sender.join()
-    for process in multiprocessing.active_children():
-        process.join(5)
-    assert not any(Path(f"/proc/{process}").exists() for process in noted("began").values())
-
-
-def test_a_process_whose_parent_is_killed_writes_and_ends(in_folder: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-
-    def child() -> None:
-        threading.Thread(target=population_groups.end_with_parent, daemon=True).start()
-        until_told([job(0)], [])
-
-    def parent() -> None:
-        fork.Process(target=child).start()
-        time.sleep(60)
-
-    process = fork.Process(target=parent)
-    process.start()
-    once(lambda: bool(noted("began")), process.kill).join()
-    deadline = time.monotonic() + 10
-    while not noted("told"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert noted("told") == {0: 143}
-    process.join()
+    assert train_groups([], Processes(2)) == 0
 
 
 SMALL = (
@@ -306,9 +77,9 @@ def trainable(settings: Settings, folder: Path, members: int = 2) -> list[Job]:
 def test_one_group_is_trained_in_this_process(
     settings_of: Compose, in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Lines
 ) -> None:
-    monkeypatch.setattr(population_groups, "start_process", None)
+    monkeypatch.setattr(population_processes, "start_process", None)
     jobs = trainable(settings_of(*SMALL), in_folder)
-    assert train_groups([jobs], 4) == 0
+    assert train_groups([jobs], Processes(4)) == 0
     for each in jobs:
         result = json.loads((each.folder / "result.json").read_text())
         assert (result["status"], result["members"]) == ("finished", 2)
@@ -320,7 +91,7 @@ def test_a_group_that_can_not_be_built_is_reported_and_is_no_signal(
     settings_of: Compose, in_folder: Path, capsys: Lines
 ) -> None:
     jobs = trainable(settings_of(*SMALL, "+env.kwargs.gravityy=1"), in_folder)
-    assert train_groups([jobs], 1) == 0
+    assert train_groups([jobs], Processes(1)) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("jobs 0-1 failed: env=CartPole-v1: ")
 
@@ -333,27 +104,10 @@ def test_a_group_that_another_process_trains_is_left_to_it(
         (each.folder / LOCK_FILE).parent.mkdir()
         (each.folder / LOCK_FILE).touch()
     with lock_runs([jobs[1].folder]):
-        assert train_groups([jobs], 1) == 0
+        assert train_groups([jobs], Processes(1)) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"jobs 0-1: {jobs[1].folder} is being trained by another process")
     assert not any((each.folder / "result.json").exists() for each in jobs)
-
-
-def tells_what_it_is_deaf_to(group: Sequence[Any], modules: Sequence[str]) -> None:
-    """What a process does here in place of training."""
-    deaf = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    Path(group[0]).write_text(" ".join(sorted(signal.Signals(each).name for each in deaf)))
-
-
-def test_every_process_blocks_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population_groups, "train_in_process", tells_what_it_is_deaf_to)
-    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # the first one starts it
-    for number in range(2):
-        file = tmp_path / str(number)
-        process = population_groups.start_process([file])  # type: ignore[list-item]
-        process.join(60)
-        assert file.read_text() == "SIGINT"
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.parametrize(
@@ -378,7 +132,7 @@ def test_a_process_that_dies_is_told_and_has_a_result_unless_it_was_killed(
         (each.folder / ".hydra").mkdir(parents=True)
     write_manifests(jobs)
     (jobs[0].folder / "result.json").write_text("{}")
-    report_death(jobs, exit_code)
+    report_death(jobs, ending_of(exit_code))
     assert capsys.readouterr().err.startswith(f"job 1 failed: its process {end}; ")
     assert (jobs[0].folder / "result.json").read_text() == "{}"
     result = read_result(jobs[1].folder)

@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from dqn_cli.commands import population_launcher
+from dqn_cli.commands.population_engines import Engine
 from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.runs.manifest import noted_failure, write_manifests
 from dqn_cli.runs.outcomes import TrainingFailure
@@ -139,8 +140,8 @@ def test_a_sweeper_may_launch_several_times(type_sweep: Typed) -> None:
 def test_a_limit_makes_smaller_groups(
     type_sweep: Typed, monkeypatch: pytest.MonkeyPatch, capsys: Lines
 ) -> None:
-    def one_by_one(groups: Sequence[Sequence[Job]], processes: int) -> int:
-        return max(train_groups([group], processes) for group in groups)
+    def one_by_one(groups: Sequence[Sequence[Job]], engine: Engine) -> int:
+        return max(train_groups([group], engine) for group in groups)
 
     monkeypatch.setattr(population_launcher, "train_groups", one_by_one)
     assert type_sweep("seed=0,1,2", "hydra.launcher.members=2") == 0
@@ -190,7 +191,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Job]],
             returned.extend(real(*arguments))
             return returned
 
-        def flat(groups: Sequence[Sequence[Job]], processes: int) -> int:
+        def flat(groups: Sequence[Sequence[Job]], engine: Engine) -> int:
             return instead([job for group in groups for job in group])
 
         monkeypatch.setattr(population_launcher, "train_groups", flat)

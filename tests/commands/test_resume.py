@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dqn_cli.commands import resume
 from dqn_cli.commands.population_groups import train_groups
+from dqn_cli.commands.population_processes import Processes
 from dqn_cli.commands.sweep_tables import report_sweep
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
@@ -162,7 +163,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     def trained(groups: Sequence[Sequence[Job]], processes: int) -> int:
         seen.extend([job.number for job in group] for group in groups)
-        return max(train_groups([group], 1) for group in groups)
+        return max(train_groups([group], Processes(1)) for group in groups)
 
     monkeypatch.setattr(resume, "train_groups", trained)
     return seen

@@ -62,3 +62,10 @@ def test_a_job_leaves_preemption_to_its_launcher(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGUSR2)
     with launched_job(tmp_path):
         assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_a_launched_job_takes_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    with launched_job(tmp_path):
+        assert os.environ["OMP_NUM_THREADS"] == "1"

@@ -73,8 +73,18 @@ def test_a_lone_run_on_images_takes_two_threads(
     members: int,
     threads: int,
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(devices, "available_cores", lambda: 8)
     assert thread_count(settings_of(*words), members) == threads
+
+
+@pytest.mark.parametrize(("given", "threads"), [("1", 1), ("2", 2), ("8", 2)])
+def test_a_lone_run_takes_no_more_threads_than_its_launcher_gave_it(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch, given: str, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(devices, "available_cores", lambda: 8)
+    assert thread_count(settings_of(*IMAGES), 1) == threads
 
 
 def test_one_core_has_one_thread(settings_of: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
