@@ -62,6 +62,10 @@ class PopulationLauncher(Launcher):
     ) -> None:
         """Keep the arguments that compose the jobs."""
         self._context, self._config = hydra_context, config
+        if "dqn_cli" in sys.modules:
+            from dqn_cli.commands.compose_once import compose_once
+
+            compose_once(hydra_context)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

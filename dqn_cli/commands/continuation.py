@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,13 +135,28 @@ def _with_pause(run: Continuation, typed: Job) -> Continuation:
     return run._replace(job=job._replace(settings=settings, overrides=overrides))
 
 
-def check_job_number(job: Job) -> None:
+def folders_by_number(sweep: Path) -> dict[int, list[Path]]:
+    """Return the folders of a sweep's jobs by their numbers."""
+    found: dict[int, list[Path]] = {}
+    for folder in sorted(sweep.iterdir()):
+        if (number := run_metadata.job_number(folder, -1)) >= 0:
+            found.setdefault(number, []).append(folder)
+    return found
+
+
+def check_job_number(
+    job: Job, list_folders: Callable[[Path], Mapping[int, Sequence[Path]]] = folders_by_number
+) -> None:
     """Check that no other run of the sweep has the job's number.
+
+    Args:
+        job: The job, whose folder is there.
+        list_folders: What lists its sweep's folder; who checks many jobs lists it once.
 
     Raises:
         ConfigError: One has, so another sweep was begun in this folder.
     """
-    for other in sorted(job.folder.parent.glob(f"{job.number}_*")):
+    for other in list_folders(job.folder.parent).get(job.number, ()):
         if other.name != job.folder.name and holds_run(other):
             begun, typed = (
                 run_metadata.overrides_by_key(words)

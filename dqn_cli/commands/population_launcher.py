@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.command_line import note_modules
+from dqn_cli.commands.compose_once import take_composed
 from dqn_cli.commands.continuation import (
     Continuation,
     check_job_number,
     continue_typed,
+    folders_by_number,
     groups_of,
     regroup,
     run_status,
@@ -65,8 +68,9 @@ def launch(
     options = read_options(values)
     connect(options, Command.stack)
     setup_globals()
+    list_folders = cache(folders_by_number)  # once, not for every job
     returns = [
-        _prepare_job(context, config, first + index, overrides)
+        _prepare_job(context, config, first + index, overrides, list_folders)
         for index, overrides in enumerate(job_overrides)
     ]
     prepared = [job_return for job_return in returns if job_return.status is JobStatus.COMPLETED]
@@ -100,7 +104,11 @@ class Prepared(NamedTuple):
 
 
 def _prepare_job(
-    context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]
+    context: HydraContext,
+    config: DictConfig,
+    number: int,
+    overrides: Sequence[str],
+    list_folders: Callable[[Path], Mapping[int, Sequence[Path]]],
 ) -> JobReturn:
     """Let Hydra compose a job and create its folder; `return_value` is a `Prepared`."""
 
@@ -115,7 +123,7 @@ def _prepare_job(
             check_installed(settings.logger)
             note_modules(settings.env.modules.values())
             job = Job(settings, folder, job_overrides, number)
-            check_job_number(job)
+            check_job_number(job, list_folders)
             return Prepared(job, continue_typed(job, Command.changes or (), Command.modules))
         except Exception as error:
             reason = explain(error)
@@ -124,10 +132,12 @@ def _prepare_job(
             print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
             raise
 
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    composed = take_composed(context, config, overrides)
     with open_dict(composed):
         composed.hydra.job.id, composed.hydra.job.num = str(number), number
-    return run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    returned = run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    returned.cfg = returned.hydra_cfg = None  # of thousands of jobs they would fill the memory
+    return returned
 
 
 def _with_short_paths(pair: Prepared) -> Prepared:

@@ -31,6 +31,7 @@ from dqn_cli.runs.manifest import is_unstarted
 from dqn_cli.runs.result import read_result
 from dqn_cli.storage import write_atomically
 
+MOST_ROWS = 100  # of a table in the terminal; sweep.csv has all
 MOST_COMPARISONS = 10  # lines below the table; the report has all
 COLUMNS = ("job", "folder", "status", "score", "score_ci_low", "score_ci_high", "seconds")
 
@@ -46,7 +47,7 @@ def report_sweep(folder: Path) -> None:
         _print_over_seeds(rows, [key for key in varied if key != "seed"])
     print(f"also in {folder / 'sweep.csv'}")
     if any(row["status"] == "finished" for row in rows):
-        envs = sorted({run_metadata.load_env_id(folder / row["folder"]) for row in rows})
+        envs = sorted({_env_id(folder / row["folder"]) for row in rows})
         print(f"draw it:      {shlex.join(['dqn-plot', str(folder)])}")
         print(f"report it:    {shlex.join(['dqn-report', str(folder)])}")
         print(f"evaluate it:  {shell_command('dqn-eval', f'checkpoint={folder}', envs)}")
@@ -61,6 +62,14 @@ def write_sweep_csv(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if rows:
         _write_csv(rows, overridden, folder / "sweep.csv")
     return rows, overridden
+
+
+def _env_id(run: Path) -> str:
+    """Return the id of a run's environment, from its result if there is one: YAML takes longer."""
+    result = read_result(run) or {}
+    env_id = result.get("env")
+    is_readable = isinstance(env_id, str) and env_id.isprintable()
+    return str(env_id) if is_readable else run_metadata.load_env_id(run)
 
 
 def _row(job: Path) -> dict[str, Any]:
@@ -80,10 +89,11 @@ def _row(job: Path) -> dict[str, Any]:
 
 def _print_jobs(rows: list[dict[str, Any]], keys: list[str]) -> None:
     kinds = "the best greedy evaluation, or of training returns without one"
-    table = Table(caption=f"score: mean of {kinds}, with its 95 % interval")
+    left_out = _left_out(len(rows))
+    table = Table(caption=f"score: mean of {kinds}, with its 95 % interval{left_out}")
     for heading in ("job", *keys, "score", "interval", "status", "seconds"):
         table.add_column(heading, justify="right" if heading in ("score", "seconds") else "left")
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         has_score = row["score"] is not None
         table.add_row(
             str(row["job"]),
@@ -94,6 +104,10 @@ def _print_jobs(rows: list[dict[str, Any]], keys: list[str]) -> None:
             f"{row['seconds']:.0f}" if row["seconds"] is not None else "-",
         )
     table_console().print(table)
+
+
+def _left_out(rows: int) -> str:
+    return f"; {rows - MOST_ROWS:,} more rows are left out here" if rows > MOST_ROWS else ""
 
 
 def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
@@ -109,10 +123,12 @@ def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
     if not summaries:
         return
     note = f"; with fewer than {ENOUGH_SEEDS} seeds none can be trusted"
+    note += _left_out(len(summaries))
     table = Table(caption=f"iqm: mean of the middle half, with its 95 % interval{note}")
     for heading in (*keys, "seeds", "iqm", "interval", "worst"):
         table.add_column(heading, justify="right" if heading in ("iqm", "worst") else "left")
-    for choice, summary in sorted(summaries.items(), key=lambda item: -item[1].iqm):
+    best = sorted(summaries.items(), key=lambda item: -item[1].iqm)
+    for choice, summary in best[:MOST_ROWS]:
         finished, started = len(scores[choice]), seeds[choice]
         table.add_row(
             *choice,

@@ -48,8 +48,10 @@ def load_env_id(run: Path) -> str:
 
 def load_job_number(run: Path) -> int:
     """Return the number of a run in its sweep, or 0 for a run without a sweep."""
+    if JOB_NAME.match(run.name):  # so that a table of thousands of runs parses no YAML
+        return job_number(run, 0)
     number = _value(_load(run, "hydra"), "hydra", "job", "num")
-    return job_number(run, number if type(number) is int else 0)
+    return number if type(number) is int else 0
 
 
 def job_number(run: Path, number: int) -> int:

@@ -149,7 +149,7 @@ SWEEP = (
 
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dqn_cli.commands.train", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 def last(sweep: str) -> Sequence[torch.Tensor]:
@@ -158,6 +158,7 @@ def last(sweep: str) -> Sequence[torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2000)
 def test_a_group_that_is_requeued_goes_on_to_the_bits_of_one_machine(in_folder: Path) -> None:
     (in_folder / "mine.py").write_text(MODULE)
     assert typed(*SWEEP, "hydra.sweep.dir=here").returncode == 0

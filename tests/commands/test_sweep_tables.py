@@ -59,6 +59,19 @@ def test_jobs_are_sorted_by_score_and_a_killed_one_is_marked(
     assert "steps" not in shown.split("score")[0]  # what all jobs share sets none apart
 
 
+def test_a_long_table_shows_the_best_and_the_file_has_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(103):
+        job(tmp_path, number, [f"seed={number}"], float(number))
+    report_sweep(tmp_path)
+    shown = capsys.readouterr().out
+    assert "3 more rows are left out here" in shown
+    assert "│ 3   │" in shown
+    assert "│ 2   │" not in shown
+    assert len(list(csv.DictReader((tmp_path / "sweep.csv").open()))) == 103
+
+
 def test_choices_are_compared_over_their_seeds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
