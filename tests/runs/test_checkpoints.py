@@ -259,7 +259,7 @@ def test_restoring_keeps_the_memory_addresses_that_a_compiled_update_uses(
 def test_policy_data_holds_no_training_state(settings_of: Compose) -> None:
     settings = settings_of("agent=rainbow", *SMALL)
     data = policy_data(settings, advanced(settings, 30).run, 0)
-    assert set(data) == {"settings", "spaces", "clock", "parameters", "versions"}
+    assert set(data) == {"settings", "spaces", "clock", "parameters", "layout", "versions"}
     assert data["settings"]["head"]["type"] == "C51"
 
 
