@@ -60,7 +60,7 @@ class WandbLog(Log):
         self._run, self._folder = run, folder
 
     def row(self, values: Mapping[str, float], step: int) -> None:
-        """Log metrics; rows of one step become one, and repeated steps are dropped."""
+        """Log metrics; rows of one step become one."""
         self._run.log(dict(values), step=step)
 
     def summary(self, values: Mapping[str, float | str]) -> None:
