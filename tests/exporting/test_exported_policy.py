@@ -20,7 +20,6 @@ SettingsOf = Callable[..., Settings]
 COMBINATIONS = [
     *((name, "scalar", "running") for name in NETWORKS),
     *((name, "scalar", "none") for name in OTHERS),
-    *(("gru", head, "bounds") for head in HEADS),
     *(("multi", head, "bounds") for head in HEADS),
 ]
 

@@ -65,14 +65,11 @@ def test_onnx_agrees_for_every_network_head_and_normalization(
 
 
 @needs_onnx
-@pytest.mark.parametrize("words", [("gru", "iqn", "running"), ("impala", "scalar", "none")])
-def test_onnx_agrees_on_batches_of_any_length(
-    settings_of: SettingsOf, tmp_path: Path, words: tuple[str, str, str]
-) -> None:
+def test_onnx_agrees_on_batches_of_any_length(settings_of: SettingsOf, tmp_path: Path) -> None:
     import onnx
 
     file = tmp_path / "model.onnx"
-    check_onnx(settings_of(*words_of(*words)), file, 12)
+    check_onnx(settings_of(*words_of("impala", "scalar")), file, 12)
     model = onnx.load(file)
     for port in [*model.graph.input, *model.graph.output]:
         assert port.type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -80,7 +77,7 @@ def test_onnx_agrees_on_batches_of_any_length(
 
 
 def test_a_program_of_pytorch_agrees(settings_of: SettingsOf, tmp_path: Path) -> None:
-    settings = settings_of(*words_of("lstm", "qr", "running"))
+    settings = settings_of(*words_of("gru", "qr", "running"))
     policy, file = random_policy(settings), tmp_path / "model.pt2"
     seen, has_mask = play(settings, policy, 12)
     exported = ExportedPolicy(policy, settings.env, has_mask)
