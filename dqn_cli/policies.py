@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,13 +43,20 @@ def find_checkpoint(path: Path) -> Path:
     return exported_weights(path) if is_exported(path) else checkpoint_in(path)
 
 
-def load_greedy_policy(path: Path) -> tuple[Settings, GreedyPolicy]:
+def load_greedy_policy(
+    path: Path, modules: Sequence[str] | None = None
+) -> tuple[Settings, GreedyPolicy]:
     """Load the settings and the greedy policy from a checkpoint or the weights of an export.
+
+    Args:
+        path: The checkpoint.
+        modules: The user's own modules; None for all that this process has imported.
 
     Raises:
         CheckpointError: It can't be read, or is not a checkpoint of a run.
+        ConfigError: Its network is of a module that is not named.
     """
-    return greedy_policy(path, load_policy_data(path))
+    return greedy_policy(path, load_policy_data(path), modules)
 
 
 def load_policy_data(path: Path) -> dict[str, Any]:
@@ -63,14 +71,24 @@ def load_policy_data(path: Path) -> dict[str, Any]:
     return data
 
 
-def greedy_policy(path: Path, data: Mapping[str, Any]) -> tuple[Settings, GreedyPolicy]:
+def greedy_policy(
+    path: Path, data: Mapping[str, Any], modules: Sequence[str] | None = None
+) -> tuple[Settings, GreedyPolicy]:
     """Return the settings and the greedy policy of the data of a path.
 
     Raises:
         CheckpointError: They don't fit together.
+        ConfigError: Its network is of a module that is not among `modules`.
     """
     try:
         settings = stored_settings(data["settings"])
+    except ValueError as error:
+        raise CheckpointError(f"{path} can't be used: {error}") from error
+    known = modules
+    if known is None:  # no environment is made
+        known = [*sys.modules, *settings.env.modules.values()]
+    check_modules(settings, known)
+    try:
         model = agent_for(settings, Spaces.restore(data["spaces"])).model
         layout = model.layout
     except (ValueError, NotImplementedError) as error:
@@ -113,9 +131,8 @@ def evaluate_checkpoint(
     the module, because a file must not choose which code runs. `env_kwargs` replace arguments of
     gymnasium.make.
     """
-    settings, policy = load_greedy_policy(path)
+    settings, policy = load_greedy_policy(path, modules)
     settings = with_env_kwargs(settings, env_kwargs or {})
-    check_env_module(settings, modules)
     check_spaces(settings, policy, path)
     # Small matrix products need one thread; more would compete with training runs for the cores.
     torch.set_num_threads(thread_count(settings, 1))
@@ -187,18 +204,21 @@ def with_env_kwargs(settings: Settings, env_kwargs: Mapping[str, Any]) -> Settin
     return changed
 
 
-def check_env_module(settings: Settings, modules: Sequence[str]) -> None:
-    """Check that the user named the modules of the environment's id and wrappers.
+def check_modules(settings: Settings, modules: Sequence[str]) -> None:
+    """Check that the user named the modules of network, environment and wrappers.
 
     Raises:
         ConfigError: Another module would be imported.
     """
-    for name, module in settings.env.modules.items():
+    kinds = dict.fromkeys(settings.env.modules, "wrapper")
+    kinds |= dict.fromkeys(settings.network.modules, "network")
+    if settings.env.id in kinds:
+        kinds[settings.env.id] = "environment"
+    for name, module in settings.modules.items():
         if module not in modules:
-            what = "environment" if name == settings.env.id else "wrapper"
             raise ConfigError(
-                f"the {what} {name} imports {module}, which a checkpoint may not do by itself:"
-                f" add import={module}"
+                f"the {kinds[name]} {name} imports {module}, which a checkpoint may not do by"
+                f" itself: add import={module}"
             )
 
 

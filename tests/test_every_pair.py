@@ -183,6 +183,7 @@ OWN = {
     "impala": ("network.widths=[8,8]", "network.channels=[2]", "network.pool=2"),
     "gru": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
     "lstm": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
+    "module": ("network.widths=[8,8]",),
     "table": (),
 }
 # Words that make a run small and fast whatever the axes choose.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,13 +79,17 @@ class Agent:
     def layout(self) -> Layout:
         """Names, shapes and initial ranges of all parameters."""
         learned, constants = layout_of_parts(self.auxiliary, self.model)
-        return self.model.network_layout | learned | constants | self.model.normalization_layout
+        return self.model.network_layout | learned | constants | self.model.constant_layout
 
     @cached_property
     def constants_layout(self) -> Layout:
         """The part of the layout that has no gradient; it comes last."""
         _, constants = layout_of_parts(self.auxiliary, self.model)
-        return constants | self.model.normalization_layout
+        return constants | self.model.constant_layout
+
+    def initial(self, random: np.random.Generator) -> Tensor:
+        """Draw initial values of all parameters, a flat float64 vector [size]."""
+        return self.network.initial(self.layout, self.spaces, random)
 
     @property
     def observes(self) -> bool:
@@ -96,7 +101,7 @@ class Agent:
         """Return the parameters of network and normalization among all [..., size]."""
         if not self.auxiliary:
             return parameters
-        first, last = size(self.model.network_layout), size(self.model.normalization_layout)
+        first, last = size(self.model.network_layout), size(self.model.constant_layout)
         end = parameters.shape[-1] - last
         return torch.cat([parameters[..., :first], parameters[..., end:]], -1)  # [..., model size]
 

@@ -42,18 +42,21 @@ class Model:
 
     @cached_property
     def layout(self) -> Layout:
-        """Names, shapes and initial ranges of the parameters; those of normalization come last."""
-        return self.network_layout | self.normalization_layout
+        """Names, shapes and initial ranges of the parameters; what does not learn comes last."""
+        return self.network_layout | self.constant_layout
 
     @cached_property
     def network_layout(self) -> Layout:
         """The part of the layout that is learned."""
-        return self.network.layout(self.spaces, self.head)
+        layout = self.network.layout(self.spaces, self.head)
+        return {name: entry for name, entry in layout.items() if entry.learns}
 
     @cached_property
-    def normalization_layout(self) -> Layout:
-        """The part of the layout that has no gradient."""
-        return normalization_layout(self.spaces, self.normalization)
+    def constant_layout(self) -> Layout:
+        """The part of the layout that has no gradient; that of normalization comes last."""
+        layout = self.network.layout(self.spaces, self.head)
+        constants = {name: entry for name, entry in layout.items() if not entry.learns}
+        return constants | normalization_layout(self.spaces, self.normalization)
 
     @cached_property
     def noise_layout(self) -> Layout:

@@ -46,8 +46,7 @@ class Multi(Mlp):
 
     def is_busy(self, spaces: Spaces) -> bool:
         """Return whether there is a picture of a usual size."""
-        pictures = [part for part in spaces.parts if part.kind == PICTURE]
-        return any(min(part.shape[:2]) >= CONVOLUTIONS[0][0] for part in pictures)
+        return has_large_pictures(spaces)
 
     def parts_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """Return the layout of the layers of each part, and the number of their features."""
@@ -109,6 +108,12 @@ class Multi(Mlp):
             kernel, stride = fitting[0]
             yield f"part.{index}.convolution.{number}", channels, kernel, stride
             side = (side - kernel) // stride + 1
+
+
+def has_large_pictures(spaces: Spaces) -> bool:
+    """Return whether there is a picture whose sides are those of video frames."""
+    pictures = [part for part in spaces.parts if part.kind == PICTURE]
+    return any(min(part.shape[:2]) >= CONVOLUTIONS[0][0] for part in pictures)
 
 
 def _picture_shape(part: Part) -> tuple[int, int, int]:

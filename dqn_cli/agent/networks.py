@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from dqn_cli.agent import layers
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.parameters import Layout
+from dqn_cli.agent.parameters import Layout, initial
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count, Positive
 
@@ -32,6 +33,15 @@ class Network:
     def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         raise NotImplementedError
+
+    def initial(self, layout: Layout, spaces: Spaces, random: np.random.Generator) -> Tensor:
+        """Draw initial values of a layout, a flat float64 vector [size]."""
+        return initial(layout, random)
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """Modules of the user's own code, by the value of the key that names each."""
+        return {}
 
     @property
     def has_features(self) -> bool:

@@ -13,12 +13,13 @@ from torch import Tensor
 class Parameter(NamedTuple):
     """Shape of one parameter, and the interval of its initial values, drawn uniformly.
 
-    The bounds are numbers, or one for each element.
+    The bounds are numbers, or one for each element. What does not learn has no gradient.
     """
 
     shape: tuple[int, ...]
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
+    learns: bool = True
 
 
 Layout = dict[str, Parameter]

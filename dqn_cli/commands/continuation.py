@@ -15,7 +15,7 @@ from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.loggers.logger import check_installed
-from dqn_cli.policies import check_env_module
+from dqn_cli.policies import check_modules
 from dqn_cli.replay.prioritised import Prioritised
 from dqn_cli.runs.early_stopping import PAUSE, is_over, stop_reason, stored_evaluations
 from dqn_cli.runs.grouping import group_jobs, group_key
@@ -91,7 +91,7 @@ def load_continuation(
     data = load_state(folder)
     stored = stored_settings(data["settings"])
     settings = keep_schedule(stored, stored_settings(data["settings"], overrides))
-    check_env_module(settings, modules)
+    check_modules(settings, modules)
     check_installed(settings.logger)
     result = read_result(folder)
     stored_overrides = result["overrides"] if result else run_metadata.load_overrides(folder)
@@ -120,7 +120,7 @@ def continue_typed(job: Job, changes: Sequence[str], modules: Sequence[str]) -> 
     """
     if can_resume(job.folder):
         check_same_run(job.folder, job.settings, changes)
-        known = [*modules, *job.settings.env.modules.values()]
+        known = [*modules, *job.settings.modules.values()]
         return _with_pause(load_continuation(job.folder, changes, known), job)
     return None
 

@@ -64,7 +64,7 @@ def run_job(
     try:
         settings = settings_from(config)
         check_installed(settings.logger)
-        note_modules(settings.env.modules.values())
+        note_modules(settings.modules.values())
         job = Job(settings, folder, overrides, number)
         if in_sweep:
             check_job_number(job)

@@ -121,7 +121,7 @@ def _prepare_job(
         try:
             settings = settings_from(composed)
             check_installed(settings.logger)
-            note_modules(settings.env.modules.values())
+            note_modules(settings.modules.values())
             job = Job(settings, folder, job_overrides, number)
             check_job_number(job, list_folders)
             return Prepared(job, continue_typed(job, Command.changes or (), Command.modules))

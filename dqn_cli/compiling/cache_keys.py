@@ -64,7 +64,8 @@ def describe_structure(agents: Sequence[Agent], sampler: Sampler[Replay] | None)
         parts += [sampler, sampler.replay]
     with np.printoptions(floatmode="unique", precision=17, threshold=sys.maxsize):
         text = repr(described)
-    has_files = all(getattr(sys.modules[type(x).__module__], "__file__", None) for x in parts)
+    modules = [*(type(part).__module__ for part in parts), *agents[0].network.modules.values()]
+    has_files = all(getattr(sys.modules[name], "__file__", None) for name in modules)
     # An object that describes itself by its place in memory may hold anything.
     return text if has_files and " at 0x" not in text and "..." not in text else None
 

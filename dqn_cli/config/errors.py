@@ -27,6 +27,9 @@ EXPECTED = (
     ValueError,
 )
 
+# Groups with arguments that have no keys of their own, and whose they are.
+KWARGS = {"env": "gymnasium.make", "eval.env": "gymnasium.make", "network": "your class"}
+
 
 def explain(error: BaseException) -> str:
     """Return the error in one line that a terminal can show."""
@@ -103,8 +106,9 @@ def _composition(error: Exception) -> str:
 
 
 def _unknown(key: str, details: str) -> str:
-    if key.startswith(("env.kwargs.", "eval.env.kwargs.")):
-        return f"unknown key {key}: add an argument of gymnasium.make with a plus, +{key}=..."
+    for group, owner in KWARGS.items():
+        if key.startswith(f"{group}.kwargs."):
+            return f"unknown key {key}: add an argument of {owner} with a plus, +{key}=..."
     part = re.search(r"object_type=(\w+)", details)
     group, _, name = key.partition(".")
     if part is None or not is_part(part[1]):

@@ -29,7 +29,6 @@ from dqn_cli.exporting.programs import (
     write_program,
 )
 from dqn_cli.policies import (
-    check_env_module,
     check_spaces,
     greedy_policy,
     load_greedy_policy,
@@ -95,8 +94,7 @@ def write_export(
     """
     check_extras(formats)
     data = load_policy_data(checkpoint)
-    settings, greedy = greedy_policy(checkpoint, data)
-    check_env_module(settings, modules)
+    settings, greedy = greedy_policy(checkpoint, data, modules)
     check_spaces(settings, greedy, checkpoint)
     torch.set_num_threads(thread_count(settings, 1))
     with new_folder(out) as folder:

@@ -13,7 +13,7 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
-from dqn_cli.agent.parameters import Layout, initial
+from dqn_cli.agent.parameters import Layout
 from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler
 from dqn_cli.training.population import Population, UpdateTensors
@@ -250,9 +250,8 @@ class Learner:
 
     def _initial(self, weights: Iterable[np.random.Generator]) -> Tensor:
         pairs = zip(self._agents, weights, strict=True)
-        return torch.stack([initial(agent.layout, random) for agent, random in pairs]).to(
-            self._template
-        )  # [members, size]
+        drawn = [agent.initial(random) for agent, random in pairs]
+        return torch.stack(drawn).to(self._template)  # [members, size]
 
     def _acting_noise(self, noise: Randomness) -> Tensor:
         if not self._noise_size:

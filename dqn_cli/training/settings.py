@@ -128,6 +128,11 @@ class Settings:
         kwargs = self.env.kwargs | self.eval.env.kwargs
         return replace(self.env, kwargs=kwargs)
 
+    @property
+    def modules(self) -> dict[str, str]:
+        """Modules of the user's own code, by the value of the key that names each."""
+        return self.env.modules | self.network.modules
+
     @cached_property
     def horizon(self) -> Clock:
         """Clock at the end of the run, as far as it is known before."""

@@ -160,9 +160,11 @@ def test_the_noisy_layers_are_those_of_the_streams(widths: list[int], dueling: b
 
 def test_sigmas_start_at_sigma_over_the_root_of_the_inputs() -> None:
     layout = Mlp([16, 25], False, False, False, True, 0.2).layout(SPACES, SCALAR)
-    assert layout["advantage.hidden.weight_sigma"][1:] == (0.05, 0.05)  # 0.2 / sqrt(16)
-    assert layout["advantage.hidden.bias_sigma"][1:] == (0.05, 0.05)
-    assert layout["advantage.out.weight_sigma"][1:] == pytest.approx((0.04, 0.04))  # 0.2 / sqrt(25)
+    assert layout["advantage.hidden.weight_sigma"][1:3] == (0.05, 0.05)  # 0.2 / sqrt(16)
+    assert layout["advantage.hidden.bias_sigma"][1:3] == (0.05, 0.05)
+    assert layout["advantage.out.weight_sigma"][1:3] == pytest.approx(
+        (0.04, 0.04)
+    )  # 0.2 / sqrt(25)
 
 
 def test_noise_changes_what_the_streams_say() -> None:

@@ -105,7 +105,7 @@ def test_offset_and_factor_are_the_last_parameters() -> None:
     network = Mlp([4], *PLAIN)
     plain, model = Model(NESTED, network, SCALAR), Model(NESTED, network, SCALAR, RUNNING)
     assert list(model.layout) == [*plain.layout, OFFSET, FACTOR]
-    assert list(model.normalization_layout) == [OFFSET, FACTOR]
+    assert list(model.constant_layout) == [OFFSET, FACTOR]
     flat = initial(model.layout, np.random.default_rng(0))
     before = initial(plain.layout, np.random.default_rng(0))
     assert torch.equal(flat[:-8], before)  # a network begins with the same weights

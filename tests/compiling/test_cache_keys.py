@@ -200,3 +200,15 @@ def test_a_part_that_is_in_no_file_has_no_structure(settings_of: Compose) -> Non
     own = type("Own", (type(agent.head),), {"__module__": "builtins"})
     head = own(**agent.head.__dict__)
     assert describe_structure([replace(agent, head=head)], sampler) is None
+
+
+def test_a_module_of_ones_own_is_known_by_its_file(
+    settings_of: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "network=module", "network.path=own_networks:Small"
+    (agent,), sampler = built([settings_of(*words)])
+    before = describe_structure([agent], sampler)
+    assert before is not None
+    assert "own_networks:Small" in before
+    monkeypatch.delattr(sys.modules["own_networks"], "__file__")
+    assert describe_structure([agent], sampler) is None

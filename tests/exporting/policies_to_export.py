@@ -73,7 +73,7 @@ def random_policy(settings: Settings, seed: int = 0) -> GreedyPolicy:
     dtype = getattr(torch, settings.dtype.name)
     parameters = 0.3 * torch.randn(size(model.layout), generator=random, dtype=dtype)
     named = views(parameters, model.layout)
-    for name in model.normalization_layout:
+    for name in model.constant_layout:
         named[name].abs_().add_(0.5)
     return GreedyPolicy(model, parameters)
 
