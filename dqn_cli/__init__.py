@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dqn_cli.config.registry import register
+    from dqn_cli.part_checking.check_part import check_part
     from dqn_cli.policies import load_policy
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_policy", "register"]
+__all__ = ["__version__", "check_part", "load_policy", "register"]
 
 
 def __getattr__(name: str) -> object:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> object:
         from dqn_cli.config.registry import register
 
         return register
+    if name == "check_part":
+        from dqn_cli.part_checking.check_part import check_part
+
+        return check_part
     raise AttributeError(f"module 'dqn_cli' has no attribute '{name}'")

@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-import dqn_cli
 from dqn_cli.commands.check import dispatch as check_dispatch
 from dqn_cli.commands.command_line import run_command
 from dqn_cli.commands.evaluate import dispatch as eval_dispatch
+from dqn_cli.config.registry import own_choices, register_schemas, unregister
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,33 +100,67 @@ def test_keys_in_interface_exist() -> None:
 
 def fenced(page: str, language: str) -> list[str]:
     text = (ROOT / "docs" / page).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in blocks if name == language]
 
 
 def test_examples_of_own_parts_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts: dict[tuple[str, str], type] = {}
-
-    def register(group: str, choice: str, part: type) -> None:
-        parts[group, choice] = part
-
-    monkeypatch.setattr(dqn_cli, "register", register, raising=False)
-    module = ModuleType("my_parts")
-    monkeypatch.setitem(sys.modules, "my_parts", module)
-    own_parts, own_test, schedule = fenced("extending.md", "python")
-    exec(compile(own_parts + schedule, "docs/extending.md", "exec"), vars(module))
+    register_schemas()
+    own_net, own_parts, own_test = fenced("extending.md", "python")
+    for name, code in (("my_nets", own_net), ("my_parts", own_parts)):
+        module = ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(code, "docs/extending.md", "exec"), vars(module))
+    registered = [(group, choice) for group, of in own_choices().items() for choice in of]
     namespace: dict[str, Any] = {}
-    exec(compile(own_test, "docs/extending.md", "exec"), namespace)
-    namespace["test_loss_within_the_threshold"]()
-    assert sorted(parts) == [
+    try:
+        exec(compile(own_test, "docs/extending.md", "exec"), namespace)
+        tests = [value for name, value in namespace.items() if name.startswith("test_")]
+        for test in tests:
+            test()
+    finally:
+        for group, choice in registered:
+            unregister(group, choice)
+    assert len(tests) == 2
+    assert sorted(registered) == [
+        ("exploration", "cosine"),
         ("exploration", "runner_up"),
         ("head", "huber_qr"),
-        ("network", "base_squares"),
+        ("network", "squares"),
     ]
-    assert all(map(is_dataclass, parts.values()))
-    assert module.__dict__["Cosine"]().end == 0.05
     (settings,) = map(yaml.safe_load, fenced("extending.md", "yaml"))
-    assert settings.pop("defaults") == ["base_squares"]
-    parts["network", "base_squares"](**settings)
+    assert settings == {
+        "defaults": ["module"],
+        "path": "my_nets:MyNet",
+        "kwargs": {"width": 128},
+    }
+
+
+def test_commands_with_own_parts_are_right(
+    in_folder: Path, type_train: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_net, own_parts, _ = fenced("extending.md", "python")
+    (in_folder / "my_nets.py").write_text(own_net)
+    (in_folder / "my_parts.py").write_text(own_parts)
+    (in_folder / "my_configs" / "network").mkdir(parents=True)
+    (own_yaml,) = fenced("extending.md", "yaml")
+    (in_folder / "my_configs" / "network" / "mine.yaml").write_text(own_yaml)
+    monkeypatch.syspath_prepend(in_folder)
+    for name in ("my_nets", "my_parts"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    lines = "\n".join(fenced("extending.md", "")).splitlines()
+    typed = [shlex.split(line) for line in lines if line.startswith("dqn-train ")]
+    typed = [words for words in typed if "-m" not in words]
+    typed.append(["dqn-train", "--config-dir", "my_configs", "network=mine"])
+    assert len(typed) == 5
+    small = ("steps=40", "learning_starts=20", "eval.every=40", "eval.episodes=1")
+    try:
+        for number, words in enumerate(typed):
+            assert type_train(*words[1:], *small, f"hydra.run.dir=run/{number}") == 0
+    finally:
+        for group, of in own_choices().items():
+            for choice in of:
+                unregister(group, choice)
 
 
 def test_the_example_environment_is_checked_trained_and_deployed(

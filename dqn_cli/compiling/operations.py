@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 UNREPEATABLE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+FLAGS = (torch.bool, torch.uint8)
 ALIASES = {"alias", "detach"}  # results are the argument, but for autograd
 RANDOM = torch.Tag.nondeterministic_seeded
 # Arguments that they change in place, although their schemas don't say so.
@@ -56,6 +57,9 @@ class Operation(NamedTuple):
     def is_repeatable(self) -> bool:
         """False if it depends on values of tensors, or takes more than tensors and constants."""
         plain = all(map(_is_plain, (*self.arguments, *self.keywords.values())))
+        if self.name == "index":
+            # An index of flags selects as many elements as are true; one of numbers does not.
+            return plain and not any(x.dtype in FLAGS for x in self.inputs[1:])
         return plain and not UNREPEATABLE & set(self.function.tags)
 
     @property

@@ -11,7 +11,9 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, get_type_hints
 
+import yaml
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from dqn_cli.config.paths import config_folder
 
@@ -56,24 +58,27 @@ def register_untyped() -> None:
         _store(name, {})
 
 
-def register(group: str, choice: str, part: type[Any]) -> None:
+def register(group: str, choice: str, part: type[Any], like: str | None = None) -> None:
     """Add a choice from your own package, which `import=` names.
 
     Args:
         group: Such as `exploration`.
         choice: Such as `mine`; the command line then takes `exploration=mine`.
         part: A dataclass with a default for each field.
+        like: A choice of the group whose values are those of fields without a default.
 
     Raises:
-        ValueError: If dqn-train has a choice or a dataclass of this name.
+        ValueError: If dqn-train has a choice or a dataclass of this name, none of the name `like`,
+            or a field has no value.
     """
     if (config_folder() / group / f"{choice}.yaml").is_file():
         raise ValueError(f"{group}={choice} is a choice of dqn-train: register another name")
     if part.__name__ in {location.partition(":")[2] for location in SCHEMAS.values()}:
         raise ValueError(f"{part.__name__} is a class of dqn-train: give yours another name")
+    node = part if like is None else _filled(group, choice, part, like)
     _parts[part.__name__] = part
     _own[group, choice] = part
-    _store(f"{group}/{choice}", part, f"{group}.{choice}" if group in SEVERAL else None)
+    _store(f"{group}/{choice}", node, f"{group}.{choice}" if group in SEVERAL else None)
 
 
 def unregister(group: str, choice: str) -> None:
@@ -101,9 +106,63 @@ def part_named(name: str) -> type[Any]:
     return _parts[name]
 
 
+def registered_values(part: type[Any]) -> dict[str, Any]:
+    """Return the values that a dataclass was registered with, or none if it was not.
+
+    A value that refers to the environment's returns is -10 or 10.
+    """
+    for (group, choice), own in _own.items():
+        if own is part:
+            returns = {"min_return": -10.0, "max_return": 10.0}
+            config = OmegaConf.create({"env": returns, "part": _node(group, choice)})
+            return {
+                name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+                for name, value in config.part.items()  # raises if one is missing
+            }
+    return {}
+
+
 def is_part(name: str) -> bool:
     """Return True if a dataclass of this name is registered."""
     return name in _parts
+
+
+def _filled(group: str, choice: str, part: type[Any], like: str) -> DictConfig:
+    """Return a node of the part, whose fields without a default have the values of a choice."""
+    values = _values(group, like)
+    node: DictConfig = OmegaConf.structured(part)
+    for field in fields(part):
+        if not OmegaConf.is_missing(node, field.name):
+            continue
+        if field.name not in values:
+            raise ValueError(
+                f"{part.__name__}.{field.name} has no value: give it a default, because"
+                f" {group}={like} has no {field.name}"
+            )
+        node[field.name] = values[field.name]
+    return node
+
+
+def _values(group: str, choice: str) -> dict[str, Any]:
+    """Return the values of a choice, and of the choices in its defaults list."""
+    if (group, choice) in _own:
+        stored = OmegaConf.to_container(_node(group, choice), resolve=False)
+        assert isinstance(stored, dict)
+        return {str(key): value for key, value in stored.items()}
+    file = config_folder() / group / f"{choice}.yaml"
+    if not file.is_file():
+        raise ValueError(f"like={choice}: dqn-train has no {group}={choice}")
+    content: dict[str, Any] = yaml.safe_load(file.read_text())
+    values: dict[str, Any] = {}
+    for default in content.pop("defaults", []):
+        if isinstance(default, str) and not default.startswith("base_"):
+            values |= _values(group, default)
+    return values | content
+
+
+def _node(group: str, choice: str) -> DictConfig:
+    node: DictConfig = ConfigStore.instance().repo[group][f"{choice}.yaml"].node
+    return node
 
 
 def _add_nested(part: type[Any]) -> None:

@@ -147,3 +147,10 @@ def test_tensors_made_before_keep_their_place() -> None:
 )
 def test_a_function_that_looks_at_values_has_no_program(function: Any) -> None:
     assert recorded(function, torch.ones(3)) is None
+
+
+def test_an_index_of_numbers_selects_by_what_they_are_now() -> None:
+    x, order = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2, 0])
+    program = program_of(lambda x, order: [x[order]], x, order)
+    order.copy_(torch.tensor([1, 1]))
+    assert program()[0].tolist() == [2, 2]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import NEEDED
 
-from dqn_cli.agent.exploration import Constant
+from dqn_cli.agent.exploration import Constant, Exploration, Linear
+from dqn_cli.agent.multi import Multi
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.config import registry
 from dqn_cli.config.paths import config_folder
@@ -140,6 +141,55 @@ def test_a_choice_of_ones_own_is_like_any_other(registered: None, settings_of: C
     assert registry.is_part("Mine")
     assert registry.part_named("Mine") is Mine
     assert plain(settings)["exploration"]["type"] == "Mine"
+
+
+@dataclass
+class Steep(Linear):
+    """A schedule whose fields have no defaults but its own."""
+
+    power: float = 2.0
+
+
+@dataclass
+class Unset(Exploration):
+    """A part without a value."""
+
+    depth: float
+
+
+def test_a_choice_of_ones_own_takes_the_values_of_another(settings_of: Compose) -> None:
+    registry.register("exploration", "steep", Steep, like="linear")
+    registry.register("exploration", "steeper", type("Steeper", (Steep,), {}), like="steep")
+    try:
+        linear = settings_of("exploration=linear").exploration
+        assert isinstance(linear, Linear)
+        expected = Steep(linear.unit, linear.start, linear.end, linear.duration)
+        assert settings_of("exploration=steep").exploration == expected
+        assert registry.registered_values(Steep) == vars(expected)
+        changed = settings_of("exploration=steeper", "exploration.power=3", "exploration.end=0")
+        assert vars(changed.exploration) == vars(expected) | {"power": 3, "end": 0}
+    finally:
+        registry.unregister("exploration", "steep")
+        registry.unregister("exploration", "steeper")
+
+
+def test_values_come_through_the_defaults_of_a_file() -> None:
+    own = dataclass(type("OwnMulti", (Multi,), {}))
+    registry.register("network", "own_multi", own, like="dueling")
+    try:
+        values = registry.registered_values(own)
+        assert values["dueling"] is True
+        assert values["widths"] == [256, 256]
+    finally:
+        registry.unregister("network", "own_multi")
+
+
+def test_a_choice_without_values_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^like=cosine: dqn-train has no exploration=cosine$"):
+        registry.register("exploration", "unset", Unset, like="cosine")
+    line = r"^Unset.depth has no value: give it a default, because exploration=linear has no depth$"
+    with pytest.raises(ValueError, match=line):
+        registry.register("exploration", "unset", Unset, like="linear")
 
 
 def test_parts_are_known_by_the_name_of_their_dataclass() -> None:
