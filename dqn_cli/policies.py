@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,11 @@ def with_env_kwargs(settings: Settings, env_kwargs: Mapping[str, Any]) -> Settin
     return changed
 
 
+def is_named(module: str, modules: Iterable[str]) -> bool:
+    """Return True if a module or its package is among `modules`."""
+    return any(module == name or module.startswith(f"{name}.") for name in modules)
+
+
 def check_modules(settings: Settings, modules: Sequence[str]) -> None:
     """Check that the user named the modules of network, environment and wrappers.
 
@@ -215,7 +220,7 @@ def check_modules(settings: Settings, modules: Sequence[str]) -> None:
     if settings.env.id in kinds:
         kinds[settings.env.id] = "environment"
     for name, module in settings.modules.items():
-        if module not in modules:
+        if not is_named(module, modules):
             raise ConfigError(
                 f"the {kinds[name]} {name} imports {module}, which a checkpoint may not do by"
                 f" itself: add import={module}"

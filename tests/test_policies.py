@@ -9,7 +9,7 @@ import pytest
 
 import dqn_cli
 from dqn_cli.envs.episode_seeds import episode_seeds
-from dqn_cli.policies import evaluate_checkpoint, find_checkpoint
+from dqn_cli.policies import evaluate_checkpoint, find_checkpoint, is_named
 from dqn_cli.storage import CheckpointError
 from dqn_cli.training.randomness import Purpose
 
@@ -74,3 +74,11 @@ def test_a_loaded_policy_plays_the_episodes_that_evaluation_plays(
             steps, ended = steps + 1, terminated or truncated
         lengths.append(steps)
     assert lengths == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "is_allowed"),
+    [("mine", True), ("mine.nets", True), ("mines", False), ("other.mine", False)],
+)
+def test_a_package_stands_for_its_modules(module: str, is_allowed: bool) -> None:
+    assert is_named(module, ["mine"]) == is_allowed

@@ -138,7 +138,9 @@ def shell_command(command: str, argument: str, env_ids: Iterable[str]) -> str:
     """Return a command to type next, quoted, with the user's own modules as `import=`."""
     env_modules = (env_id.rpartition(":")[0] for env_id in env_ids)
     modules = dict.fromkeys(filter(None, [*imported_modules, *env_modules]))
-    return shlex.join([command, argument, *(f"import={module}" for module in modules)])
+    # A package stands for its modules.
+    named = [name for name in modules if not any(name.startswith(f"{other}.") for other in modules)]
+    return shlex.join([command, argument, *(f"import={name}" for name in named)])
 
 
 def note_modules(modules: Iterable[str]) -> None:

@@ -111,6 +111,7 @@ def test_flags_are_found() -> None:
         ([], ["mine:Env-v0", "CartPole-v1"], "dqn-eval checkpoint=run import=mine"),
         (["nets"], ["mine:Env-v0"], "dqn-eval checkpoint=run import=nets import=mine"),
         (["mine"], ["mine:Env-v0", "mine:Env-v0"], "dqn-eval checkpoint=run import=mine"),
+        (["mine", "mine.nets", "mines"], [], "dqn-eval checkpoint=run import=mine import=mines"),
     ],
 )
 def test_a_shell_command_names_the_users_modules(
