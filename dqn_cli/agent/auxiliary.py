@@ -130,7 +130,7 @@ def evaluate_parts(
         batch = batch._replace(obs=obs, next_obs=next_obs)
     losses, bonuses = [], []
     for name, part in parts.items():
-        own = _parameters_of(name, p)
+        own = parameters_of(name, p)
         if (loss := part.loss(own, model, outputs, batch)) is not None:
             losses.append(loss)
         with torch.no_grad():
@@ -145,7 +145,7 @@ def observe_by_parts(
     """Return the constants that new observations [envs, *shape] change, by their full names."""
     obs, changed = model.normalized(p, obs), dict[str, Tensor]()
     for name, part in parts.items():
-        new = part.observe(_parameters_of(name, p), model, obs)
+        new = part.observe(parameters_of(name, p), model, obs)
         changed |= {_full_name(name, key): value for key, value in new.items()}
     return changed
 
@@ -164,7 +164,7 @@ def _named(part: str, layout: Layout) -> Layout:
     return {_full_name(part, name): parameter for name, parameter in layout.items()}
 
 
-def _parameters_of(part: str, p: Parameters) -> Parameters:
+def parameters_of(part: str, p: Parameters) -> Parameters:
     """Return all parameters, and those of a part also by its own names for them."""
     return {**p, **within(p, f"{PREFIX}.{part}")}
 

@@ -68,6 +68,11 @@ class Rnd(Auxiliary):
                 f"auxiliary=rnd takes the network's layers before its last, and"
                 f" {type(network).__name__} has none: use network=multi or auxiliary=counts"
             )
+        if network.modules:
+            raise ValueError(
+                "auxiliary=rnd draws a second network of the same kind, which can't be made of"
+                " network=module: use network=multi or auxiliary=counts"
+            )
         layout, inputs = network.torso_layout(model.spaces)
         layout = layout | layers.linear_layout("out", inputs, self.features)
         return {f"{name}.{key}": parameter for key, parameter in layout.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dqn_cli.agent.auxiliary import Auxiliary
 from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.networks import Network
@@ -17,6 +18,7 @@ from dqn_cli.agent.own_module import OwnModule
 from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.config.registry import registered_values
+from dqn_cli.part_checking.auxiliary_calls import check_auxiliary
 from dqn_cli.part_checking.head_calls import check_head
 from dqn_cli.part_checking.network_calls import check_network
 from dqn_cli.part_checking.optimizer_calls import check_optimizer
@@ -28,6 +30,7 @@ CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Network: check_network,
     UpdateRule: check_update_rule,
     Optimizer: check_optimizer,
+    Auxiliary: check_auxiliary,
     Exploration: check_exploration,
     TargetNetwork: check_target,
 }
@@ -40,8 +43,9 @@ def check_part(part: Any) -> list[str]:
     two members side by side, recorded, and traced as by the compiler.
 
     Args:
-        part: A head, network, update rule, optimizer, exploration or target rule; or its class,
-            which gets the values that it was registered with; or a `torch.nn.Module` class.
+        part: A head, network, update rule, optimizer, auxiliary part, exploration or target rule;
+            or its class, which gets the values that it was registered with; or a
+            `torch.nn.Module` class.
 
     Raises:
         TypeError: It is none of these.

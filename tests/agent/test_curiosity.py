@@ -15,6 +15,7 @@ from dqn_cli.agent.heads import Loss, Scalar
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Mlp
+from dqn_cli.agent.own_module import OwnModule
 from dqn_cli.agent.parameters import initial, views
 from dqn_cli.agent.table import Table
 
@@ -108,6 +109,12 @@ def test_a_predictor_that_knows_everything_is_paid_nothing() -> None:
     bonus = part.bonus(knowing, MODEL, leading_to(0, 1, 2))
     assert bonus is not None
     assert bonus.tolist() == [0, 0, 0]
+
+
+def test_rnd_of_a_module_is_refused() -> None:
+    network = OwnModule([], False, False, False, False, 0.5, "own_networks:Small", {})
+    with pytest.raises(ValueError, match="can't be made of network=module"):
+        Rnd(1.0, 1.0, 4).layout(Model(CELLS, network, Scalar(Loss.huber)))
 
 
 def test_rnd_of_a_table_is_refused() -> None:
