@@ -59,8 +59,7 @@ def describe_structure(agents: Sequence[Agent], sampler: Sampler[Replay] | None)
     described: list[Any] = [_agent(agents[0]), len(agents)]
     parts = [*agents[0].parts.values()]
     if sampler is not None:
-        described += [type(sampler).__qualname__, sampler.replay, sampler.spec]
-        described += [sampler.gamma.tolist(), sampler.stream.members, sampler.stream.envs]
+        described += sampler.structure()
         parts += [sampler, sampler.replay]
     with np.printoptions(floatmode="unique", precision=17, threshold=sys.maxsize):
         text = repr(described)

@@ -5,7 +5,7 @@ The functions work on NumPy arrays and on tensors alike.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -24,6 +24,7 @@ class BatchSpec(NamedTuple):
     reward_scale: float = 1  # factor of each reward, before it is clipped
     burn_in: int = 0  # steps of a sequence before those that are learned from
     length: int = 0  # steps of a sequence that are learned from; 0: transitions
+    logged: bool = False  # the stream's transitions were read from data
 
     @property
     def evaluations(self) -> int:
@@ -72,7 +73,7 @@ def transitions(
         next_obs=observations(storage, indices.ring, indices.slot + steps, spec.frames),
         next_mask=_legal(storage, at_next_obs, spec.actions) if storage.mask.shape[2] else mask,
         weight=cast(weight, real),
-        logged=array_namespace(weight).zeros(weight.shape, dtype=mask.dtype),
+        logged=_flags(spec.logged, weight, mask.dtype),
     )
     return Batch(*map(tensor, batch))
 
@@ -112,7 +113,7 @@ def sequences(
         ahead=ahead,
         next_mask=_legal(storage, row + (learned + ahead) % slots, spec.actions),
         weight=cast(weight[..., None] * slot_weight, real),
-        logged=array_namespace(begins).zeros(begins.shape, dtype=begins.dtype),
+        logged=_flags(spec.logged, begins, begins.dtype),
     )
     return Sequences(*map(tensor, batch))
 
@@ -177,6 +178,12 @@ def _observations_at(storage: StreamStorage, slots: Values) -> Values:
         return obs
     numbers = _at(storage.numbers, slots)
     return array_namespace(numbers).concatenate([cast(obs, numbers.dtype), numbers], -1)
+
+
+def _flags(flag: bool, like: Values, dtype: Any) -> Values:
+    """Return the flag for each of `like`."""
+    on = array_namespace(like)
+    return (on.ones if flag else on.zeros)(like.shape, dtype=dtype)
 
 
 def _at(values: Values, slots: Values) -> Values:

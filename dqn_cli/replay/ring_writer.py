@@ -134,11 +134,15 @@ def _advance_rows(stream: Stream, rings: Array, obs: Array, mask: Array) -> None
 def _write_rows(stream: Stream, rings: Array, at: Array, obs: Array, mask: Array) -> None:
     """Do in some rings what `write_obs` does, with [rings, ...] each."""
     stream.begins[rings, at] = False
-    newest = obs[:, -1] if stream.frames else obs
+    write_frames(stream, rings, at, obs[:, -1] if stream.frames else obs, mask)
+
+
+def write_frames(stream: Stream, rings: Array, at: Array, frames: Array, mask: Array) -> None:
+    """Write single frames [n, *shape] and legal actions [n, actions] into slots of rings, [n]."""
     if stream.splits_at:
-        numbers, newest = newest[:, stream.splits_at :], newest[:, : stream.splits_at]
+        numbers, frames = frames[:, stream.splits_at :], frames[:, : stream.splits_at]
         _put(stream.numbers, rings, at, numbers)
-    _put(stream.obs, rings, at, newest)
+    _put(stream.obs, rings, at, frames)
     if stream.masked:
         stream.mask[rings, at] = mask
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
 
 from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
@@ -35,6 +37,7 @@ class ReplayStorage(NamedTuple):
     gamma: Values  # [members]
     priorities: Priorities | None = None  # of prioritised replay
     rollout: Batch | None = None  # of on-policy replay: all transitions since the last training
+    logged: ReplayStorage | None = None  # of replay that is mixed with data: the data's
 
 
 class Draw(NamedTuple):
@@ -136,6 +139,21 @@ class Sampler(Generic[Kind]):
     def nbytes(self) -> int:
         """Memory beside the stream's, in bytes."""
         return 0
+
+    def spread(self, count: int) -> tuple[Stream, Indices]:
+        """Return places [members, ...] of about `count` transitions of each member, far apart."""
+        stream = self.stream
+        nth = np.linspace(0, stream.count - 1, -(-count // stream.envs), axis=1)  # [rings, n]
+        position = (stream.first[:, None] + nth.astype(int)) % stream.capacity
+        ring = np.broadcast_to(np.arange(stream.head.size)[:, None], position.shape)
+        slot = stream.queue[ring, position]
+        return stream, Indices(*(each.reshape(stream.members, -1) for each in (ring, slot)))
+
+    def structure(self) -> list[Any]:
+        """Return all that `sample` and `batch` depend on but their arguments, as plain values."""
+        stream, gamma = self.stream, self.gamma.tolist()
+        name = type(self).__qualname__
+        return [name, self.replay, self.spec, gamma, stream.members, stream.envs]
 
     def contents(self, member: int) -> dict[str, Array]:
         """Return the state of a member, for a checkpoint."""
