@@ -35,6 +35,19 @@ def check_memory(capacity: int, needed: int, device: str = "cpu") -> None:
         )
 
 
+def check_data_memory(path: str, needed: int, device: str = "cpu") -> None:
+    """Check that logged data fit into memory.
+
+    Raises:
+        ValueError: They don't.
+    """
+    free = free_bytes(device)
+    if needed > (1 - RESERVED_SHARE) * free:
+        raise ValueError(
+            f"data={path} needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+        )
+
+
 def free_bytes(device: str = "cpu") -> int:
     """Return the memory that this process can still allocate."""
     if device == "cuda":

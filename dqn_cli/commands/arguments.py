@@ -80,10 +80,12 @@ def hydra_words(arguments: Sequence[str]) -> list[str]:
 
     `+experiment=NAME` loses its plus, which Hydra refuses for a group of its defaults list, and
     `search=NAME` gets the one that Hydra wants for another. In
-    `env.wrappers=[{module:Class: {KEY: VALUE}}]` the colon of a key is escaped.
+    `env.wrappers=[{module:Class: {KEY: VALUE}}]` the colon of a key is escaped. `data=PATH` is the
+    key `data.path`.
     """
     words = [re.sub(r"^\++(?=experiment=)", "", argument) for argument in arguments]
     words = [re.sub(r"^(?=search=)", "+", word) for word in words]
+    words = [re.sub(r"^\+*data=", "data.path=", word) for word in words]
     return [MODULE_KEY.sub(r"\1\\:\2:", word) if WRAPPERS.match(word) else word for word in words]
 
 

@@ -29,6 +29,7 @@ from dqn_cli.runs.manifest import (
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
+from dqn_cli.training.loop import position
 from dqn_cli.training.settings import Settings
 
 Position = tuple[bool, int, int, int]  # has a checkpoint, steps, updates, stored observations
@@ -65,7 +66,10 @@ class Continuation(NamedTuple):
 
     def finished_text(self, command: str = "") -> str:
         """Return a line that says why the run is finished and what goes on."""
-        steps, history = Clock(*self.data["clock"]).steps, stored_evaluations(self.data)
+        settings, history = self.job.settings, stored_evaluations(self.data)
+        steps = position(settings, Clock(*self.data["clock"]))
+        if not settings.steps:
+            return f"{self.job.folder} is finished after {steps:,} updates from data"
         text = f"{self.job.folder} is finished after {steps:,} steps"
         reason = stop_reason(self.job.settings.stop, history, steps)
         if reason is None:
@@ -91,6 +95,11 @@ def load_continuation(
     data = load_state(folder)
     stored = stored_settings(data["settings"])
     settings = keep_schedule(stored, stored_settings(data["settings"], overrides))
+    if bool(stored.steps) != bool(settings.steps):
+        raise ConfigError(
+            f"{folder} has steps={stored.steps}: a run from data alone takes no steps when it is"
+            " resumed, and no other run ends up without"
+        )
     check_modules(settings, modules)
     check_installed(settings.logger)
     result = read_result(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,9 +21,9 @@ from dqn_cli.commands.command_line import (
 )
 from dqn_cli.commands.help import EVALUATE
 from dqn_cli.commands.run_discovery import find_runs, load_run_info, run_label, varied_keys
-from dqn_cli.commands.words import check_plain_words, flag, values_by_key, whole_number
+from dqn_cli.commands.words import check_plain_words, flag, probability, values_by_key, whole_number
 
-KEYS = ("checkpoint", "episodes", "seed", "video")
+KEYS = ("checkpoint", "episodes", "seed", "video", "record", "epsilon", "play")
 
 
 @dataclass
@@ -35,6 +35,19 @@ class EvaluationRequest:
     seed: int = 0
     video: bool = False
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    record: Path | None = None  # a file for what is played
+    epsilon: float = 0.0  # of a policy that is recorded
+    play: bool = False  # by hand
+
+    def conflict(self, typed: Container[str]) -> str | None:
+        """Return why the keys that were typed don't go together, or None."""
+        if "epsilon" in typed and (self.play or self.record is None):
+            return "epsilon=E goes with record=FILE of a policy: evaluations are greedy"
+        if "episodes" in typed and self.play:
+            return "play=true goes on until you end it, without episodes=N"
+        if self.video and (self.record or self.play):
+            return "video=true is of an evaluation: leave it out beside record= and play="
+        return None
 
 
 def main() -> None:
@@ -51,7 +64,13 @@ def dispatch(arguments: Sequence[str]) -> int:
     modules, arguments = split_imports(arguments)
     import_modules(modules)
     request = parse(arguments)
-    evaluate(named_checkpoints(request.checkpoint), request, modules)
+    checkpoints = named_checkpoints(request.checkpoint)
+    if request.record or request.play:
+        from dqn_cli.commands.record_episodes import record_episodes
+
+        record_episodes(checkpoints, request, modules)
+    else:
+        evaluate(checkpoints, request, modules)
     return 0
 
 
@@ -72,13 +91,19 @@ def parse(arguments: Sequence[str]) -> EvaluationRequest:
     episodes = whole_number("episodes", values.get("episodes", "100"), least=1)
     if reason := find_excessive_episodes(episodes):
         raise ConfigError(reason)
-    return EvaluationRequest(
+    request = EvaluationRequest(
         values["checkpoint"],
         episodes,
         whole_number("seed", values.get("seed", "0"), least=0),
         flag("video", values.get("video", "false")),
         env_kwargs,
+        Path(values["record"]) if "record" in values else None,
+        probability("epsilon", values.get("epsilon", "0")),
+        flag("play", values.get("play", "false")),
     )
+    if reason := request.conflict(values):
+        raise ConfigError(reason)
+    return request
 
 
 def named_checkpoints(text: str) -> list[Path]:

@@ -60,7 +60,7 @@ EVALUATE = """\
 dqn-eval evaluates trained agents: greedily, without learning, on fresh episodes.
 
   dqn-eval checkpoint=PATH [episodes=100] [seed=0] [video=true] [+env.kwargs.KEY=VALUE]
-           [import=[my_package]]
+           [record=FILE [epsilon=0]] [play=true] [import=[my_package]]
 
 PATH is the folder of a run (its best checkpoint, or else its last) or of a sweep (all its runs), a
 checkpoint, a list [A,B] or a pattern with *. The command prints a table, with a summary over the
@@ -68,6 +68,9 @@ seeds of each choice, and writes evaluation.json beside each checkpoint (evaluat
 last checkpoint that is not the best).
 video=true also records the first episode (pip install 'dqn-train[video]'). +env.kwargs.KEY=VALUE
 changes an argument of the environment, over eval.env.kwargs and env.kwargs of the run.
+record=FILE.npz writes what the policy does, on other episodes, for data=FILE.npz of dqn-train, and
+no evaluation.json; epsilon=E is the probability of a random action. play=true opens a window in
+which you play instead of the policy, and record=FILE.npz then writes that.
 
   dqn-eval checkpoint=outputs/RUN
   dqn-eval checkpoint=outputs/RUN/checkpoints/last episodes=20

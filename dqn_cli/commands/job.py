@@ -126,7 +126,8 @@ def relative_to_cwd(folder: Path) -> Path:
 
 def result_text(result: dict[str, Any], folder: Path) -> str:
     """Return the scores of a finished run and the commands to type next."""
-    lines = [f"finished {result['steps']:,} steps in {result['seconds']['total']:,.0f} s"]
+    made = f"{result['steps']:,} steps" if result["steps"] else f"{result['updates']:,} updates"
+    lines = [f"finished {made} in {result['seconds']['total']:,.0f} s"]
     for name in ("best", "final"):
         if summary := result[name]:
             mean, low, high = map(format_return, (summary["mean"], *summary["mean_ci95"]))

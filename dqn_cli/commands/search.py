@@ -64,6 +64,8 @@ def search(
     settings = composed_settings(context, config, space.words)
     if settings.eval.every is None:
         raise ConfigError("a search goes by evaluations, and eval.every is null: set eval.every=N")
+    if not settings.steps:
+        raise ConfigError("a search goes by steps, and steps=0 has none: set steps=N")
     rungs: list[int] = []
     if options.pruner is Pruner.halving:
         starts = settings.learning_starts

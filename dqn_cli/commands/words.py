@@ -189,6 +189,21 @@ def whole_number(key: str, text: str, least: int) -> int:
     return int(value)
 
 
+def probability(key: str, text: str) -> float:
+    """Return a number from 0 to 1.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise _error(f"{key}={text} is not valid: it must be a number from 0 to 1")
+    return value
+
+
 def flag(key: str, text: str) -> bool:
     """Return true or false.
 

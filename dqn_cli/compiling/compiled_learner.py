@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,20 +52,29 @@ class CompiledLearner(Learner):
         is_busy = agents[0].network.is_busy(agents[0].spaces)
         can_sample = sampler is not None and sampler.storage_is_fixed and not is_busy
         self._samples_in_graph = with_sampling and can_sample
+        self._compiler = compiler = watching(compiler, self.population.parts)
+        self._replay_updates: dict[Sampler[Replay], Callable[..., Any]] = {}
+        if sampler:
+            self.use(sampler)
         tensors, structure = self.tensors, describe_structure(agents, sampler)
-        compiler = watching(compiler, self.population.parts)
-        if sampler and self._samples_in_graph:
-            fixed = (tensors, sampler.storage)
-            self._replay_update = compiler(super().sample_and_update, fixed, structure)
         self._batch_update = compiler(super().batch_update, (tensors,), structure)
         fixed_in_act = (tensors.optimizer.parameters, tensors.scalars)
         self._act = compiler(self.population.act, fixed_in_act, structure)
+
+    def use(self, sampler: Sampler[Replay]) -> None:
+        """Take the batches of `update` from a sampler whose batches are as large as before."""
+        super().use(sampler)
+        if self._samples_in_graph and sampler not in self._replay_updates:
+            structure = describe_structure(self._agents, sampler)
+            fixed = (self.tensors, sampler.storage)
+            update = self._compiler(super().sample_and_update, fixed, structure)
+            self._replay_updates[sampler] = update
 
     def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
         """Take one gradient step on a batch from the replay's storage as it is now."""
         if not self._samples_in_graph:
             return super().replay_update(inputs)
-        return SampleErrors(*self._replay_update(inputs))
+        return SampleErrors(*self._replay_updates[self._replay](inputs))
 
     def batch_update(
         self,

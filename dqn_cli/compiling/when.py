@@ -16,7 +16,8 @@ def worth_compiling(settings: Settings, members: int = 1) -> bool:
     if settings.compile != "auto":
         return settings.compile is True
     enough = WORTH_COMPILING if members == 1 else WORTH_COMPILING_TOGETHER
-    return can_compile(settings) and settings.horizon.updates >= enough
+    updates = settings.horizon.updates + settings.data.pretrain
+    return can_compile(settings) and updates >= enough
 
 
 def can_compile(settings: Settings) -> bool:

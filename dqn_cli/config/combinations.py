@@ -14,6 +14,7 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.target_networks import NoTarget
 from dqn_cli.agent.update_rules import Dqn
+from dqn_cli.config.data_limits import data_conflict
 from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.env_ids import has_vector_entry_point, is_ale, is_imported, vector_factory
 from dqn_cli.envs.masks import MaskSource
@@ -270,4 +271,5 @@ RULES: tuple[Rule, ...] = (
     _rollout_limits,
     _stop_without_evaluations,
     _kept_without_init,
+    data_conflict,
 )

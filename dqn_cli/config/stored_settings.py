@@ -18,6 +18,7 @@ from dqn_cli.training.settings import Settings
 CHANGEABLE = (
     "steps", "episodes", "device", "threads", "env.timeout", "eval", "stop", "log", "checkpoint",
     "logger",
+    "data.path",
 )  # fmt: skip
 
 EVAL_KWARGS = "eval.env.kwargs."  # arguments of gymnasium.make, which need no key of that name yet

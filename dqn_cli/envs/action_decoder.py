@@ -47,6 +47,21 @@ class ActionDecoder:
         values = [int(value) for value in np.unravel_index(index, self._sizes)]
         return _composed(self._space, values)
 
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest number of each single choice of an action, [choices] each."""
+        low = np.array(_starts(self._space), np.int64)
+        return low, low + np.array(self._sizes) - 1
+
+    def indices(self, numbers: Array) -> Array:
+        """Return actions 0 to n - 1 [rows] of the environment's own, as numbers [rows, choices]."""
+        own = (numbers - self.bounds[0]).T
+        return np.asarray(np.ravel_multi_index(tuple(own), self._sizes), np.int64)
+
+    def numbers(self, indices: Array) -> Array:
+        """Return the numbers [rows, choices] of the environment's own actions; see `indices`."""
+        return np.asarray(np.stack(np.unravel_index(indices, self._sizes), -1) + self.bounds[0])
+
     def joint_mask(self, mask: Any) -> Array:
         """Return a mask of all actions [count]; it may be given for each part of an action.
 
@@ -99,6 +114,18 @@ def _sizes(space: gymnasium.Space[Any], whole: gymnasium.Space[Any]) -> tuple[in
         f"the action space is {whole}; a DQN needs actions that can be counted: Discrete,"
         " MultiDiscrete, MultiBinary, or a Tuple or Dict of them, not continuous ones"
     )
+
+
+def _starts(space: gymnasium.Space[Any]) -> list[int]:
+    """Return the lowest value of each single choice in a space."""
+    if isinstance(space, spaces.Discrete):
+        return [int(space.start)]
+    if isinstance(space, spaces.MultiDiscrete):
+        return [int(start) for start in space.start.ravel()]
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.values() if isinstance(space, spaces.Dict) else space.spaces
+        return [start for part in parts for start in _starts(part)]
+    return [0] * math.prod(space.shape or ())
 
 
 def _composed(space: gymnasium.Space[Any], values: list[int]) -> Any:

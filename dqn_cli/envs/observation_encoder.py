@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -85,6 +85,17 @@ class ObservationEncoder:
             encoded[start:end] = _encode(leaf, observation).ravel()
             start = end
         return encoded
+
+    def encode_rows(self, columns: Mapping[str, Array]) -> Array:
+        """Return observations [rows, *shape], of a column [rows, ...] for each part by its name."""
+        rows = [
+            np.stack([_encoded_value(leaf, value) for value in columns[leaf.part.name]])
+            for leaf in self.leaves
+        ]
+        if len(rows) == 1:
+            return rows[0]
+        flat = [values.reshape(len(values), -1) for values in rows]
+        return np.concatenate(flat, 1).astype(self._dtype)  # [rows, elements]
 
     def _create_box(self) -> spaces.Box:
         if len(self.leaves) == 1:
@@ -218,6 +229,11 @@ def _encode(leaf: Leaf, observation: Any) -> Array:
     """Return a leaf's part of an observation as an array of the part's shape."""
     for key in leaf.path:
         observation = observation[key]
+    return _encoded_value(leaf, observation)
+
+
+def _encoded_value(leaf: Leaf, observation: Any) -> Array:
+    """Return the value of a leaf's space as an array of the part's shape."""
     space = leaf.space
     if isinstance(space, spaces.Box):
         return _oriented(leaf, np.asarray(observation))

@@ -9,6 +9,7 @@ import numpy as np
 
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
+from dqn_cli.data.record import Recording
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.env_config import EnvConfig, Vectorization
 from dqn_cli.envs.environments import Environments, read_spaces
@@ -38,11 +39,12 @@ def play_episodes(
     dtype: str,
     stopped: Callable[[], bool] = lambda: False,
     info_names: Sequence[str] = (),
+    recording: Recording | None = None,
 ) -> Episodes | None:
     """Play episodes with consecutive seeds; None if `stopped` before the last one ended.
 
     Each environment plays a fixed share of the episodes. To count the episodes that end first would
-    prefer short ones.
+    prefer short ones. A `recording` gets every step of them.
     """
 
     def make_envs(width: int) -> Environments:
@@ -73,9 +75,14 @@ def play_episodes(
         while (current < episodes).any():
             if stopped():
                 return None
-            step = envs.step(policy(envs.obs[0], envs.mask[0], episode_start)[None])
+            obs, mask = envs.obs[0], envs.mask[0]
+            actions = policy(obs, mask, episode_start)
+            step = envs.step(actions[None])
             episode_start = step.ended[0]
             playing = current < episodes
+            if recording is not None:
+                recording.masked = envs.masked
+                recording.add_step(np.where(playing, current, -1), obs, mask, actions, step)
             returns[current[playing]] += step.reward[0, playing]
             lengths[current[playing]] += 1
             if step.info:

@@ -86,6 +86,7 @@ def run_data(
         "learning_began": tuple(run.learning_began[member]),
         "tracker": tracker.state(),
         "compiled": compiled,
+        "data": run.data.plain() if run.data else None,
         "threads": torch.get_num_threads(),
     }
 
@@ -125,6 +126,20 @@ def check_spaces(data: Mapping[str, Any], run: Run) -> None:
         raise CheckpointError(f"can't resume: the run has {before}; the environment now has {now}")
 
 
+def check_data(data: Mapping[str, Any], run: Run) -> None:
+    """Check that logged data are those that a run began with.
+
+    Raises:
+        CheckpointError: They differ.
+    """
+    before = data.get("data")
+    if run.data is not None and (before is None or before.get("sha256") != run.data.sha256):
+        raise CheckpointError(
+            f"can't resume: data={run.data.path} is not what the run began with (SHA-256 differs);"
+            " where the same data have another path, resume with data=PATH"
+        )
+
+
 def check_group(
     group: Sequence[Mapping[str, Any]], folders: Sequence[Path], settings: Sequence[Settings]
 ) -> None:
@@ -150,6 +165,7 @@ def check_and_restore(
         CheckpointError: The environment has other spaces, or the file is damaged.
     """
     check_spaces(data, run)
+    check_data(data, run)
     with damage_named(folder / CHECKPOINTS_DIR / "last"):
         check_fits(data, run, member)
     restore(data, run, member, tracker)
@@ -173,7 +189,7 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
     run.learning_began[member] = Clock(*data["learning_began"])
     tracker.load(data["tracker"], run.clocks[member])
     # Without its replay, a run goes on with other batches.
-    run.exact[member] = data["exact"] and bool(data["stream"] or not run.clocks[member].steps)
+    run.exact[member] = data["exact"] and bool(data["stream"] or not any(run.clocks[member]))
 
 
 class CheckpointFolder:
@@ -196,7 +212,9 @@ class CheckpointFolder:
         """Replace `last` with a member's `run_data`, and keep its policy as `step_*`."""
         _check_finite(data)
         if self._keep:  # first: a run that was killed in between writes it again
-            name = f"step_{Clock(*data['clock']).steps:010}"
+            clock = Clock(*data["clock"])
+            count = clock.steps if data["settings"]["steps"] else clock.updates
+            name = f"step_{count:010}"
             policy = {key: data[key] for key in (*POLICY_KEYS, "layout")}
             save_checkpoint(
                 self._folder / name, policy | {"settings": _of_policy(data["settings"])}

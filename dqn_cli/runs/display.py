@@ -102,6 +102,8 @@ class Display:
 
     def _text(self, clock: Clock) -> str:
         parts = [f"step {clock.steps:,}/{self._steps:,}"]
+        if not clock.steps and clock.updates:  # from data, before the first step
+            parts = [f"update {clock.updates:,}"]
         if self._episodes:
             parts.append(f"episode {clock.episodes:,}/{self._episodes:,}")
         narrow = self._bar is not None and self._console.width < _WIDE

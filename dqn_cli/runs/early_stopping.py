@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.training.loop import is_finished
+from dqn_cli.training.loop import is_finished, position
 from dqn_cli.training.settings import Settings, StopConfig
 
 PAUSE = "stop.step="  # the word that is typed, and begins the reason of a pause
@@ -43,7 +43,7 @@ def is_pause(stopped: str | None) -> bool:
 def is_paused(settings: Settings, clock: Clock, history: EvaluationHistory) -> bool:
     """Return True if nothing but `stop.step` keeps a run from going on."""
     ends = is_finished(settings, clock) or _evaluation_reason(settings.stop, history) is not None
-    return not ends and _is_at_pause(settings.stop, clock.steps)
+    return not ends and _is_at_pause(settings.stop, position(settings, clock))
 
 
 def _is_at_pause(config: StopConfig, steps: int) -> bool:
@@ -68,5 +68,5 @@ def stored_evaluations(checkpoint: Mapping[str, Any]) -> EvaluationHistory:
 
 def is_over(settings: Settings, clock: Clock, history: EvaluationHistory) -> bool:
     """Return True if the run has taken all its steps or episodes, or stops before."""
-    reason = stop_reason(settings.stop, history, clock.steps)
+    reason = stop_reason(settings.stop, history, position(settings, clock))
     return is_finished(settings, clock) or reason is not None

@@ -66,13 +66,15 @@ class MetricsTracker:
     def record(self, report: StepReport) -> None:
         """Record one step of the member's environments and the updates after it."""
         member, step = self._member, report.step
+        self._updates += report.updates
+        if step is None:
+            return
         resets = None if step.is_reset is None else step.is_reset[member]
         if isinstance(self._return, np.ndarray):
             self._record_rows(step.reward[member], step.ended[member], resets)
         else:
             begun = None if resets is None else resets.tolist()
             self._record_each(step.reward[member].tolist(), report.ended[member], begun)
-        self._updates += report.updates
         if step.info:
             info = {name: values[member] for name, values in step.info.items()}
             self.info.record(info, report.ended[member])
@@ -123,13 +125,13 @@ class MetricsTracker:
         A metric without a value yet, such as a return before the first episode ends, is left out.
         """
         clock = report.now[self._member]
-        metrics = {
-            "rollout/exploration_rate": float(report.epsilon[self._member].mean()),
-            "train/learning_rate": learning_rate,
-            "train/n_updates": float(clock.updates),
-            "time/episodes": float(clock.episodes),
-            FPS: self._steps_per_second(clock),
-        }
+        metrics = {"train/learning_rate": learning_rate, "train/n_updates": float(clock.updates)}
+        if report.step is not None:
+            metrics |= {
+                "rollout/exploration_rate": float(report.epsilon[self._member].mean()),
+                "time/episodes": float(clock.episodes),
+                FPS: self._steps_per_second(clock),
+            }
         if self._returns:
             metrics["rollout/ep_rew_mean"] = float(np.mean(self._returns))
             metrics["rollout/ep_len_mean"] = float(np.mean(self._lengths))
@@ -190,6 +192,8 @@ def dormant_shares(run: Run) -> list[float]:
     """Return each member's share of dormant units, counted on the newest observations."""
     stream = run.stream
     newest = stream.newest(DORMANCY_SAMPLE // stream.envs + 1)
+    if run.data_sampler and not run.clocks[0].steps:
+        stream, newest = run.data_sampler.spread(DORMANCY_SAMPLE)
     obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
     shares: list[float] = run.learner.dormant(obs).tolist()
     return shares

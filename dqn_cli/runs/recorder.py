@@ -27,7 +27,7 @@ from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
 from dqn_cli.text import one_line
-from dqn_cli.training.loop import Run, StepReport, progress
+from dqn_cli.training.loop import Run, StepReport, position, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
 
@@ -211,7 +211,8 @@ class RunRecorder:
 
     @property
     def _steps(self) -> int:
-        return self._run.clocks[self.member].steps
+        """Steps so far; updates in a run without steps."""
+        return position(self._settings, self._run.clocks[self.member])
 
     def _play(self, should_stop: Callable[[], bool]) -> Episodes | None:
         settings = self._settings

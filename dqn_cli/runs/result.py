@@ -13,7 +13,7 @@ from dqn_cli.runs.early_stopping import stop_reason
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import git_commit, versions
 from dqn_cli.storage import load_json, write_json
-from dqn_cli.training.loop import Run
+from dqn_cli.training.loop import Run, position
 from dqn_cli.training.settings import Settings, plain
 
 RESULT = "result.json"
@@ -58,7 +58,7 @@ def member_result(
 ) -> dict[str, Any]:
     """Return the result of a member that is finished, interrupted or failed."""
     seconds, clock = tracker.seconds, run.clocks[member]
-    stopped = stop_reason(settings.stop, tracker.evaluations, clock.steps)
+    stopped = stop_reason(settings.stop, tracker.evaluations, position(settings, clock))
     return unstarted_result(settings, overrides, status, error) | {
         "steps": clock.steps,
         "episodes": clock.episodes,
@@ -76,6 +76,7 @@ def member_result(
         "final": tracker.final,
         "best": tracker.best,
         "stopped": stopped if status == "finished" else None,
+        "data": run.data.plain() if run.data else None,
     }
 
 
@@ -127,6 +128,7 @@ def unstarted_result(
         "best": None,
         "stopped": None,
         "init": None,
+        "data": None,
         "versions": versions(),
         "git_commit": git_commit(),
     }

@@ -6,11 +6,11 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, NoReturn
 
 import torch
 
-from dqn_cli.agent.clock import crossings
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
@@ -22,6 +22,7 @@ from dqn_cli.runs.display import Display
 from dqn_cli.runs.init_checkpoint import load_inits, start_members
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
+from dqn_cli.runs.periods import due, positions
 from dqn_cli.runs.recorder import Job, RunRecorder
 from dqn_cli.runs.restarts import begin_new_episodes
 from dqn_cli.runs.scale_warnings import scale_warnings
@@ -38,6 +39,7 @@ from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.text import one_line
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import StepReport, progress, train
+from dqn_cli.training.pretraining import pretrain
 
 HURRY_SECONDS = 0.3  # that environments and loggers get to close after a second Ctrl-C
 LOGGER_SECONDS = 60.0  # that loggers get to send the rest of a run
@@ -150,7 +152,7 @@ class Session:
         self._stopwatch.record_lap("start")
         # Otherwise Python's garbage collector keeps walking through all of torch's objects.
         gc.freeze()
-        reports = train(self._settings, self.run)
+        reports = chain(pretrain(self._settings, self.run), train(self._settings, self.run))
         # A signal may have ended the previous session before an evaluation that was due.
         missed = [recorder for recorder in self._active if recorder.missed_evaluation]
         self._evaluate(missed, display)
@@ -169,30 +171,28 @@ class Session:
 
     def _may_finish(self, report: StepReport) -> bool:
         """Return True if a member has taken its last step, or the one that it pauses at."""
-        before, now = report.before[0].steps, report.now[0].steps
+        before, now = positions(self._shared, report)
         is_pause = any(before < step <= now for step in self._pauses)
         return is_pause or any(report.finished[recorder.member] for recorder in self._active)
 
     def _log_evaluate_save(self, report: StepReport, display: Display) -> None:
         """Log, evaluate and save if the step crossed their periods."""
-        shared, before, now = self._shared, report.before[0].steps, report.now[0].steps
-        log_is_due = crossings(before, now, shared.log.every)
-        evaluation_is_due = crossings(before, now, shared.eval.every)
-        checkpoint_is_due = crossings(before, now, shared.checkpoint.every)
-        if not (log_is_due or evaluation_is_due or checkpoint_is_due):
+        is_due = due(self._shared, report)
+        if not any(is_due):
             return
         self._close_diverged(display)
-        if log_is_due:
+        if is_due.progress:
+            self._show(display, ())
+        if is_due.row:
             shares = dormant_shares(self.run)
             metrics = [recorder.log(report, shares[recorder.member]) for recorder in self._active]
             self._show(display, metrics)
-            is_first_row = before < shared.log.every
-            for warning in scale_warnings(shared, self.run) if is_first_row else ():
+            for warning in scale_warnings(self._shared, self.run) if is_due.is_first_row else ():
                 display.print_line(warning)
-        if evaluation_is_due:
+        if is_due.evaluation:
             self._evaluate(self._active, display)
             self._close_finished(display)
-        if checkpoint_is_due:
+        if is_due.checkpoint:
             self._save_active()
 
     def _evaluate(self, recorders: Sequence[RunRecorder], display: Display) -> None:

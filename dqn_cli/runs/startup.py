@@ -15,6 +15,7 @@ from dqn_cli.compiling.compiler import Compiler
 from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.recording import Recording
 from dqn_cli.compiling.when import can_compile, worth_compiling
+from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.evaluation.play import check_evaluation_env
 from dqn_cli.fields import FieldError
@@ -88,6 +89,8 @@ def check_stored_spaces(settings: Settings, run: Run) -> None:
 def start_lines(job: Job, run: Run, in_group: bool, restarted: str | None) -> Iterator[str]:
     """Yield the lines that a session begins with; `restarted` says what was not resumed."""
     yield describe_run(job, run, in_group)
+    if run.data is not None:
+        yield describe_data(job.settings, run.data)
     if restarted:
         yield restarted
     device = run.learner.state.parameters.device.type
@@ -108,7 +111,28 @@ def describe_run(job: Job, run: Run, in_group: bool) -> str:
         f"{settings.env.id}: {start}, {settings.steps:,} steps,{tuned} {parameters:,} parameters,"
         f" {who}; replay takes {memory:,.1f} MB of memory, and checkpoints up to"
         f" {disk:,.1f} MB in {folder}"
-        f"{NO_EVALUATION if settings.eval.every is None else ''}"
+        f"{_without_evaluation(settings)}"
+    )
+
+
+def _without_evaluation(settings: Settings) -> str:
+    """Return what a run without evaluations calls its best policy."""
+    if settings.eval.every is not None:
+        return ""
+    return NO_EVALUATION if settings.steps else "; no evaluations, so there is no checkpoints/best"
+
+
+def describe_data(settings: Settings, data: DataSummary) -> str:
+    """Return a line with the size of the data, and what is done with them."""
+    use = f"{settings.data.share:.0%} of each batch" if settings.data.keep else "the first replay"
+    pretrain = (
+        f", {settings.data.pretrain:,} updates on them first" if settings.data.pretrain else ""
+    )
+    if not settings.steps:
+        use, pretrain = f"all of {settings.data.pretrain:,} updates", ""
+    return (
+        f"data={data.path}: {data.transitions:,} transitions of {data.episodes:,} episodes, mean"
+        f" return {data.mean_return:.6g}; they are {use}{pretrain}"
     )
 
 
@@ -133,7 +157,7 @@ def settings_warnings(settings: Settings, spaces: Spaces, device: str) -> Iterat
             "warning: this processor has no instructions for bfloat16 and is several times slower"
             " with it: network.bfloat16=false is faster"
         )
-    if settings.learning_starts >= settings.steps:
+    if settings.learning_starts >= settings.steps and not settings.data.pretrain:
         yield (
             f"warning: nothing will be learned: learning_starts={settings.learning_starts} is not"
             f" below steps={settings.steps}"

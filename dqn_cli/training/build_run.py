@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -14,10 +15,14 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.data.load import DataSummary, load_data
+from dqn_cli.data.transitions import Task
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
-from dqn_cli.memory import check_memory
+from dqn_cli.memory import check_data_memory, check_memory
 from dqn_cli.replay.batches import BatchSpec
+from dqn_cli.replay.logged import Transitions, hold_data, put_first
+from dqn_cli.replay.mixed import MixedSampler, logged_samples
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
 from dqn_cli.training.devices import torch_device
@@ -110,13 +115,16 @@ def _assemble_run(
     agents = [agent_for(member, envs.spaces) for member in settings]
     dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
-    stream, sampler = _replay(settings, envs, agents[0])
+    data = _data(structure, envs)
+    stream, sampler, data_sampler = _replay(settings, envs, agents[0], data)
     device = torch_device(structure.device, structure.network.is_large)
     state_shape = (*envs.mask.shape[:2], agents[0].model.state_size)
     learner = make_learner(agents, weights, dtype, device, sampler)
     normalizer = None
     if structure.env.normalize is Normalization.running:
         normalizer = Normalizer(envs.spaces, (learner.state.parameters, learner.state.target))
+        if data is not None:
+            normalizer.observe_frames(data[0].obs[None])
     return agents, Run(
         envs=envs,
         stream=stream,
@@ -131,13 +139,26 @@ def _assemble_run(
         lockstep=is_lockstep(settings),
         exact=[True] * len(settings),
         normalizer=normalizer,
+        data=data[1] if data else None,
+        data_sampler=data_sampler,
     )
 
 
+def _data(settings: Settings, envs: Environments) -> tuple[Transitions, DataSummary] | None:
+    """Return the data that the settings name, and a summary of them."""
+    if settings.data.path is None:
+        return None
+    task = Task(settings.env, envs.spaces, envs.masked, settings.dtype.name)
+    return load_data(settings.data.path, task)
+
+
 def _replay(
-    settings: Sequence[Settings], envs: Environments, agent: Agent
-) -> tuple[Stream, Sampler[Replay]]:
-    """Return the replay stream, and the sampler of transitions or sequences."""
+    settings: Sequence[Settings],
+    envs: Environments,
+    agent: Agent,
+    data: tuple[Transitions, DataSummary] | None,
+) -> tuple[Stream, Sampler[Replay], Sampler[Replay] | None]:
+    """Return the replay stream, the sampler of transitions or sequences, and one of data alone."""
     replay, network = merge_parts([member.replay for member in settings]), agent.network
     spaces, env = envs.spaces, settings[0].env
     spec = BatchSpec(
@@ -151,21 +172,35 @@ def _replay(
         spec = spec._replace(burn_in=network.burn_in, length=network.length)
         replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
     device = torch_device(Device[replay.observation_device.name], key="replay.device").type
-    common = (
-        envs.obs,
-        envs.mask,
-        envs.masked,
-        agent.model.state_size,
-        spec.window,
-        spaces.frames,
-        spaces.byte_size,
-        settings[0].dtype.name,
-        device,
+    shaped = partial(
+        Stream,
+        masked=envs.masked,
+        state_size=agent.model.state_size,
+        window=spec.window,
+        frames=spaces.frames,
+        byte_size=spaces.byte_size,
+        dtype=settings[0].dtype.name,
+        device=device,
     )
     # The memory is computed from a stream of one transition, because allocating it may fail.
-    smallest = Stream(1, *common)
+    smallest = shaped(1, envs.obs, envs.mask)
     slots = smallest.slots + replay.capacity // smallest.envs
     check_memory(replay.capacity, smallest.nbytes * slots // smallest.slots, device)
-    stream = Stream(replay.capacity, *common)
+    stream = shaped(replay.capacity, envs.obs, envs.mask)
     gamma = np.array([member.gamma for member in settings])
-    return stream, replay.sampler(stream, spec, gamma)
+    sampler = replay.sampler(stream, spec, gamma)
+    if data is None:
+        return stream, sampler, None
+    transitions, summary = data
+    if not settings[0].data.keep:
+        put_first(stream, transitions)
+        return stream, sampler, sampler
+    slot_bytes = smallest.nbytes // (smallest.slots * smallest.envs)  # of all members
+    check_data_memory(summary.path, slot_bytes * transitions.slots, device)
+    held = shaped(transitions.slots, envs.obs[:, :1], envs.mask[:, :1])
+    hold_data(held, transitions)
+    logged = replay.sampler(held, spec._replace(logged=True), gamma)
+    count = logged_samples(settings[0].data.share, replay.batch_size)
+    alone = MixedSampler(sampler, logged, replay.batch_size)
+    mixed = MixedSampler(sampler, logged, count)
+    return stream, mixed, alone

@@ -89,6 +89,10 @@ class Learner:
         self._no_noise = self._template.new_zeros(members, 0)
         self._no_random_inputs = no_random_inputs(self._template, rows=1)
 
+    def use(self, sampler: Sampler[Replay]) -> None:
+        """Take the batches of `update` from a sampler whose batches are as large as before."""
+        self._sampler = sampler
+
     @property
     def layout(self) -> Layout:
         """Names and shapes of all parameters."""

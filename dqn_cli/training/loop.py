@@ -11,6 +11,7 @@ import numpy as np
 from dqn_cli.agent.clock import Clock, Unit, crossings
 from dqn_cli.agent.exploration import Exploration, legal_values, random_action
 from dqn_cli.arrays import Array
+from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
@@ -43,14 +44,19 @@ class Run:
     lockstep: bool  # True if schedules and periods are always the same for all members
     exact: list[bool]  # of each member, whether it equals a run that was never interrupted
     normalizer: Normalizer | None = None  # of observations, with env.normalize=running
+    data: DataSummary | None = None  # transitions that the run was given
+    data_sampler: Sampler[Replay] | None = None  # of batches of them alone
 
 
 class StepReport(NamedTuple):
-    """Result of one step of the environments and the learning that followed it."""
+    """Result of one step of the environments and the learning that followed it.
+
+    An update before the first step has no `step`.
+    """
 
     before: list[Clock]  # of each member
     now: list[Clock]
-    step: EnvStep
+    step: EnvStep | None
     ended: list[list[bool]]  # of each member's environments, whether an episode ended
     epsilon: Array  # now, [members, envs], or [members, 1] if all environments have the same
     updates: int  # that followed
@@ -61,7 +67,7 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
     """Act, store and learn until the last member has finished; yield after each step."""
     structure = settings[0]  # all members share what is read from it
     shares = per_member(run, progress, settings, run.clocks)
-    if not run.clocks[0].steps:
+    if not run.clocks[0].steps and structure.steps:
         observe(run)
         run.action = act(structure, run, current_epsilon(settings, run))
     while min(shares) < 1:
@@ -121,7 +127,13 @@ def observe(run: Run) -> None:
     run.learner.observe(run.envs.obs)
 
 
-def learn(settings: Sequence[Settings], run: Run, updates: int, shares: Sequence[float]) -> None:
+def learn(
+    settings: Sequence[Settings],
+    run: Run,
+    updates: int,
+    shares: Sequence[float],
+    sampler: Sampler[Replay] | None = None,
+) -> None:
     """Take a number of gradient steps, each on one batch from replay.
 
     Args:
@@ -129,13 +141,15 @@ def learn(settings: Sequence[Settings], run: Run, updates: int, shares: Sequence
         run: The run.
         updates: Number of gradient steps.
         shares: Share of each member's run that is over.
+        sampler: Source of the batches, which the learner uses; None: the run's own.
     """
     if not updates:
         return
-    run.sampler.on_rollout(lambda obs: run.learner.values(obs, run.random.noise))
+    sampler = sampler or run.sampler
+    sampler.on_rollout(lambda obs: run.learner.values(obs, run.random.noise))
     lr_factors = [settings[0].optimizer.schedule.factor(share) for share in shares]
     for _ in range(updates):
-        draw = run.sampler.draw(run.random.replay.uniform, shares)
+        draw = sampler.draw(run.random.replay.uniform, shares)
         run.learner.update(draw, run.random.noise, lr_factors)
         before = run.clocks
         run.clocks = [Clock(steps, made + 1, episodes) for steps, made, episodes in before]
@@ -149,6 +163,8 @@ def update_targets(settings: Sequence[Settings], run: Run, before: Sequence[Cloc
 
 def polyak_coefficient(settings: Settings, before: Clock, now: Clock) -> float:
     """Return the Polyak coefficient of one member's target network."""
+    if settings.data.pretrain and not now.steps:
+        before, now = settings.in_steps(before), settings.in_steps(now)
     return settings.target.polyak_coefficient(before, now)
 
 
@@ -204,9 +220,19 @@ def scheduled_epsilon(settings: Settings, now: Clock, began: Clock) -> float | A
 
 
 def progress(settings: Settings, clock: Clock) -> float:
-    """Return the share of the run that is over, by steps or by episodes, whichever is larger."""
+    """Return the share of the run that is over, by steps or by episodes, whichever is larger.
+
+    A run without steps goes by its updates.
+    """
+    if not settings.steps:
+        return clock.updates / settings.data.pretrain
     by_episodes = clock.episodes / settings.episodes if settings.episodes else 0.0
     return max(clock.steps / settings.steps, by_episodes)
+
+
+def position(settings: Settings, clock: Clock) -> int:
+    """Return what a run's periods count: its steps, or without steps, its updates."""
+    return clock.steps if settings.steps else clock.updates
 
 
 def is_finished(settings: Settings, clock: Clock) -> bool:

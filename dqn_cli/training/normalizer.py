@@ -33,7 +33,10 @@ class Normalizer:
 
     def observe(self, obs: Array) -> None:
         """Update with new observations [members, envs, *shape] and write the result."""
-        newest = obs[:, :, -1] if self._frames else obs
+        self.observe_frames(obs[:, :, -1] if self._frames else obs)
+
+    def observe_frames(self, newest: Array) -> None:
+        """Update with single frames [members, n, *shape], or [1, n, *shape] for all."""
         rows = newest.reshape(*newest.shape[:2], -1)[..., -self._size :]  # [members, envs, n]
         rows = rows.astype(float)
         count, (mean, squares) = self.statistics[:, :1], np.split(self.statistics[:, 1:], 2, 1)

@@ -24,6 +24,7 @@ class Purpose(Enum):
     resets = "resets"
     environment = "environment"
     evaluation = "evaluation"  # while a run goes on
+    recording = "recording"  # by dqn-eval
     final_evaluation = "judgement"  # by dqn-eval; the word is part of each seed
 
 

@@ -88,6 +88,16 @@ class ResetConfig:
 
 
 @dataclass
+class DataConfig:
+    """Logged transitions that a run learns from."""
+
+    path: str | None = None
+    keep: bool = True
+    share: Probability = 0.25
+    pretrain: Natural = 0
+
+
+@dataclass
 class Settings:
     """All settings of one run."""
 
@@ -103,7 +113,7 @@ class Settings:
     eval: EvaluationConfig
     checkpoint: CheckpointConfig
     log: LogConfig
-    steps: Count
+    steps: Natural
     episodes: Count | None
     learning_starts: Natural
     train_every: Count
@@ -121,6 +131,7 @@ class Settings:
     init_optimizer: bool = False
     init_replay: bool = False
     tuned: str | None = None  # file of configs/tuned that set numbers
+    data: DataConfig = field(default_factory=DataConfig)
 
     @property
     def evaluation_env(self) -> EnvConfig:
@@ -138,6 +149,10 @@ class Settings:
         """Clock at the end of the run, as far as it is known before."""
         trainings = max(self.steps - self.learning_starts, 0) // self.train_every
         return Clock(self.steps, trainings * self.updates_per_train, self.episodes or 0)
+
+    def in_steps(self, clock: Clock) -> Clock:
+        """Return a clock before the first step, with the steps that its updates would take."""
+        return clock._replace(steps=clock.updates * self.train_every // self.updates_per_train)
 
 
 def plain(part: Any) -> Any:

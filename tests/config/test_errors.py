@@ -11,6 +11,7 @@ Compose = Callable[..., Settings]
 
 KEYS = "a run has env, network, head, update, target, exploration"
 WHOLE = "a whole number of at least 1"
+NATURAL = "a whole number of at least 0"
 
 
 UNKNOWN = [
@@ -60,15 +61,15 @@ UNKNOWN = [
 ]
 
 VALUES = [
-    ("steps=many", ["steps=many", WHOLE]),
-    ("steps=1.5", ["steps=1.5", WHOLE]),
+    ("steps=many", ["steps=many", NATURAL]),
+    ("steps=1.5", ["steps=1.5", NATURAL]),
     ("steps=0", ["steps=0", WHOLE]),
-    ("steps=-3", ["steps=-3", WHOLE]),
-    ("steps=nan", ["steps=nan", WHOLE]),
-    ("steps=inf", ["steps=inf", WHOLE]),
-    ("steps=true", ["steps=True", WHOLE]),
-    ("steps=", ["steps=", WHOLE]),
-    ("steps={a: 1}", ["steps=", WHOLE]),
+    ("steps=-3", ["steps=-3", NATURAL]),
+    ("steps=nan", ["steps=nan", NATURAL]),
+    ("steps=inf", ["steps=inf", NATURAL]),
+    ("steps=true", ["steps=True", NATURAL]),
+    ("steps=", ["steps=", NATURAL]),
+    ("steps={a: 1}", ["steps=", NATURAL]),
     ("steps=???", ["steps is not set", "steps=..."]),
     ("episodes=0", ["episodes=0", WHOLE]),
     ("seed=null", ["seed=null", "a whole number of at least 0"]),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import NEEDED
+from logged_data import random_log
 
 from dqn_cli.config import registry
 from dqn_cli.runs.recorder import Job
@@ -102,6 +103,8 @@ def test_every_field_of_every_part_is_read_by_a_run(
     pytest.importorskip("ale_py")
     pytest.importorskip("minatar")
     composed = [settings_of(*words.split(), *small_for(words)) for words in RUNS]
+    log = random_log(tmp_path / "log.npz")
+    composed.append(settings_of(f"data.path={log}", "data.pretrain=2", "network=mlp", *SMALL))
     names = {part.__name__ for settings in composed for part in parts_of(settings)}
     for schema, location in registry.SCHEMAS.items():
         if location.partition(":")[2] not in names:  # a choice without a run above

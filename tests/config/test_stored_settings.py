@@ -127,6 +127,7 @@ def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
         "log",
         "checkpoint",
         "logger",
+        "data.path",
     }
 
 
@@ -136,7 +137,7 @@ def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
         ("eval.evry=3", ["unknown key eval.evry"]),
         ("steps.x=3", ["steps"]),
         ("steps=0", ["steps=0", "at least 1"]),
-        ("steps=", ["steps=", "at least 1"]),
+        ("steps=", ["steps=", "at least 0"]),
         ("eval=3", ["eval"]),
         ("device=tpu", ["device", "auto, cpu, cuda, mps"]),
         ("threads=0", ["threads=0", "auto"]),

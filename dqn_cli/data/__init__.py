@@ -1,0 +1,1 @@
+"""Logged data: files of transitions, read and checked against an environment, and written."""
