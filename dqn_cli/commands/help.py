@@ -18,7 +18,7 @@ dqn-train trains a deep Q-network.
 
   dqn-train [env=ID] [GROUP=CHOICE ...] [KEY=VALUE ...]
 
-Ten commands people type
+Commands people type
   dqn-train                                        CartPole-v1, ready in a minute
   dqn-train env=LunarLander-v3 agent=d3qn          another environment, another agent
   dqn-train env=Blackjack-v1 steps=1e5             any Gymnasium id

@@ -85,7 +85,7 @@ def test_help_imports_nothing_slow(in_folder: Path, module: str) -> None:
         f"sys.exit({module!r} in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Ten commands people type" in done.stdout
+    assert "Commands people type" in done.stdout
 
 
 def test_help_is_there_within_a_second(in_folder: Path) -> None:
