@@ -107,6 +107,7 @@ PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"
 
 # What a choice needs besides itself.
 NEEDED = {
+    "auxiliary=margin": ("data.path=somewhere",),
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),
     "head=c51": ("env.min_return=-100", "env.max_return=100"),

@@ -30,9 +30,14 @@ class Auxiliary:
         return type(self).bonus is not Auxiliary.bonus
 
     @property
+    def needs_logged(self) -> bool:
+        """True if the part does something for logged transitions alone."""
+        return False
+
+    @property
     def needs_observations(self) -> bool:
-        """True if the part reads the observations of a batch, which sequences don't have."""
-        return self.has_bonus
+        """False if a part leaves the observations of a batch alone, which sequences don't have."""
+        return True
 
     def layout(self, model: Model) -> Layout:
         """Return the layout of parameters that are learned."""
@@ -73,6 +78,11 @@ class Cql(Auxiliary):
 
     weight: NonNegative
 
+    @property
+    def needs_observations(self) -> bool:
+        """False."""
+        return False
+
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
     ) -> Tensor | None:
@@ -92,6 +102,16 @@ class Margin(Auxiliary):
 
     weight: NonNegative
     margin: NonNegative
+
+    @property
+    def needs_logged(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def needs_observations(self) -> bool:
+        """False."""
+        return False
 
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
 from dqn_cli.agent import layers
 from dqn_cli.agent.heads import Head
+from dqn_cli.agent.initialization import Initialization, draw_weights
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout, initial
 from dqn_cli.agent.spaces import Spaces
@@ -74,7 +75,7 @@ class Mlp(Network):
     The last of `widths` is the hidden layer of each stream. A dueling network has a stream for the
     state's value and one for the actions' advantages (Wang et al. 2016, eq. 9). `noisy` makes the
     streams noisy (Fortunato et al. 2018). `spectral_norm` applies to all other hidden layers
-    (Gogianu et al. 2021).
+    (Gogianu et al. 2021). `initialization` is that of all weights.
     """
 
     widths: list[Count]
@@ -83,6 +84,14 @@ class Mlp(Network):
     dueling: bool
     noisy: bool
     sigma: Positive
+    initialization: Initialization = field(default=Initialization.uniform, kw_only=True)
+
+    def initial(self, layout: Layout, spaces: Spaces, random: np.random.Generator) -> Tensor:
+        """Draw initial values of a layout, a flat float64 vector [size]."""
+        flat = super().initial(layout, spaces, random)
+        if self.initialization is not Initialization.uniform:
+            draw_weights(flat, layout, self.initialization, random)
+        return flat
 
     @property
     def has_features(self) -> bool:

@@ -168,6 +168,9 @@ class _ProgramGraph:
     def _call(self, operation: Operation, arguments: Any, keywords: Any) -> fx.Node:
         # PyTorch's own Python functions take less time than its tables of operations.
         name, graph = operation.name, self._graph
+        if any(isinstance(value, tuple) and None in value for value in arguments):
+            # Those of an index take no None in a list, the operation does.
+            return graph.call_function(operation.function, arguments, keywords)
         if isinstance(getattr(torch, name, None), BuiltinFunctionType):
             return graph.call_function(getattr(torch, name), arguments, keywords)
         if isinstance(getattr(Tensor, name, None), MethodDescriptorType):

@@ -99,6 +99,16 @@ def _reset_without_layers(settings: Settings) -> str | None:
     return None
 
 
+def _auxiliary_without_data(settings: Settings) -> str | None:
+    needing = [name for name, part in settings.auxiliary.items() if part.needs_logged]
+    if needing and (settings.data.path is None or not settings.data.keep):
+        return (
+            f"auxiliary={needing[0]} is for logged transitions that are told apart: give some with"
+            " data=PATH and data.keep=true, or leave it out"
+        )
+    return None
+
+
 def _auxiliary_without_observations(settings: Settings) -> str | None:
     named = settings.auxiliary.items()
     reading = [name for name, part in named if part.needs_observations]
@@ -266,6 +276,7 @@ RULES: tuple[Rule, ...] = (
     _iqn_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,
+    _auxiliary_without_data,
     _auxiliary_without_observations,
     _epsilons_of_one_environment,
     _rollout_limits,

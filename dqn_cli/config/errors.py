@@ -112,8 +112,10 @@ def _unknown(key: str, details: str) -> str:
     part = re.search(r"object_type=(\w+)", details)
     group, _, name = key.partition(".")
     if part is None or not is_part(part[1]):
-        choice = name.partition(".")[0]
-        hint = f": it comes with {group}={choice}, or {choice} in the list" if choice else ""
+        choice, dot, _ = name.partition(".")
+        hint = f": it comes with {group}={choice}, or {choice} in the list"
+        if not dot:  # keys of a choice have its name
+            hint = f": did you mean {group}.CHOICE.{choice}?"
         return f"unknown key {key}{hint if group in SEVERAL else ''}"
     if part[1] == "Settings" and (message := unknown_preset_key(key)):
         return message

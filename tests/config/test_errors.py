@@ -38,9 +38,10 @@ UNKNOWN = [
         "network=cnn",
         [
             "network=cnn",
-            "network is one of dueling, gru, impala, lstm, minatar, mlp, multi, nature, table",
+            "network is one of dueling, gru, impala, lstm, minatar, mlp, module, multi, nature",
         ],
     ),
+    ("auxiliary.weight=2", ["unknown key auxiliary.weight", "auxiliary.CHOICE.weight"]),
     ("optimizer=adma", ["optimizer=adma", "did you mean adam"]),
     ("agent=d4qn", ["agent=d4qn", "did you mean", "d3qn"]),
     ("networks=mlp", ["unknown key networks:", "did you mean network?"]),

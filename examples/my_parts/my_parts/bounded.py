@@ -20,6 +20,11 @@ class Bounded(Auxiliary):
     weight: NonNegative = 1.0
     highest: Real = 1.0
 
+    @property
+    def needs_observations(self) -> bool:
+        """False, so that recurrent networks can have the part too."""
+        return False
+
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
     ) -> Tensor | None:

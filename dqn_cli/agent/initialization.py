@@ -1,0 +1,63 @@
+"""Initial weights of layers by name; biases of all but `uniform` begin at 0."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import numpy as np
+import torch
+
+from dqn_cli.agent.parameters import Layout
+from dqn_cli.arrays import Array
+
+WEIGHT, BIAS = ".weight", ".bias"
+
+
+class Initialization(Enum):
+    """Distribution of a layer's initial weights; n is the number of its inputs."""
+
+    uniform = "uniform"  # from -1 / sqrt(n) to 1 / sqrt(n), biases too, as PyTorch's layers
+    lecun_normal = "lecun_normal"  # of variance 1 / n (LeCun et al. 1998, section 4.6), as Flax's
+    he_normal = "he_normal"  # of variance 2 / n (He et al. 2015, eq. 10)
+    orthogonal = "orthogonal"  # rows or columns of length sqrt(2) (Saxe et al. 2014)
+
+
+def draw_weights(
+    flat: torch.Tensor, layout: Layout, how: Initialization, random: np.random.Generator
+) -> None:
+    """Draw the weights of all layers anew, in place; a layer is a weight with a bias.
+
+    Args:
+        flat: Parameters of the layout, [size].
+        layout: The layout.
+        how: Distribution of the weights.
+        random: Source of random numbers.
+    """
+    pieces = torch.split(flat, [math.prod(parameter.shape) for parameter in layout.values()])
+    values = dict(zip(layout, pieces, strict=True))
+    for name, weight in values.items():
+        layer = name.removesuffix(WEIGHT)
+        if not name.endswith(WEIGHT) or f"{layer}{BIAS}" not in values:
+            continue
+        bias = values[f"{layer}{BIAS}"]
+        outputs = len(bias)
+        matrix = _matrix(how, weight.numel() // outputs, outputs, random)  # [outputs, inputs]
+        shape = layout[name].shape
+        if shape[0] != outputs:  # our linear layers that widen are [inputs, outputs]
+            matrix = matrix.T
+        weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix)).flatten())  # [weights]
+        bias.zero_()
+
+
+def _matrix(how: Initialization, inputs: int, outputs: int, random: np.random.Generator) -> Array:
+    """Return the weights of a layer, [outputs, inputs]."""
+    normal = random.normal(size=(outputs, inputs))
+    if how is not Initialization.orthogonal:
+        gain = 2 if how is Initialization.he_normal else 1
+        return normal * math.sqrt(gain / inputs)
+    tall = normal if outputs >= inputs else normal.T
+    q, r = np.linalg.qr(tall)
+    # The signs make the distribution uniform over orthogonal matrices (Mezzadri 2007).
+    q = q * np.sign(np.diag(r))
+    return math.sqrt(2) * (q if outputs >= inputs else q.T)
