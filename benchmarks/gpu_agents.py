@@ -79,7 +79,9 @@ def btr() -> Experiment:
     flags = {"layer_norm": False, "bfloat16": False}
     parts = dict.fromkeys(("spectral_norm", "dueling", "noisy"), True)
     network = Impala(**sizes, **flags, **parts)  # type: ignore[arg-type]
-    agent = Agent(SPACES, network, Iqn(8, 64), Munchausen(0.9, 0.03, -1.0), optimizer)
+    agent = Agent(
+        SPACES, network, Iqn(8, 64, pairwise=True), Munchausen(0.9, 0.03, -1.0), optimizer
+    )
     numbers = (0.2, 0.4, 1.0, Priority.td_error, 1e-6)
     replay = Prioritised(STORED, 256, 3, ReplayDevice.cpu, *numbers)
     return Experiment(agent, replay, 0.997, 64, 64, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pretend_gpu import MixedDevices, PretendTensor, pretend_gpu
 from short_runs import IMAGES, OWN, SHORT, SMALL, trained
 from torch import Tensor
 
+from dqn_cli.agent.auxiliary import Margin
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.replay.batches import observations
 from dqn_cli.training.build_run import agent_for
@@ -42,7 +44,9 @@ RECURRENT = ("agent=drqn", *OWN["drqn"], "update=munchausen", "replay.n_step=2")
 def test_a_field_of_a_batch_that_is_left_on_the_cpu_is_found(
     settings_of: Compose, leave_behind: LeaveBehind, words: tuple[str, ...], field: str
 ) -> None:
-    run = trained(settings_of(*words, *SMALL, "device=cuda"), 2, steps=24)
+    settings = settings_of(*words, *SMALL, "device=cuda")
+    parts = {"margin": Margin(1.0, 0.8)} if field == "logged" else {}
+    run = trained(replace(settings, auxiliary=parts), 2, steps=24)
     batch = batch_of(run)
     run.learner.update_on_batch(batch, run.random.noise, [1.0, 1.0])
     leave_behind(getattr(batch, field))

@@ -37,7 +37,7 @@ BOUNDS = (
 NETWORKS = {
     "impala": IMAGES, "nature": IMAGES, "multi": PARTS,
     "gru": (*SEQUENCES, *PARTS[::2]), "lstm": SEQUENCES,
-    "minatar": NEEDED["network=minatar"], "table": BOUNDS,
+    "minatar": NEEDED["network=minatar"], "table": BOUNDS, "module": NEEDED["network=module"],
 }  # fmt: skip
 STORED_ON_GPU = "replay.device=cuda"
 CPU_REPLAY, GPU_REPLAY = ReplayDevice.cpu, ReplayDevice.cuda

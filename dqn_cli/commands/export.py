@@ -110,7 +110,7 @@ def export(request: ExportRequest, modules: Sequence[str]) -> None:
 
 def print_summary(written: Export, out: Path) -> None:
     """Print what was written."""
-    from dqn_cli.exporting.description import port_line
+    from dqn_cli.exporting.policy_description import port_line
 
     print(f"exported the policy of {written.checkpoint} ({written.settings.env.id}) to {out}")
     for title, lines in (

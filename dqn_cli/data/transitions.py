@@ -10,7 +10,7 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.arrays import Array
 from dqn_cli.data.checks import flags, floats, require_rows, whole_numbers
 from dqn_cli.data.columns import Column, Columns, DataError
-from dqn_cli.data.observations import encoded_observations
+from dqn_cli.data.observation_columns import encoded_observations
 from dqn_cli.envs.action_decoder import ActionDecoder
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.envs.space_adapter import restore_space

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dqn_cli.exporting.description import port_line
+from dqn_cli.exporting.policy_description import port_line
 from dqn_cli.exporting.write_export import Export
 from dqn_cli.training.settings import Settings, plain
 

@@ -111,6 +111,8 @@ def test_only_seed_gamma_stop_and_the_name_of_a_file_of_all_other_settings_may_d
     for name, value, other in changed(
         replace(settings, **dict.fromkeys(BATCHED_PARTS + TYPE_ONLY_PARTS, 1))
     ):
+        if name == "auxiliary":  # parts by name, which are compared below
+            continue
         if is_dataclass(value):
             for key, _, part in changed(value):
                 alike = group_key(settings) == group_key(with_part(settings, name, part))
@@ -119,6 +121,23 @@ def test_only_seed_gamma_stop_and_the_name_of_a_file_of_all_other_settings_may_d
             one = with_part(settings, name, getattr(other, name))
             assert (group_key(settings) == group_key(one)) == (name in alone), name
     assert set(PER_MEMBER_KEYS) == {*alone, "stop"}
+
+
+def test_numbers_of_auxiliary_parts_may_differ_and_their_kinds_may_not(
+    settings_of: Compose,
+) -> None:
+    keys = [
+        group_key(settings_of(*words))
+        for words in (
+            ("auxiliary=cql",),
+            ("auxiliary=cql", "auxiliary.cql.weight=3"),
+            ("auxiliary=none",),
+            ("auxiliary=counts",),
+            ("auxiliary=counts", "auxiliary.counts.bits=3"),
+        )
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4
 
 
 @pytest.mark.parametrize(

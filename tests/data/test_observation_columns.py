@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.data.columns import Column, DataError
-from dqn_cli.data.observations import encoded_observations
+from dqn_cli.data.observation_columns import encoded_observations
 from dqn_cli.data.transitions import Task
 from dqn_cli.envs.observation_encoder import ObservationEncoder
 from dqn_cli.envs.space_adapter import describe_space
