@@ -15,9 +15,9 @@ import torch
 
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.exporting.agreement import Agreement, compare
-from dqn_cli.exporting.policy_description import describe
 from dqn_cli.exporting.exported_policy import ExportedPolicy
 from dqn_cli.exporting.observations import Observations, play
+from dqn_cli.exporting.policy_description import describe
 from dqn_cli.exporting.programs import (
     ONNX,
     PROGRAM,

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from policies_to_export import random_policy, words_of
 
-from dqn_cli.exporting.policy_description import inside, outside
 from dqn_cli.exporting.exported_policy import ExportedPolicy
 from dqn_cli.exporting.hub_card import card, metadata
+from dqn_cli.exporting.policy_description import inside, outside
 from dqn_cli.exporting.write_export import Export
 from dqn_cli.training.settings import Settings
 

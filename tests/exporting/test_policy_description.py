@@ -9,8 +9,8 @@ import pytest
 import torch
 from policies_to_export import random_policy, words_of
 
-from dqn_cli.exporting.policy_description import describe, inside, outside, port_line
 from dqn_cli.exporting.exported_policy import ExportedPolicy
+from dqn_cli.exporting.policy_description import describe, inside, outside, port_line
 from dqn_cli.exporting.ports import Port
 from dqn_cli.training.settings import Settings, plain
 
