@@ -220,7 +220,10 @@ def test_an_evaluation_takes_the_arguments_of_the_command_over_those_of_the_run(
         (["+env.kwargs.nope=1"], "env=CartPole-v1: CartPoleEnv.__init__() got an unexpected"),
         (["+env.kwargs.nope=1,2"], "env.kwargs.nope has several values"),
         (["+env.kwargs.nope"], "'+env.kwargs.nope' is not of the form key=value"),
-        (["+env.kwargs=1"], "dqn-eval takes checkpoint, episodes, seed, video, +env.kwargs.KEY"),
+        (
+            ["+env.kwargs=1"],
+            "dqn-eval takes checkpoint, episodes, seed, video, record, epsilon, play, +env",
+        ),
         (["+env.num_envs=1"], "unknown word +env.num_envs=1"),
     ],
 )

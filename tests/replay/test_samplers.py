@@ -332,7 +332,8 @@ def test_a_recorded_batch_holds_for_later_draws(replay: Replay, spec: BatchSpec)
 @every_kind
 def test_only_rollouts_are_stored_in_new_arrays(replay: Replay, spec: BatchSpec) -> None:
     envs, sampler = at_work(replay, spec)
-    stream, gamma, priorities, rollout = sampler.storage
+    stream, gamma, priorities, rollout, data = sampler.storage
+    assert data is None
     go_on(envs, sampler, 20)
     kept = kept_of(sampler.stream, sampler)
     go_on(envs, sampler, 20)

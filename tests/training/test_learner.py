@@ -390,7 +390,7 @@ def test_acting_is_in_the_learners_precision(dtype: torch.dtype, network: Networ
 @pytest.mark.parametrize("seeds", [[4], SEEDS])
 @pytest.mark.parametrize("kind", [Gru, Lstm])
 def test_acting_carries_a_recurrent_state_on(seeds: list[int], kind: type[Gru]) -> None:
-    agent = agent_of(kind(*vars(gru()).values()))
+    agent = agent_of(kind(**vars(gru())))
     learning, obs = learner([agent] * len(seeds), seeds), observations(len(seeds))
     state = np.zeros((len(seeds), 5, agent.model.state_size), np.float32)
     first, after = learning.act(obs, state, noise_of(seeds))
