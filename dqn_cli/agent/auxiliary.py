@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,20 +25,13 @@ class Auxiliary:
     Parameters `p` are the part's own by the names of its layouts, and those of the network.
     """
 
+    needs_observations: ClassVar[bool] = True  # of single transitions, which sequences don't have
+    needs_logged: ClassVar[bool] = False  # True if it does something for logged transitions alone
+
     @property
     def has_bonus(self) -> bool:
         """True if the part changes rewards."""
         return type(self).bonus is not Auxiliary.bonus
-
-    @property
-    def needs_logged(self) -> bool:
-        """True if the part does something for logged transitions alone."""
-        return False
-
-    @property
-    def needs_observations(self) -> bool:
-        """False if a part leaves the observations of a batch alone, which sequences don't have."""
-        return True
 
     def layout(self, model: Model) -> Layout:
         """Return the layout of parameters that are learned."""
@@ -76,12 +70,9 @@ class Cql(Auxiliary):
     The loss is log sum_a exp Q(s, a) - Q(s, action taken), over legal actions (eq. 4, CQL(H)).
     """
 
-    weight: NonNegative
+    needs_observations = False
 
-    @property
-    def needs_observations(self) -> bool:
-        """False."""
-        return False
+    weight: NonNegative
 
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
@@ -100,18 +91,11 @@ class Margin(Auxiliary):
     actions; 0 for transitions that the run collected itself.
     """
 
+    needs_observations = False
+    needs_logged = True
+
     weight: NonNegative
     margin: NonNegative
-
-    @property
-    def needs_logged(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def needs_observations(self) -> bool:
-        """False."""
-        return False
 
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch

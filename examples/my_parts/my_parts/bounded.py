@@ -17,13 +17,10 @@ from dqn_cli.ranges import NonNegative, Real
 class Bounded(Auxiliary):
     """Action values above the highest return are pushed back, by their squared excess."""
 
+    needs_observations = False  # recurrent networks can have the part too
+
     weight: NonNegative = 1.0
     highest: Real = 1.0
-
-    @property
-    def needs_observations(self) -> bool:
-        """False, so that recurrent networks can have the part too."""
-        return False
 
     def loss(
         self, p: Parameters, model: Model, outputs: NetworkOutputs, batch: Batch
