@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
+from made_up_jobs import job
 
 from dqn_cli.commands import population_processes
 from dqn_cli.commands.population_groups import print_groups, report_death, train_groups
@@ -20,16 +20,6 @@ from dqn_cli.training.settings import Settings
 Compose = Callable[..., Settings]
 Work = Callable[[Sequence[Job], Sequence[str]], None]
 Lines = pytest.CaptureFixture[str]
-
-
-def job(number: int, *overrides: str) -> Job:
-    """A job that nothing trains."""
-    return Job(None, Path(), list(overrides), number)  # type: ignore[arg-type]
-
-
-def groups_of(*sizes: int) -> list[list[Job]]:
-    numbers = count()
-    return [[job(next(numbers)) for _ in range(size)] for size in sizes]
 
 
 def test_groups_are_printed_with_the_overrides_that_differ(capsys: Lines) -> None:

@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_jobs import groups_of, job
 
 from dqn_cli.commands import population_processes
 from dqn_cli.commands.population_groups import train_groups
@@ -26,16 +26,6 @@ from dqn_cli.training.settings import Settings
 Compose = Callable[..., Settings]
 Work = Callable[[Sequence[Job], Sequence[str]], None]
 Lines = pytest.CaptureFixture[str]
-
-
-def job(number: int, *overrides: str) -> Job:
-    """A job that nothing trains."""
-    return Job(None, Path(), list(overrides), number)  # type: ignore[arg-type]
-
-
-def groups_of(*sizes: int) -> list[list[Job]]:
-    numbers = count()
-    return [[job(next(numbers)) for _ in range(size)] for size in sizes]
 
 
 @pytest.mark.parametrize(
