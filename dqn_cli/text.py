@@ -12,6 +12,11 @@ def one_line(text: object) -> str:
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
 
 
+def error_text(error: Exception) -> str:
+    """Return type and text of an error in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def _as_text(value: object) -> str:
     try:
         return str(value)

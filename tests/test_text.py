@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dqn_cli.text import LONGEST_LINE, one_line
+from dqn_cli.text import LONGEST_LINE, error_text, one_line
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,7 @@ def test_what_has_no_text_is_an_empty_line() -> None:
 def test_a_long_text_is_cut() -> None:
     assert len(one_line("x" * 10 * LONGEST_LINE)) == LONGEST_LINE
     assert one_line("x" * LONGEST_LINE) == "x" * LONGEST_LINE
+
+
+def test_an_error_is_shown_by_type_and_text_in_one_line() -> None:
+    assert error_text(ValueError("two\nlines")) == "ValueError: two lines"

@@ -82,7 +82,7 @@ class Agent:
         return self.model.network_layout | learned | constants | self.model.constant_layout
 
     @cached_property
-    def constants_layout(self) -> Layout:
+    def constant_layout(self) -> Layout:
         """The part of the layout that has no gradient; it comes last."""
         _, constants = layout_of_parts(self.auxiliary, self.model)
         return constants | self.model.constant_layout
@@ -174,7 +174,7 @@ class Agent:
         before = state.parameters
         gradient, norm = self.optimizer.clipped(gradient)
         state = self.optimizer.step(state, gradient, lr_factor)
-        if constants := size(self.constants_layout):
+        if constants := size(self.constant_layout):
             # Weight decay would shrink them.
             parts = [state.parameters[:-constants], before[-constants:]]
             state = state._replace(parameters=torch.cat(parts))  # [size]
@@ -196,7 +196,7 @@ class Agent:
         """Return the constants [constants size] after new observations [envs, *shape]."""
         p = views(parameters, self.layout)
         p |= observe_by_parts(self.auxiliary, p, self.model, obs)
-        return torch.cat([p[name].flatten() for name in self.constants_layout])  # [constants size]
+        return torch.cat([p[name].flatten() for name in self.constant_layout])  # [constants size]
 
     def _evaluate(
         self,

@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from dqn_cli.agent.example_observations import example_observations
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.text import one_line
+from dqn_cli.text import error_text
 
 ROWS = 3  # of the observations that a module is tried on
 TOLERANCE = 1e-4  # of rounding, relative and absolute
@@ -90,7 +90,7 @@ def make_module(path: str, kwargs: Mapping[str, Any], spaces: Spaces, seed: int)
         try:
             module: nn.Module = own(observation_shape(spaces), **kwargs)
         except Exception as error:  # the user's code may raise anything
-            _refuse(path, f"{_call_text(own, kwargs)} raised {_shown(error)}")
+            _refuse(path, f"{_call_text(own, kwargs)} raised {error_text(error)}")
         if not hasattr(module, "_parameters"):
             _refuse(path, "its __init__ must call super().__init__() first")
         if any(isinstance(value, UninitializedParameter) for value in module.parameters()):
@@ -136,7 +136,7 @@ def _load_class(path: str) -> Callable[..., nn.Module]:
     try:
         own = getattr(import_module(name), attribute, None)
     except Exception as error:  # the user's code may raise anything
-        _refuse(path, f"{name} can't be imported: {_shown(error)}")
+        _refuse(path, f"{name} can't be imported: {error_text(error)}")
     if own is None:
         _refuse(path, f"{name} has no {attribute}")
     # A file may name the class, so it must be one that does nothing but make a network.
@@ -173,7 +173,7 @@ def _call(path: str, module: nn.Module, spaces: Spaces, obs: Tensor) -> Any:
     except Exception as error:  # the user's code may raise anything
         shape = observation_shape(spaces)
         what = f"{len(obs)} observations of shape {_listed(shape)}"
-        _refuse(path, f"forward of {what} raised {_shown(error)}")
+        _refuse(path, f"forward of {what} raised {error_text(error)}")
 
 
 def _dropout(module: nn.Module) -> str | None:
@@ -259,10 +259,6 @@ def _listed(shape: Shape | dict[str, Shape]) -> str:
     if isinstance(shape, dict):
         return ", ".join(f"{name} {list(sides)}" for name, sides in shape.items())
     return str(list(shape))
-
-
-def _shown(error: Exception) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _refuse_any(path: str, problem: str | None) -> None:

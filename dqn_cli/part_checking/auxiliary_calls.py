@@ -20,9 +20,9 @@ from dqn_cli.part_checking.calls import (
     Expected,
     find_compiling_problems,
     find_problems,
-    shown,
 )
 from dqn_cli.part_checking.made_up_inputs import ACTIONS, BATCH, NUMBERS, normal, transitions
+from dqn_cli.text import error_text
 
 NAME = "checked"  # that its parameters have in the layout
 MODEL = Model(NUMBERS, Mlp([8, 8], False, False, False, False, 0.5), Scalar(Loss.huber))
@@ -36,7 +36,7 @@ def check_auxiliary(part: Auxiliary) -> Iterator[str]:
     try:
         learned, constants = layout_of_parts({NAME: part}, MODEL)
     except Exception as error:  # the user's code may raise anything
-        yield f"layout or constants raised {shown(error)}"
+        yield f"layout or constants raised {error_text(error)}"
         return
     layout = MODEL.network_layout | learned | constants
     flat = initial(layout, np.random.default_rng(0)).float()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dqn_cli.compiling import graph_passes
 from dqn_cli.compiling.recording import Recording
-from dqn_cli.text import one_line
+from dqn_cli.text import error_text, one_line
 
 TOLERANCE = 1e-4  # relative and absolute, of results in float32
 SMALLER = 0.9  # factor of the second member's numbers
@@ -72,17 +72,12 @@ def smaller(part: Any) -> Any:
         return part
 
 
-def shown(error: Exception) -> str:
-    """Return type and text of an error in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
-
-
 def _plain(part: Any, call: Call) -> Iterator[str]:
     given = _copies(call.inputs)
     try:
         result = call.run(part, *given)
     except Exception as error:  # the user's code may raise anything
-        yield f"{call.name} raised {shown(error)}"
+        yield f"{call.name} raised {error_text(error)}"
         return
     for before, after in zip(call.inputs, given, strict=True):
         if not _same(before, after):
@@ -97,7 +92,7 @@ def _float64(part: Any, call: Call) -> Iterator[str]:
         result = call.run(part, *double)
     except Exception as error:  # the user's code may raise anything
         yield (
-            f"{call.name} in float64 raised {shown(error)}: new tensors need the dtype of its"
+            f"{call.name} in float64 raised {error_text(error)}: new tensors need the dtype of its"
             " inputs, as x.new_zeros(...) gives them"
         )
         return
@@ -111,7 +106,7 @@ def _as_tensors(part: Any, call: Call) -> Iterator[str]:
     except Exception as error:  # the user's code may raise anything
         yield (
             f"{call.name} needs Python numbers, and {', '.join(numbers_of(part))} may arrive as"
-            f" tensors of one number: it raised {shown(error)}"
+            f" tensors of one number: it raised {error_text(error)}"
         )
         return
     if not _close(result, _kept(call.run(part, *_copies(call.inputs)))):
@@ -174,7 +169,7 @@ def _explained(call: Call, error: Exception, otherwise: str) -> str:
             f"{call.name} looks at the value of a tensor (if, float(), max() of Python), which"
             " differs between members: use torch.where, clamp or a mask"
         )
-    return f"{call.name} {otherwise}: {shown(error)}"
+    return f"{call.name} {otherwise}: {error_text(error)}"
 
 
 def _misfits(call: Call, result: Any, dtype: torch.dtype) -> Iterator[str]:

@@ -17,7 +17,6 @@ from dqn_cli.part_checking.calls import (
     Expected,
     find_compiling_problems,
     find_problems,
-    shown,
 )
 from dqn_cli.part_checking.made_up_inputs import (
     ACTIONS,
@@ -27,6 +26,7 @@ from dqn_cli.part_checking.made_up_inputs import (
     normal,
     policy,
 )
+from dqn_cli.text import error_text
 
 ROWS, EACH, TARGETS = Expected((BATCH,)), Expected((BATCH, ACTIONS)), Expected((BATCH, None))
 
@@ -36,7 +36,7 @@ def check_head(head: Head) -> Iterator[str]:
     try:
         z, taus = _network_outputs(head)
     except Exception as error:  # the user's code may raise anything
-        yield f"outputs, embedding, expand or fold raised {shown(error)} behind network=mlp"
+        yield f"outputs, embedding, expand or fold raised {error_text(error)} behind network=mlp"
         return
     if z.dim() != 3 or z.shape[:2] != (BATCH, ACTIONS):
         yield f"fold returns shape {list(z.shape)}, and must return [{BATCH}, {ACTIONS}, atoms]"

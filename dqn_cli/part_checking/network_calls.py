@@ -20,7 +20,6 @@ from dqn_cli.part_checking.calls import (
     Expected,
     find_compiling_problems,
     find_problems,
-    shown,
 )
 from dqn_cli.part_checking.made_up_inputs import (
     ACTIONS,
@@ -30,6 +29,7 @@ from dqn_cli.part_checking.made_up_inputs import (
     SMALL_PICTURES,
     normal,
 )
+from dqn_cli.text import error_text
 
 LEVELS = 4  # of implicit quantiles
 
@@ -47,7 +47,7 @@ def check_network(network: Network) -> Iterator[str]:
         except ValueError as error:
             refusals.append(str(error))
         except Exception as error:  # the user's code may raise anything
-            yield f"layout of {candidate} raised {shown(error)}: a ValueError refuses spaces"
+            yield f"layout of {candidate} raised {error_text(error)}: a ValueError refuses spaces"
             return
     if spaces is None:
         yield f"it takes neither numbers nor pictures: {refusals[0]}"

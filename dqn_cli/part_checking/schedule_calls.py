@@ -11,7 +11,8 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.arrays import Array
-from dqn_cli.part_checking.calls import shown, smaller
+from dqn_cli.part_checking.calls import smaller
+from dqn_cli.text import error_text
 from dqn_cli.training.build_run import merge_parts
 
 END = Clock(1000, 500, 50)  # steps, updates, episodes
@@ -25,7 +26,7 @@ def check_exploration(exploration: Exploration) -> Iterator[str]:
         try:
             epsilon = np.asarray(exploration.epsilon(time, END, ENVS), float)
         except Exception as error:  # the user's code may raise anything
-            yield f"epsilon raised {shown(error)} after {time.steps} steps of {END.steps}"
+            yield f"epsilon raised {error_text(error)} after {time.steps} steps of {END.steps}"
             return
         if epsilon.shape not in ((), (ENVS,)):
             shape = list(epsilon.shape)
@@ -43,7 +44,7 @@ def check_target(target: TargetNetwork) -> Iterator[str]:
         try:
             coefficient = target.polyak_coefficient(before, now)
         except Exception as error:  # the user's code may raise anything
-            yield f"polyak_coefficient raised {shown(error)}"
+            yield f"polyak_coefficient raised {error_text(error)}"
             return
         if not isinstance(coefficient, (int, float)) or not 0 <= coefficient <= 1:
             yield f"polyak_coefficient returns {coefficient!r}, and must return a number, 0 to 1"
@@ -66,7 +67,8 @@ def _check_preferred(members: Sequence[Exploration]) -> Iterator[str]:
                 own.preferred(q[i].copy(), uniform[i], obs[i]) for i, own in enumerate(members)
             ]
         except Exception as error:  # the user's code may raise anything
-            yield f"preferred raised {shown(error)} for q [members, envs, actions] or one member's"
+            shape = "[members, envs, actions] or one member's"
+            yield f"preferred raised {error_text(error)} for q {shape}"
             return
         problem = _misfit(together, q)
         if problem is None and not np.array_equal(given, q):
