@@ -162,7 +162,7 @@ def wait_until(true: Callable[[], Any], process: subprocess.Popen[bytes]) -> Non
 def saved(sweep: str) -> dict[str, torch.Tensor]:
     return {
         run.name: load_checkpoint(run / "checkpoints" / "last")["parameters"]
-        for run in Path(sweep).glob("*_seed*")
+        for run in Path(sweep).glob("[0-9]*_*")
     }
 
 

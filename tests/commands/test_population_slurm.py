@@ -153,7 +153,7 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def last(sweep: str) -> Sequence[torch.Tensor]:
-    runs = sorted(Path(sweep).glob("*_seed*"))
+    runs = sorted(Path(sweep).glob("[0-9]*_*"))
     return [load_checkpoint(run / "checkpoints" / "last")["parameters"] for run in runs]
 
 
