@@ -115,4 +115,5 @@ def made_up_batch(rows: int) -> Batch:
         next_mask=legal(),
         weight=torch.from_numpy(random.random((1, rows))),
         logged=torch.zeros(1, rows, dtype=torch.bool),
+        starts=torch.zeros(1, rows, dtype=torch.bool),
     )

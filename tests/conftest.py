@@ -106,6 +106,14 @@ PLAIN = Preprocess(stack=1, clip_rewards=False)
 PRESETS = sorted(path.stem for path in (config_folder() / "agent").glob("*.yaml"))
 
 # What a choice needs besides itself.
+STREAMING = (
+    "replay=newest",
+    "replay.capacity=2",
+    "replay.batch_size=1",
+    "replay.n_step=1",
+    "train_every=1",
+    "updates_per_train=1",
+)
 NEEDED = {
     "auxiliary=margin": ("data.path=somewhere",),
     "exploration=ladder": ("env.num_envs=2",),
@@ -114,6 +122,9 @@ NEEDED = {
     "network=module": ("network.path=own_networks:Small",),
     "network=minatar": ("env=MinAtar/Breakout-v1",),
     "network=table": ("env=CliffWalking-v1",),
+    "optimizer=obgd": STREAMING,
+    "optimizer=trace_adam": STREAMING,
+    "replay=newest": STREAMING[1:],
     "replay=rollout": ("target=none", "replay.n_step=1"),
 }
 

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import NEEDED, PRESETS
+from conftest import NEEDED, PRESETS, STREAMING
 from gymnasium import spaces
 from hydra.errors import HydraException
 from numpy.typing import NDArray
@@ -98,6 +98,25 @@ OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
 BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
 BONUSES = ("counts", "rnd")
 PICTURE_NETWORKS = ("minatar", "nature", "impala")
+TRACES = ("obgd", "trace_adam")
+WITHOUT_TRACES = (
+    "replay=uniform",
+    "replay=prioritised",
+    "replay=rollout",
+    "replay.n_step=3",
+    "env.num_envs=3",
+    "exploration=ladder",
+    "network=gru",
+    "network=lstm",
+    "head=c51",
+    "head=qr",
+    "head=iqn",
+    "head.pairwise=",  # no scalar head has it
+    "update.rescale=true",
+    "auxiliary=counts",
+    "auxiliary=cql",
+    "auxiliary=rnd",
+)
 
 
 def pairs(*patterns: tuple[str, str]) -> set[Pair]:
@@ -167,6 +186,12 @@ REFUSED = pairs(
     ("replay=rollout", "network=gru"),
     ("replay=rollout", "network=lstm"),
     ("replay=rollout", "replay.n_step=3"),
+    ("replay=newest", "replay.n_step=3"),
+    ("replay=newest", "env.num_envs=3"),
+    ("replay=newest", "network=gru"),
+    ("replay=newest", "network=lstm"),
+    ("replay=newest", "exploration=ladder"),  # which needs several environments
+    *((f"optimizer={name}", word) for name in TRACES for word in WITHOUT_TRACES),
 )
 # What a choice needs to be legal, besides what the fixtures know.
 NEEDS = NEEDED | {
@@ -349,7 +374,8 @@ def words_of(case: list[str]) -> tuple[str, ...]:
     own = OWN.get(network, ("network.widths=[8,8]",))
     # Plain SGD on squared errors diverges at the default rate.
     rate = ("optimizer.lr=1e-6",) if "optimizer=sgd" in case else ()
-    return (*SMALL, *in_order(case), *own, *rate)
+    streaming = STREAMING[1:] if "replay=newest" in case else ()
+    return (*SMALL, *in_order(case), *own, *rate, *streaming)
 
 
 def test_the_cases_cover_every_pair_and_hold_none_that_is_refused() -> None:

@@ -43,6 +43,7 @@ NUMBERS = {
     "reset.every": ("0", "now"),
     "env.reward_scale": ("0", "-1", "inf"),
     "env.normalize": ("mean", "1"),
+    "env.normalize_reward": ("running", "2"),
 }
 UNKNOWN = (
     "stepps=1", "foo=1", "+foo=1", "++foo=1", "learning_rate=1e-3", "n_envs=4", "env.num_env=2",

@@ -19,7 +19,7 @@ from dqn_cli.agent.auxiliary import (
     observe_by_parts,
 )
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
-from dqn_cli.agent.heads import Head
+from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Network
@@ -29,6 +29,7 @@ from dqn_cli.agent.parameters import Layout, size, views
 from dqn_cli.agent.rescaling import Rescaled
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.agent.traces import TraceInputs, TraceOptimizer, trace_inputs
 from dqn_cli.agent.update_rules import UpdateRule
 
 PARTS = ("network", "head", "update", "optimizer")
@@ -111,7 +112,7 @@ class Agent:
         target_parameters: Tensor,
         batch: Batch | Sequences,
         random: RandomInputs,
-    ) -> tuple[Tensor, Metrics, SampleErrors]:
+    ) -> tuple[Tensor, Metrics, SampleErrors, TraceInputs | tuple[()]]:
         """Compute the mean weighted loss of a batch (Mnih et al. 2015, eq. 2).
 
         Args:
@@ -122,7 +123,8 @@ class Agent:
 
         Returns:
             The loss with the auxiliary ones, a scalar that gradients flow through; metrics; errors
-            of each sample.
+            of each sample; and inputs of the step, if the optimizer has a trace. With a trace the
+            scalar is minus the value of the action taken.
         """
         own, own_target = self.of_model(parameters), self.of_model(target_parameters)
         transitions, outputs = self._evaluate(own, own_target, batch, random)
@@ -161,19 +163,30 @@ class Agent:
             errors = SampleErrors(losses.detach(), td_error)
             if isinstance(batch, Sequences):
                 errors = SampleErrors(*(sequence_errors(error, batch) for error in errors))
-        return loss, metrics, errors
+            trace = self._trace_inputs(outputs, target, transitions)
+        if trace:
+            loss = -(transitions.weight * z.squeeze(1)).mean()
+        return loss, metrics, errors, trace
 
     def step(
-        self, state: OptimizerState, gradient: Tensor, lr_factor: Tensor
+        self,
+        state: OptimizerState,
+        gradient: Tensor,
+        lr_factor: Tensor,
+        trace: TraceInputs | tuple[()] = (),
     ) -> tuple[OptimizerState, Tensor]:
-        """Take one optimizer step along a gradient [size].
+        """Take one optimizer step along a gradient [size], or along its trace.
 
         Returns:
             The state after the step, and the gradient's norm before it was clipped.
         """
         before = state.parameters
         gradient, norm = self.optimizer.clipped(gradient)
-        state = self.optimizer.step(state, gradient, lr_factor)
+        if isinstance(self.optimizer, TraceOptimizer):
+            assert isinstance(trace, TraceInputs)
+            state = self.optimizer.step_on_trace(state, gradient, lr_factor, trace)
+        else:
+            state = self.optimizer.step(state, gradient, lr_factor)
         if constants := size(self.constant_layout):
             # Weight decay would shrink them.
             parts = [state.parameters[:-constants], before[-constants:]]
@@ -222,6 +235,15 @@ class Agent:
         for added in bonuses:
             reward = reward if added is None else reward + added
         return head.backup(reward, transitions.discount, outputs.next_z, policy, shift)
+
+    def _trace_inputs(
+        self, outputs: NetworkOutputs, target: Tensor, transitions: Batch
+    ) -> TraceInputs | tuple[()]:
+        if not isinstance(self.optimizer, TraceOptimizer):
+            return ()
+        assert isinstance(self.head, Scalar)
+        decay = self.optimizer.trace_decay
+        return trace_inputs(self.head, outputs.z, target, transitions, decay)
 
     @property
     def scalars(self) -> dict[str, float]:

@@ -24,6 +24,7 @@ class Batch(NamedTuple):
     next_mask: Tensor  # [batch, actions], bool: legal at next_obs
     weight: Tensor  # [batch], importance weights; 0 where a row is no transition
     logged: Tensor  # [batch], bool: read from data, not collected by this run
+    starts: Tensor  # [batch], bool: obs is an episode's first one; False where nobody asks
 
 
 class Sequences(NamedTuple):

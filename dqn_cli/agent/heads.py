@@ -130,3 +130,13 @@ class Scalar(Head):
         """Return the squared or Huber loss; Huber's delta is 1, as in Mnih et al. 2015."""
         function = F.mse_loss if self.loss is Loss.squared else F.huber_loss
         return function(z, target, reduction="none").squeeze(1)  # [batch]
+
+    def error(self, z: Tensor, target: Tensor) -> Tensor:
+        """Return the TD errors [batch] with their signs; Huber's derivative clips them to [-1, 1].
+
+        Args:
+            z: Of the actions taken, [batch, 1].
+            target: Their TD targets, [batch, 1].
+        """
+        error = (target - z).squeeze(1)  # [batch]
+        return error if self.loss is Loss.squared else error.clamp(-1, 1)

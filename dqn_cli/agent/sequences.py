@@ -48,6 +48,7 @@ def evaluate_sequences(
         next_mask=batch.next_mask.flatten(0, 1),
         weight=batch.weight.flatten(),
         logged=batch.logged.flatten(),
+        starts=torch.zeros_like(batch.logged.flatten()),
     )
     levels = random.online_taus
     taus = levels.view(sequences, online.shape[1], levels.shape[1])  # [batch, time, samples]

@@ -15,6 +15,7 @@ from dqn_cli.agent.table import Table
 from dqn_cli.agent.target_networks import NoTarget
 from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.config.data_limits import data_conflict
+from dqn_cli.config.streaming_limits import streaming_conflict
 from dqn_cli.envs.env_config import Vectorization
 from dqn_cli.envs.env_ids import has_vector_entry_point, is_ale, is_imported, vector_factory
 from dqn_cli.envs.masks import MaskSource
@@ -283,4 +284,5 @@ RULES: tuple[Rule, ...] = (
     _stop_without_evaluations,
     _kept_without_init,
     data_conflict,
+    streaming_conflict,
 )

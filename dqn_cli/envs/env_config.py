@@ -40,6 +40,7 @@ class EnvConfig:
     drop: list[str] = field(default_factory=list)  # parts of observations
     normalize: Normalization = Normalization.none
     reward_scale: Positive = 1
+    normalize_reward: bool = False
     wrappers: list[Any] = field(default_factory=list)  # module:Class, or {module:Class: {k: v}}
     max_episode_steps: Count | None = None  # None: the environment's own limit
     min_return: Real | None = None  # lowest discounted return; None: unknown

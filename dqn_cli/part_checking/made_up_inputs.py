@@ -35,10 +35,10 @@ def policy() -> Tensor:
 
 def transitions() -> Batch:
     """Return transitions, of observations [5]; the action taken is legal."""
-    legal, reward, logged = masks(), normal(BATCH, seed=2), torch.zeros(BATCH, dtype=torch.bool)
+    legal, reward, no = masks(), normal(BATCH, seed=2), torch.zeros(BATCH, dtype=torch.bool)
     obs, next_obs = normal(BATCH, 5, seed=5), normal(BATCH, 5, seed=6)
     action, weight = legal.long().argmax(1), torch.ones(BATCH)
-    return Batch(obs, action, legal, reward, discounts(), next_obs, legal, weight, logged)
+    return Batch(obs, action, legal, reward, discounts(), next_obs, legal, weight, no, no)
 
 
 def discounts() -> Tensor:

@@ -25,6 +25,7 @@ class BatchSpec(NamedTuple):
     burn_in: int = 0  # steps of a sequence before those that are learned from
     length: int = 0  # steps of a sequence that are learned from; 0: transitions
     logged: bool = False  # the stream's transitions were read from data
+    starts: bool = False  # transitions say whether they begin an episode
 
     @property
     def evaluations(self) -> int:
@@ -74,6 +75,7 @@ def transitions(
         next_mask=_legal(storage, at_next_obs, spec.actions) if storage.mask.shape[2] else mask,
         weight=cast(weight, real),
         logged=_flags(spec.logged, weight, mask.dtype),
+        starts=_starts(storage, row, indices.slot, spec),
     )
     return Batch(*map(tensor, batch))
 
@@ -178,6 +180,13 @@ def _observations_at(storage: StreamStorage, slots: Values) -> Values:
         return obs
     numbers = _at(storage.numbers, slots)
     return array_namespace(numbers).concatenate([cast(obs, numbers.dtype), numbers], -1)
+
+
+def _starts(storage: StreamStorage, row: Values, slot: Values, spec: BatchSpec) -> Values:
+    """Return whether an episode begins in each slot [members, batch]."""
+    if not spec.starts:
+        return _flags(False, slot, storage.begins.dtype)
+    return ~_at(storage.begins, row + (slot - 1) % storage.action.shape[1])
 
 
 def _flags(flag: bool, like: Values, dtype: Any) -> Values:

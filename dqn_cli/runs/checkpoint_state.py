@@ -38,10 +38,19 @@ def check_fits(data: Mapping[str, Any], run: Run, member: int) -> None:
         count, _, squares = finite(own, "normalizer").tensor_split([1, 1 + len(own) // 2])
         require(bool(count >= 0), "normalizer", "has a negative count")
         require(bool((squares >= 0).all()), "normalizer", "has a negative variance")
+    if run.reward_normalizer:
+        _check_reward_normalizer(data, run.reward_normalizer.statistics[member].shape)
     actions = run.envs.spaces.actions
     within(_alike(data["action"], "action", run.action[member]), "action", 0, actions - 1)
     finite(_alike(data["state"], "state", run.state[member]), "state")
     finite(_alike(data["obs"], "obs", run.envs.obs[member]), "obs")
+
+
+def _check_reward_normalizer(data: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    name = "reward_normalizer"
+    count, _, squares, *_ = finite(tensor_of(data.get(name), name, torch.float64, shape), name)
+    require(bool(count >= 0), name, "has a negative count")
+    require(bool(squares >= 0), name, "has a negative variance")
 
 
 def check_random(data: Mapping[str, Any], first: Mapping[str, Any]) -> None:

@@ -72,6 +72,9 @@ def run_data(
         "normalizer": torch.from_numpy(run.normalizer.statistics[member].copy())
         if run.normalizer
         else None,
+        "reward_normalizer": torch.from_numpy(run.reward_normalizer.statistics[member].copy())
+        if run.reward_normalizer
+        else None,
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
         "random": {
@@ -181,6 +184,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
         run.sampler.load(sampler, member)
     if run.normalizer:
         run.normalizer.statistics[member] = data["normalizer"].numpy()
+    if run.reward_normalizer:
+        run.reward_normalizer.statistics[member] = data["reward_normalizer"].numpy()
     run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
     for name, generator in run.random._asdict().items():

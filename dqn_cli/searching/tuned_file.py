@@ -14,7 +14,7 @@ WIDTH = 100
 # What says how a run is trained; all else says on what, for how long, or where.
 PARTS = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
 NUMBERS = ("learning_starts", "train_every", "updates_per_train", "gamma")
-OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale")
+OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale", "normalize_reward")
 
 
 def tuned_text(found: Settings, untuned: Settings, header: Iterable[str]) -> str:

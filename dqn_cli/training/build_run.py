@@ -15,6 +15,7 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
+from dqn_cli.agent.traces import TraceOptimizer
 from dqn_cli.data.load import DataSummary, load_data
 from dqn_cli.data.transitions import Task
 from dqn_cli.envs.environments import Environments
@@ -30,6 +31,7 @@ from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, is_lockstep
 from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
+from dqn_cli.training.reward_normalizer import RewardNormalizer
 from dqn_cli.training.settings import Device, Settings
 
 Part = TypeVar("Part")
@@ -125,6 +127,10 @@ def _assemble_run(
         normalizer = Normalizer(envs.spaces, (learner.state.parameters, learner.state.target))
         if data is not None:
             normalizer.observe_frames(data[0].obs[None])
+    reward_normalizer = None
+    if structure.env.normalize_reward:
+        gamma = np.array([member.gamma for member in settings])
+        reward_normalizer = RewardNormalizer(gamma, structure.env.num_envs)
     return agents, Run(
         envs=envs,
         stream=stream,
@@ -139,6 +145,7 @@ def _assemble_run(
         lockstep=is_lockstep(settings),
         exact=[True] * len(settings),
         normalizer=normalizer,
+        reward_normalizer=reward_normalizer,
         data=data[1] if data else None,
         data_sampler=data_sampler,
     )
@@ -167,6 +174,7 @@ def _replay(
         spaces.frames,
         env.preprocess.clip_rewards,
         env.reward_scale,
+        starts=isinstance(agent.optimizer, TraceOptimizer),
     )
     if isinstance(network, Recurrent):
         spec = spec._replace(burn_in=network.burn_in, length=network.length)

@@ -18,6 +18,7 @@ from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.randomness import RandomStreams
+from dqn_cli.training.reward_normalizer import RewardNormalizer
 from dqn_cli.training.settings import Settings
 
 Result = TypeVar("Result")
@@ -44,6 +45,7 @@ class Run:
     lockstep: bool  # True if schedules and periods are always the same for all members
     exact: list[bool]  # of each member, whether it equals a run that was never interrupted
     normalizer: Normalizer | None = None  # of observations, with env.normalize=running
+    reward_normalizer: RewardNormalizer | None = None  # with env.normalize_reward=true
     data: DataSummary | None = None  # transitions that the run was given
     data_sampler: Sampler[Replay] | None = None  # of batches of them alone
 
@@ -117,6 +119,8 @@ def store(run: Run, step: EnvStep) -> None:
     if run.state.size:
         begins = step.ended if step.is_reset is None else step.ended | step.is_reset
         run.state = np.where(begins[..., None], 0, run.state)
+    if run.reward_normalizer is not None:
+        step = run.reward_normalizer.normalize(step)
     run.stream.append(run.action, step, run.state)
 
 

@@ -65,13 +65,13 @@ class Population:
         """
         members = self._members(tensors.scalars)
         parameters = tensors.optimizer.parameters.detach().requires_grad_()
-        loss, metrics, errors = members(Agent.loss)(
+        loss, metrics, errors, trace = members(Agent.loss)(
             parameters, tensors.target, self._placed(batch), random
         )
         # Members share nothing, so the gradient of the sum has each member's own gradient.
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
         with torch.no_grad():
-            state, norm = members(Agent.step)(tensors.optimizer, gradient, lr_factors)
+            state, norm = members(Agent.step)(tensors.optimizer, gradient, lr_factors, trace)
             _copy(state, tensors.optimizer)
             metrics = metrics._replace(gradient_norm=norm)
             tensors.metrics.add_(torch.stack([*metrics], 1))  # [members, len(Metrics)]

@@ -63,6 +63,7 @@ def transitions(
         next_mask=torch.tensor([legal] * batch),
         weight=torch.tensor(weight, dtype=torch.float64),
         logged=torch.zeros(batch, dtype=torch.bool),
+        starts=torch.zeros(batch, dtype=torch.bool),
     )
 
 
@@ -108,7 +109,7 @@ def test_the_loss_of_one_transition(
 ) -> None:
     learner = agent(update, head=head)
     batch = transitions([discount], [1.0], legal)
-    loss, metrics, errors = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 1))
+    loss, metrics, errors, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 1))
     assert loss.item() == pytest.approx(expected)
     assert metrics.loss.item() == loss.item()
     assert errors.loss.tolist() == [loss.item()]
@@ -122,7 +123,7 @@ def test_the_bonus_is_for_the_action_taken_among_the_legal_ones() -> None:
         action=torch.tensor([0, 1]),
         mask=torch.tensor([[True, True], [False, True]]),
     )
-    _, _, errors = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
+    _, _, errors, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
     # In state 1 the target has [3, 4] and log pi of its first action is 3 - 4.3133 = -1.3133; the
     # other action is certain where nothing else is legal. The online network has [5, 1].
     first = 0.5 + 0.9 * (3 - SOFT_VALUE)
@@ -131,13 +132,13 @@ def test_the_bonus_is_for_the_action_taken_among_the_legal_ones() -> None:
 
 def test_weights_multiply_each_samples_loss_outside_the_robust_loss() -> None:
     learner, batch = agent(Dqn()), transitions([0.9, 0.0], [3.0, 0.5])
-    loss, _, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
+    loss, *_ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
     assert loss.item() == pytest.approx(2.65)  # (3 * 1.6 + 0.5 * 1.0) / 2
 
 
 def test_metrics_are_unweighted_means_over_the_batch() -> None:
     learner, batch = agent(Dqn()), transitions([0.9, 0.0], [3.0, 0.5])
-    _, metrics, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
+    _, metrics, *_ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
     assert metrics.q_mean.item() == pytest.approx(2.0)
     assert metrics.td_error.item() == pytest.approx(1.8)  # (2.1 + 1.5) / 2
     assert metrics.edge_mass.item() == 0
@@ -147,7 +148,7 @@ def test_metrics_are_unweighted_means_over_the_batch() -> None:
 def test_metrics_leave_out_rows_without_weight() -> None:
     learner, batch = agent(Dqn()), transitions([0.9, 0.0, 0.0], [3.0, 0.0, 0.5])
     batch.action[1] = 0  # a q of 1 instead of 2
-    loss, metrics, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 3))
+    loss, metrics, *_ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 3))
     assert loss.item() == pytest.approx(5.3 / 3)  # 3 * 1.6 + 0 + 0.5 * 1.0, over all rows
     assert metrics.q_mean.item() == pytest.approx(2.0)
     assert metrics.td_error.item() == pytest.approx(1.8)
@@ -155,7 +156,7 @@ def test_metrics_leave_out_rows_without_weight() -> None:
 
 def test_errors_are_each_samples_own_loss_and_td_error_without_weights() -> None:
     learner, batch = agent(Dqn()), transitions([0.9, 0.0], [3.0, 0.5])
-    _, _, errors = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
+    _, _, errors, _ = learner.loss(ONLINE, TARGET, batch, random_inputs(learner, 2))
     assert errors.loss.tolist() == pytest.approx([1.6, 1.0])
     assert errors.td_error.tolist() == pytest.approx([2.1, 1.5])
 
@@ -175,7 +176,7 @@ def test_a_categorical_loss_by_hand(
     learner = agent(Dqn(), head=C51(2, 0.0, 1.0))
     batch = transitions([0.0], [1.0])._replace(reward=torch.tensor([reward], dtype=torch.float64))
     logits = torch.zeros(8, dtype=torch.float64)  # two equally likely returns everywhere
-    loss, metrics, errors = learner.loss(logits, logits, batch, random_inputs(learner, 1))
+    loss, metrics, errors, _ = learner.loss(logits, logits, batch, random_inputs(learner, 1))
     assert loss.item() == pytest.approx(expected, abs=1e-12)
     assert metrics.q_mean.item() == 0.5
     assert metrics.edge_mass.item() == pytest.approx(edge_mass)
@@ -187,7 +188,7 @@ def test_edge_mass_is_the_targets() -> None:
     batch = transitions([0.0, 0.0], [1.0, 1.0])
     batch = batch._replace(reward=torch.tensor([1.0, 1.75], dtype=torch.float64))
     logits = torch.zeros(12, dtype=torch.float64)
-    _, metrics, _ = learner.loss(logits, logits, batch, random_inputs(learner, 2))
+    _, metrics, *_ = learner.loss(logits, logits, batch, random_inputs(learner, 2))
     assert metrics.edge_mass.item() == 0.375  # (0 + 0.75) / 2
 
 
@@ -196,7 +197,7 @@ def test_a_quantile_loss_by_hand() -> None:
     online = torch.tensor([0.0, 0, 1, 3, 0, 0, 0, 0], dtype=torch.float64)
     target = torch.tensor([0.0, 0, 0, 0, 2, 4, 1, 1], dtype=torch.float64)
     batch = transitions([0.0, 0.5], [1.0, 2.0])
-    loss, metrics, errors = learner.loss(online, target, batch, random_inputs(learner, 2))
+    loss, metrics, errors, _ = learner.loss(online, target, batch, random_inputs(learner, 2))
     # Levels 0.25 and 0.75; quantiles 1 and 3.
     # Terminated: both targets are 0.5, the errors -0.5 and -2.5, of Huber losses 0.125 and 2:
     # 0.75 * 0.125 + 0.25 * 2 = 0.59375.
@@ -214,7 +215,7 @@ def test_only_the_taken_action_learns_and_targets_are_constants(kind: Loss, slop
     online, target = ONLINE.clone().requires_grad_(), TARGET.clone().requires_grad_()
     learner = agent(Dqn(), head=Scalar(kind))
     batch = transitions([0.9], [1.0])
-    loss, metrics, errors = learner.loss(online, target, batch, random_inputs(learner, 1))
+    loss, metrics, errors, _ = learner.loss(online, target, batch, random_inputs(learner, 1))
     loss.backward()
     assert online.grad is not None
     # squared: 2 * (2 - 4.1); Huber's slope beyond an error of 1 is 1
@@ -251,6 +252,7 @@ def random_batch(rows: int) -> Batch:
         next_mask=torch.from_numpy(random.random((rows, 3)) < 0.6) | (torch.arange(3) == 0),
         weight=torch.from_numpy(random.uniform(0.2, 2.0, rows)),
         logged=torch.zeros(rows, dtype=torch.bool),
+        starts=torch.zeros(rows, dtype=torch.bool),
     )
 
 
@@ -360,9 +362,10 @@ def test_sequences_of_one_step_episodes_are_a_batch_of_their_slots(
         next_mask=sample.next_mask.flatten(0, 1),
         weight=sample.weight.flatten(),
         logged=sample.logged.flatten(),
+        starts=torch.zeros_like(sample.logged.flatten()),
     )
-    loss, metrics, errors = learner.loss(online, target, sample, random_inputs(learner, 30))
-    expected_loss, expected, of_rows = learner.loss(
+    loss, metrics, errors, _ = learner.loss(online, target, sample, random_inputs(learner, 30))
+    expected_loss, expected, of_rows, _ = learner.loss(
         online, target, rows, random_inputs(learner, 20)
     )
     torch.testing.assert_close(loss, expected_loss)

@@ -45,6 +45,7 @@ def batch_of(action: list[int], logged: list[bool], mask: list[list[bool]] | Non
         next_mask=torch.ones_like(legal),
         weight=ones,
         logged=torch.tensor(logged),
+        starts=torch.zeros(rows, dtype=torch.bool),
     )
 
 
@@ -150,8 +151,8 @@ def test_losses_are_added_and_bonuses_are_rewards() -> None:
     parameters = start(agent)
     own = agent.of_model(parameters)
     paid = batch._replace(reward=batch.reward + 0.75)
-    td_loss, metrics, _ = alone.loss(own, own, paid, nothing_random(2))
-    loss, with_parts, _ = agent.loss(parameters, parameters, batch, nothing_random(2))
+    td_loss, metrics, *_ = alone.loss(own, own, paid, nothing_random(2))
+    loss, with_parts, *_ = agent.loss(parameters, parameters, batch, nothing_random(2))
     q = alone.model.q(own, batch.obs, own[:0])
     cql = 2 * (q.logsumexp(1) - q.gather(1, batch.action[:, None])[:, 0]).mean()
     torch.testing.assert_close(loss, td_loss + 4 + 4 + cql)
@@ -199,7 +200,7 @@ def test_numbers_of_parts_can_be_swept() -> None:
 def test_every_head_has_values_for_cql(head: Head) -> None:
     agent = Agent(PLANE, MLP, head, Dqn(), SGD, auxiliary={"cql": Cql(1.0)})
     parameters, batch = start(agent).requires_grad_(), batch_of([0, 1], [True, True])
-    loss, metrics, _ = agent.loss(parameters, parameters.detach(), batch, nothing_random(2))
+    loss, metrics, *_ = agent.loss(parameters, parameters.detach(), batch, nothing_random(2))
     (gradient,) = torch.autograd.grad(loss, parameters)
     assert gradient.abs().max() > 0
     assert metrics.auxiliary_loss > 0

@@ -30,7 +30,7 @@ def parameters_of(part: Auxiliary, seed: int = 0) -> Parameters:
 
 def leading_to(*cells: int) -> Batch:
     nothing = torch.empty(0)
-    return Batch(*[nothing] * 5, one_hot(*cells), *[nothing] * 3)
+    return Batch(*[nothing] * 5, one_hot(*cells), *[nothing] * 4)
 
 
 def one_hot(*cells: int) -> Tensor:

@@ -306,6 +306,7 @@ def batch() -> Batch:
         next_mask=torch.ones(BATCH, ACTIONS, dtype=torch.bool),
         weight=torch.ones(BATCH, dtype=torch.float64),
         logged=torch.zeros(BATCH, dtype=torch.bool),
+        starts=torch.zeros(BATCH, dtype=torch.bool),
     )
 
 

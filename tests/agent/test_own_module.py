@@ -107,7 +107,9 @@ def test_members_learn_what_each_learns_alone(head: Head, dueling: bool, noisy: 
 
     masks = torch.ones(MEMBERS, BATCH, 3, dtype=torch.bool)
     action = drawn().mul(3).long()
-    batch = Batch(drawn(5), action, masks, drawn(), drawn(), drawn(5), masks, drawn(), drawn())
+    batch = Batch(
+        drawn(5), action, masks, drawn(), drawn(), drawn(5), masks, drawn(), drawn(), drawn()
+    )
     generators = map(np.random.default_rng, range(MEMBERS))
     start = torch.stack([agents[0].initial(random) for random in generators])
     noise = Randomness([0, 1, 2], Purpose.noise)

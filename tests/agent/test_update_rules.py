@@ -29,7 +29,7 @@ def tensor(values: Sequence[object]) -> Tensor:
 def taken(mask: Tensor, action: Tensor) -> Batch:
     """Return transitions of which nothing but action and mask may be read."""
     nothing = torch.empty(0)
-    return Batch(nothing, action, mask, *[nothing] * 6)
+    return Batch(nothing, action, mask, *[nothing] * 7)
 
 
 def soft(temperature: float, clip: float = -1.0, alpha: float = 0.9) -> Munchausen:

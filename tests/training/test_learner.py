@@ -113,6 +113,7 @@ def random_batch(seed: int, members: int, dtype: torch.dtype = torch.float64) ->
         mask=torch.ones(1, dtype=torch.bool).expand(*shape, 3),
         next_mask=torch.from_numpy(legal),
         logged=torch.zeros(shape, dtype=torch.bool),
+        starts=torch.zeros(shape, dtype=torch.bool),
         **{name: torch.from_numpy(values).to(dtype) for name, values in floats.items()},
     )
 
@@ -186,8 +187,8 @@ def two_by_hand(
     reward = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     action = torch.tensor([[1, 0]])
     weights = torch.tensor([weight], dtype=torch.float64)
-    logged = torch.zeros_like(action, dtype=torch.bool)
-    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights, logged)
+    no = torch.zeros_like(action, dtype=torch.bool)
+    batch = Batch(state, action, legal, reward, 0 * reward, state, legal, weights, no, no)
     errors = learning.update_on_batch(batch, noise_of([0]), [factor])
     (metrics,) = learning.metrics
     return learning, Metrics(*metrics), errors
