@@ -12,6 +12,7 @@ from dqn_cli.agent.parameters import Layout
 from dqn_cli.arrays import Array
 
 WEIGHT, BIAS = ".weight", ".bias"
+SPARSITY = 0.9  # share of an output's weights that sparse initialization makes 0
 
 
 class Initialization(Enum):
@@ -20,6 +21,7 @@ class Initialization(Enum):
     uniform = "uniform"  # from -1 / sqrt(n) to 1 / sqrt(n), biases too, as PyTorch's layers
     lecun_normal = "lecun_normal"  # of variance 1 / n (LeCun et al. 1998, section 4.6), as Flax's
     he_normal = "he_normal"  # of variance 2 / n (He et al. 2015, eq. 10)
+    sparse = "sparse"  # as uniform, but 9 of 10 weights of each output are 0, and biases too
     orthogonal = "orthogonal"  # rows or columns of length sqrt(2) (Saxe et al. 2014)
 
 
@@ -52,6 +54,8 @@ def draw_weights(
 
 def _matrix(how: Initialization, inputs: int, outputs: int, random: np.random.Generator) -> Array:
     """Return the weights of a layer, [outputs, inputs]."""
+    if how is Initialization.sparse:
+        return _sparse(inputs, outputs, random)
     normal = random.normal(size=(outputs, inputs))
     if how is not Initialization.orthogonal:
         gain = 2 if how is Initialization.he_normal else 1
@@ -61,3 +65,12 @@ def _matrix(how: Initialization, inputs: int, outputs: int, random: np.random.Ge
     # The signs make the distribution uniform over orthogonal matrices (Mezzadri 2007).
     q = q * np.sign(np.diag(r))
     return math.sqrt(2) * (q if outputs >= inputs else q.T)
+
+
+def _sparse(inputs: int, outputs: int, random: np.random.Generator) -> Array:
+    """Return weights [outputs, inputs], few of each output (Elsayed et al. 2024, algorithm 2)."""
+    bound = 1 / math.sqrt(inputs)
+    weights = random.uniform(-bound, bound, (outputs, inputs))
+    rank = random.random((outputs, inputs)).argsort(1)  # a random order of each output's inputs
+    weights[rank < math.ceil(SPARSITY * inputs)] = 0
+    return weights

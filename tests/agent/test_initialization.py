@@ -47,6 +47,23 @@ def test_orthogonal_weights_keep_lengths_but_for_the_gain(layout: Layout) -> Non
     assert not bias.any()
 
 
+@pytest.mark.parametrize(
+    ("layout", "outputs", "inputs"), [(WIDE, 300, 40), (NARROW, 40, 300), (PICTURES, 30, 200)]
+)
+def test_each_output_of_sparse_weights_has_a_tenth_of_its_inputs(
+    layout: Layout, outputs: int, inputs: int
+) -> None:
+    weight, bias = drawn(layout, Initialization.sparse).values()
+    matrix = weight.flatten(1)
+    matrix = matrix if matrix.shape == (outputs, inputs) else matrix.T
+    assert ((matrix != 0).sum(1) == inputs // 10).all()
+    assert (matrix != 0).any(0).sum() > inputs / 2  # not the same inputs for all outputs
+    drawn_ones = matrix[matrix != 0] * math.sqrt(inputs)
+    assert drawn_ones.abs().max() < 1
+    assert drawn_ones.var() == pytest.approx(1 / 3, rel=0.1)
+    assert not bias.any()
+
+
 def test_a_layer_that_widens_is_drawn_as_its_transpose() -> None:
     # A ReLU layer of He's initialization keeps the mean square of its inputs.
     p, x = drawn(WIDE, Initialization.he_normal), torch.randn(4000, 40, dtype=torch.float64)
