@@ -119,6 +119,8 @@ NEEDED = {
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),
     "head=c51": ("env.min_return=-100", "env.max_return=100"),
+    "network=hadamax": ("env=MinAtar/Breakout-v1",),
+    "network=hadamax_small": ("env=MinAtar/Breakout-v1",),
     "network=module": ("network.path=own_networks:Small",),
     "network=minatar": ("env=MinAtar/Breakout-v1",),
     "network=table": ("env=CliffWalking-v1",),

@@ -153,6 +153,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
          "head.atoms=3", "replay.batch_size=4"),
         (("gamma=0.9", "network.sigma=0.1"), ("optimizer.lr=1e-2", "replay.alpha=0.9")),
     ),
+    "hadamax": (
+        ("env=MinAtar/Breakout-v1", "network=hadamax_small", "network.channels=[3]", "steps=120"),
+        (("gamma=0.9",), ("optimizer.lr=1e-2", "exploration.end=0.5")),
+    ),
     "table": (
         ("env=CliffWalking-v1", "network=table", "optimizer=sgd", "optimizer.max_grad_norm=null"),
         (

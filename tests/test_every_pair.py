@@ -69,6 +69,7 @@ AXES = {
     "network.layer_norm": ("false", "true"),
     "network.spectral_norm": ("false", "true"),
     "network.noisy": ("false", "true"),
+    "network.norm_axes": ("image", "pixel"),
     "network.initialization": ("uniform", "orthogonal"),
     "head": choices("head"),
     "update": choices("update"),
@@ -97,7 +98,6 @@ FRAMELESS = ("minatar", "table")
 OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
 BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
 BONUSES = ("counts", "rnd")
-PICTURE_NETWORKS = ("minatar", "nature", "impala")
 TRACES = ("obgd", "trace_adam")
 WITHOUT_TRACES = (
     "replay=uniform",
@@ -117,6 +117,7 @@ WITHOUT_TRACES = (
     "auxiliary=cql",
     "auxiliary=rnd",
 )
+PICTURE_NETWORKS = ("minatar", "nature", "impala", "hadamax", "hadamax_small")
 
 
 def pairs(*patterns: tuple[str, str]) -> set[Pair]:
@@ -197,6 +198,8 @@ REFUSED = pairs(
 NEEDS = NEEDED | {
     "network=nature": ("env=Bytes-v0",),
     "network=impala": ("env=Bytes-v0",),
+    "network=hadamax": ("env=Bytes-v0",),
+    "network=hadamax_small": ("env=Bytes-v0",),
     "protocol=image": ("env=Bytes-v0",),
     **{f"protocol={name}": ("env=ALE/Pong-v5",) for name in ATARI},
 }
@@ -208,6 +211,14 @@ OWN = {
     "minatar": ("network.widths=[8,8]", "network.channels=[2]"),
     "nature": ("network.widths=[8,8]", "network.channels=[2]"),
     "impala": ("network.widths=[8,8]", "network.channels=[2]", "network.pool=2"),
+    "hadamax": (
+        "network.widths=[8,8]",
+        "network.channels=[2,2]",
+        "network.kernels=[4,3]",
+        "network.pools=[2,3]",
+        "network.strides=[2,1]",
+    ),
+    "hadamax_small": ("network.widths=[8,8]", "network.channels=[2]"),
     "gru": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
     "lstm": (*CONVOLUTIONS, "network.length=3", "network.burn_in=1"),
     "module": ("network.widths=[8,8]", "network.path=own_networks:Small"),

@@ -35,7 +35,8 @@ BOUNDS = (
     "reset.every=null",
 )
 NETWORKS = {
-    "impala": IMAGES, "nature": IMAGES, "multi": PARTS,
+    "impala": IMAGES, "nature": IMAGES, "multi": PARTS, "hadamax": NEEDED["network=hadamax"],
+    "hadamax_small": NEEDED["network=hadamax_small"],
     "gru": (*SEQUENCES, *PARTS[::2]), "lstm": SEQUENCES,
     "minatar": NEEDED["network=minatar"], "table": BOUNDS, "module": NEEDED["network=module"],
 }  # fmt: skip

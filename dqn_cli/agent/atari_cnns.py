@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.convolutional import Convolutional
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.normalization import picture_scale
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
@@ -22,7 +22,7 @@ BLOCKS = 2  # residual blocks in each section of IMPALA
 
 
 @dataclass
-class AtariCnn(Mlp):
+class AtariCnn(Convolutional):
     """Convolutions in front of fully connected layers; `channels` are the outputs of each.
 
     Observations are [height, width, colors], [frames, height, width] or
@@ -110,6 +110,10 @@ class Nature(AtariCnn):
             height, width = ((side - kernel) // stride + 1 for side in (height, width))
         return layout, planes * height * width if min(height, width) > 0 else 0
 
+    def chains(self, spaces: Spaces) -> list[list[str]]:
+        """Return the convolutions."""
+        return [[f"convolution.{index}" for index in range(len(self.channels))]]
+
     def features(self, p: Parameters, x: Tensor, scale: float) -> Tensor:
         """Return [batch, channels, height, width]."""
         for index in range(len(self.channels)):
@@ -130,6 +134,11 @@ class Impala(AtariCnn):
     scale: Count
     pool: Natural
 
+    @property
+    def recycles(self) -> bool:
+        """False: channels of residual blocks are sums of several layers."""
+        return False
+
     def image_layout(self, planes: int, height: int, width: int) -> tuple[Layout, int]:
         """Return a section for each number of channels, and the number of features."""
         layout: Layout = {}
@@ -149,7 +158,7 @@ class Impala(AtariCnn):
 
     def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
         """Return the layout of a hidden layer with its LayerNorm, without spectral norm."""
-        return layer | layers.layer_norm_layout(name, units) if self.layer_norm else layer
+        return self.with_layer_norm(name, layer, units)
 
     def features(self, p: Parameters, x: Tensor, scale: float) -> Tensor:
         """Return [batch, channels, height, width]."""

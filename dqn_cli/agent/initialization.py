@@ -22,6 +22,7 @@ class Initialization(Enum):
     lecun_normal = "lecun_normal"  # of variance 1 / n (LeCun et al. 1998, section 4.6), as Flax's
     he_normal = "he_normal"  # of variance 2 / n (He et al. 2015, eq. 10)
     sparse = "sparse"  # as uniform, but 9 of 10 weights of each output are 0, and biases too
+    xavier_normal = "xavier_normal"  # of 2 / (n + that of outputs) (Glorot & Bengio 2010, eq. 12)
     orthogonal = "orthogonal"  # rows or columns of length sqrt(2) (Saxe et al. 2014)
 
 
@@ -44,22 +45,29 @@ def draw_weights(
             continue
         bias = values[f"{layer}{BIAS}"]
         outputs = len(bias)
-        matrix = _matrix(how, weight.numel() // outputs, outputs, random)  # [outputs, inputs]
         shape = layout[name].shape
+        inputs, pixels = weight.numel() // outputs, math.prod(shape[2:])
+        matrix = _matrix(how, inputs, outputs, pixels, random)  # [outputs, inputs]
         if shape[0] != outputs:  # our linear layers that widen are [inputs, outputs]
             matrix = matrix.T
         weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix)).flatten())  # [weights]
         bias.zero_()
 
 
-def _matrix(how: Initialization, inputs: int, outputs: int, random: np.random.Generator) -> Array:
-    """Return the weights of a layer, [outputs, inputs]."""
+def _matrix(
+    how: Initialization, inputs: int, outputs: int, pixels: int, random: np.random.Generator
+) -> Array:
+    """Return the weights of a layer [outputs, inputs], or of a convolution's kernel of `pixels`."""
     if how is Initialization.sparse:
         return _sparse(inputs, outputs, random)
     normal = random.normal(size=(outputs, inputs))
     if how is not Initialization.orthogonal:
-        gain = 2 if how is Initialization.he_normal else 1
-        return normal * math.sqrt(gain / inputs)
+        variance = {
+            Initialization.lecun_normal: 1 / inputs,
+            Initialization.he_normal: 2 / inputs,
+            Initialization.xavier_normal: 2 / (inputs + outputs * pixels),
+        }
+        return normal * math.sqrt(variance[how])
     tall = normal if outputs >= inputs else normal.T
     q, r = np.linalg.qr(tall)
     # The signs make the distribution uniform over orthogonal matrices (Mezzadri 2007).

@@ -7,7 +7,7 @@ scale and a shift, spectral if it has a singular vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,14 @@ def layer_norm_layout(name: str, units: int) -> Layout:
     }
 
 
+def pixel_norm_layout(name: str, channels: int) -> Layout:
+    """Return scale and shift of a convolution's LayerNorm over the channels of each pixel."""
+    return {
+        f"{name}.pixel_scale": Parameter((channels,), 1, 1),
+        f"{name}.pixel_shift": Parameter((channels,), 0, 0),
+    }
+
+
 def spectral_norm_layout(name: str, outputs: int) -> Layout:
     """Return the vector of a layer whose weight is divided by its largest singular value.
 
@@ -100,18 +108,20 @@ def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
     return x @ weight + bias
 
 
-def hidden(p: Parameters, name: str, x: Tensor) -> Tensor:
+def hidden(
+    p: Parameters, name: str, x: Tensor, activation: Callable[[Tensor], Tensor] = torch.relu
+) -> Tensor:
     """Apply a linear layer, its LayerNorm if it has one, and ReLU; to [batch, units]."""
     x = dense(p, name, x)
     if f"{name}.scale" in p:
         x = F.layer_norm(x, x.shape[1:], p[f"{name}.scale"], p[f"{name}.shift"])
-    return record(p, name, x.relu())
+    return record(p, name, activation(x))
 
 
 def hidden_convolution(
     p: Parameters, name: str, x: Tensor, stride: int = 1, scale: float = 1
 ) -> Tensor:
-    """Apply a convolution, its LayerNorm over channels and pixels if it has one, and ReLU.
+    """Apply a convolution, its LayerNorm if it has one, and ReLU.
 
     Args:
         p: Parameters by name.
@@ -133,6 +143,9 @@ def convolve(
     x = F.conv2d(x, weight, p[f"{name}.bias"], stride, padding)
     if f"{name}.scale" in p:
         x = F.group_norm(x, 1, p[f"{name}.scale"], p[f"{name}.shift"])
+    if f"{name}.pixel_scale" in p:
+        weight, bias = p[f"{name}.pixel_scale"], p[f"{name}.pixel_shift"]
+        x = F.layer_norm(x.movedim(1, -1), weight.shape, weight, bias).movedim(-1, 1)
     return x
 
 

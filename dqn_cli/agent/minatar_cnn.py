@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.convolutional import Convolutional
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count
@@ -17,7 +17,7 @@ KERNEL = 3
 
 
 @dataclass
-class MinAtarCnn(Mlp):
+class MinAtarCnn(Convolutional):
     """3x3 convolutions in front of fully connected layers (Young & Tian 2019, section 4).
 
     `channels` are the outputs of each convolution; observations are [height, width, planes].
@@ -47,6 +47,11 @@ class MinAtarCnn(Mlp):
             height, width, planes = height - KERNEL + 1, width - KERNEL + 1, channels
         dense, features = self.dense_torso_layout(height * width * planes)
         return layout | dense, features
+
+    def chains(self, spaces: Spaces) -> list[list[str]]:
+        """Return the convolutions."""
+        names = [f"convolution.{index}" for index in range(len(self.channels))]
+        return [names] if names else []
 
     def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
         """Map observations [batch, height, width, planes] to features [batch, features]."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.convolutional import Convolutional
 from dqn_cli.agent.layers import Parameters
-from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.normalization import picture_scale
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import PICTURE, Part, Spaces
@@ -23,7 +23,7 @@ CONVOLUTIONS = ((40, 8, 4), (12, 4, 2), (3, 3, 1))
 
 
 @dataclass
-class Multi(Mlp):
+class Multi(Convolutional):
     """Convolutions for each picture, one dense layer for all other parts, then an MLP.
 
     Each picture becomes `features` numbers, and so do the other parts together. An observation
@@ -47,6 +47,15 @@ class Multi(Mlp):
     def is_busy(self, spaces: Spaces) -> bool:
         """Return whether there is a picture of a usual size."""
         return has_large_pictures(spaces)
+
+    def chains(self, spaces: Spaces) -> list[list[str]]:
+        """Return the layers of each picture, and that of all other parts, in order."""
+        pictures = [pair for pair in enumerate(spaces.parts) if pair[1].kind == PICTURE]
+        chains = [
+            [*(name for name, *_ in self._convolutions(index, part)), f"part.{index}"]
+            for index, part in pictures
+        ]
+        return [*chains, ["others"]] if 0 < len(pictures) < len(spaces.parts) else chains
 
     def parts_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """Return the layout of the layers of each part, and the number of their features."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +14,7 @@ from dqn_cli.agent.heads import Head
 from dqn_cli.agent.initialization import Initialization, draw_weights
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout, initial
+from dqn_cli.agent.recycling import Links
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.ranges import Count, Positive
 
@@ -67,6 +69,15 @@ class Network:
         """Return whether a parameter is of the last layers, which periodic resets draw anew."""
         return False
 
+    @property
+    def recycles(self) -> bool:
+        """True if `unit_links` knows the layers around all hidden units."""
+        return False
+
+    def unit_links(self, spaces: Spaces) -> dict[str, Links]:
+        """Return the layers before and behind the units of each hidden layer."""
+        return {}
+
 
 @dataclass
 class Mlp(Network):
@@ -106,6 +117,36 @@ class Mlp(Network):
     def is_last(self, name: str) -> bool:
         """Return whether the parameter is of a stream."""
         return name.startswith(STREAMS)
+
+    @property
+    def recycles(self) -> bool:
+        """True, of layers that follow each other."""
+        return True
+
+    def chains(self, spaces: Spaces) -> list[list[str]]:
+        """Return hidden layers that follow each other, before the torso; it joins several."""
+        return []
+
+    def incoming(self, name: str) -> tuple[str, ...]:
+        """Return the layers whose outputs are the units of a hidden layer."""
+        return (name,)
+
+    def unit_links(self, spaces: Spaces) -> dict[str, Links]:
+        """Return the layers before and behind the units of each hidden layer."""
+        torso = [f"torso.{index}" for index in range(len(self.widths[:-1]))]
+        streams = STREAMS if self.dueling else STREAMS[:1]
+        hidden = tuple(f"{stream}.hidden" for stream in streams) if self.widths else ()
+        out = tuple(f"{stream}.out" for stream in streams)
+        chains, links = self.chains(spaces), dict[str, Links]()
+        for chain in (*chains, torso):
+            for name, following in pairwise(chain):
+                links[name] = Links(self.incoming(name), self.incoming(following))
+        for index, chain in enumerate(chains):
+            behind = tuple(torso[:1]) or hidden or out
+            links[chain[-1]] = Links(self.incoming(chain[-1]), behind, index, len(chains))
+        if torso:
+            links[torso[-1]] = Links((torso[-1],), hidden)
+        return links | {one: Links((one,), (to,)) for one, to in zip(hidden, out, strict=False)}
 
     def layout(self, spaces: Spaces, head: Head) -> Layout:
         """Return the layout of torso, head and streams.
@@ -159,14 +200,22 @@ class Mlp(Network):
     def dense_torso(self, p: Parameters, x: Tensor) -> Tensor:
         """Map inputs [batch, inputs] to features [batch, features]."""
         for index in range(len(self.widths[:-1])):
-            x = layers.hidden(p, f"torso.{index}", x)
+            x = layers.hidden(p, f"torso.{index}", x, self.activation)
         return x
 
     def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
         """Return the layout of a hidden layer with its normalisation."""
         if self.spectral_norm and f"{name}.weight_sigma" not in layer:
             layer = layer | layers.spectral_norm_layout(name, units)
+        return self.with_layer_norm(name, layer, units)
+
+    def with_layer_norm(self, name: str, layer: Layout, units: int) -> Layout:
+        """Return the layout of a layer, with its LayerNorm if the network has one."""
         return layer | layers.layer_norm_layout(name, units) if self.layer_norm else layer
+
+    def activation(self, x: Tensor) -> Tensor:
+        """Apply the nonlinearity of hidden layers."""
+        return x.relu()
 
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map features [batch, features] to z [batch, actions, atoms]."""
@@ -180,7 +229,7 @@ class Mlp(Network):
 
     def _stream(self, p: Parameters, stream: str, x: Tensor) -> Tensor:
         if self.widths:
-            x = layers.hidden(p, f"{stream}.hidden", x)
+            x = layers.hidden(p, f"{stream}.hidden", x, self.activation)
         return layers.dense(p, f"{stream}.out", x)
 
     def _noisy(self, name: str, inputs: int, outputs: int) -> Layout:

@@ -29,6 +29,11 @@ class Recurrent(Multi):
     length: Count
 
     @property
+    def recycles(self) -> bool:
+        """False: a cell's units lead to itself."""
+        return False
+
+    @property
     def state_size(self) -> int:
         """Length of the state, which is all zeros when an episode begins."""
         return self.units

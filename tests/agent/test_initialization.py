@@ -38,6 +38,15 @@ def test_normal_weights_have_the_variance_of_their_paper(
     assert not bias.any()
 
 
+@pytest.mark.parametrize(
+    ("layout", "both"), [(WIDE, 340), (NARROW, 340), (PICTURES, 25 * 38)], ids=lambda x: str(x)[2:8]
+)
+def test_xaviers_variance_is_by_inputs_and_outputs_of_all_pixels(layout: Layout, both: int) -> None:
+    weight, bias = drawn(layout, Initialization.xavier_normal).values()
+    assert weight.var() == pytest.approx(2 / both, rel=0.05)
+    assert not bias.any()
+
+
 @pytest.mark.parametrize("layout", [WIDE, NARROW, PICTURES], ids=["wide", "narrow", "pictures"])
 def test_orthogonal_weights_keep_lengths_but_for_the_gain(layout: Layout) -> None:
     weight, bias = drawn(layout, Initialization.orthogonal).values()

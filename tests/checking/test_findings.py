@@ -106,7 +106,7 @@ def test_a_buffer_beyond_the_memory_is_warned_of(
     assert 1_500 < capacity < 2_100
 
 
-@pytest.mark.parametrize("network", ["nature", "impala", "minatar"])
+@pytest.mark.parametrize("network", ["nature", "impala", "minatar", "hadamax"])
 def test_a_network_that_can_not_read_it_is_an_error(found: Found, network: str) -> None:
     config = config_of("texts", drop=["text"])
     (finding,) = found(findings.unusable_network, config, None, f"network={network}")

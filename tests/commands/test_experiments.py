@@ -36,6 +36,8 @@ OWN = {
     "no_target_network": OFTEN,
     "pong_cpu": (*ROLLOUT, *FRAMES),
     "pqn_atari": (*ROLLOUT, *FRAMES),
+    "pqn_hadamax_atari": (*ROLLOUT, *FRAMES),
+    "pqn_hadamax_minatar": (*ROLLOUT, "network.channels=[2]", "network.widths=[8]"),
     "pqn_minatar": (*ROLLOUT, "network.channels=[2]", "network.widths=[8]"),
     "rainbow_atari": (*OFTEN, *FRAMES),
     "soft-huber": OFTEN,

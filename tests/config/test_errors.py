@@ -38,7 +38,7 @@ UNKNOWN = [
         "network=cnn",
         [
             "network=cnn",
-            "network is one of dueling, gru, impala, lstm, minatar, mlp, module, multi, nature",
+            "network is one of dueling, gru, hadamax, hadamax_small, impala, lstm, minatar, mlp,",
         ],
     ),
     ("auxiliary.weight=2", ["unknown key auxiliary.weight", "auxiliary.CHOICE.weight"]),

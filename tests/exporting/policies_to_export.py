@@ -44,6 +44,10 @@ OTHERS: dict[str, tuple[str, ...]] = {
         PICTURES, "network=impala", DENSE, "network.channels=[4]", FRAMES, "network.pool=4",
         "network.spectral_norm=true", "network.layer_norm=true",
     ),
+    "hadamax": (
+        PICTURES, "network=hadamax", DENSE, FRAMES, "network.channels=[4,4]",
+        "network.kernels=[4,3]", "network.pools=[2,3]", "network.strides=[2,1]",
+    ),
     "minatar": ("env=MinAtar/Breakout-v1", "network=minatar", DENSE, "network.channels=[4]"),
     "table": ("env=CliffWalking-v1", "network=table"),
     "table of bins": ("env=MountainCar-v0", "network=table", "network.bins=5"),
