@@ -126,6 +126,11 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         ("agent=d3qn", "replay=prioritised", "reset.every=40", "network.widths=[6,5]"),
         (("optimizer.lr=1e-2",), ("gamma=0.9",)),
     ),
+    "shrinking resets": (
+        ("reset.every=40", "reset.shrink=0.5", "reset.dormant=30", "reset.threshold=0.3",
+         "network.widths=[6,5]"),
+        (("optimizer.lr=1e-2",), ("gamma=0.9",)),
+    ),
     "iqn": (("agent=iqn", "head.atoms=3"), (("gamma=0.9",), ("optimizer.lr=1e-2",))),
     "drqn": (
         ("agent=drqn", *RECURRENT),

@@ -88,6 +88,8 @@ AXES = {
     "env.normalize": ("none", "running", "bounds"),
     "env.reward_scale": ("1", "0.1"),
     "reset.every": ("null", "7"),
+    "reset.shrink": ("0", "0.5"),
+    "reset.dormant": ("null", "9"),
     "dtype": ("float32", "float64"),
     "device": ("auto", "cpu"),
 }
@@ -151,6 +153,7 @@ REFUSED = pairs(
     ("network=table", "head=iqn"),
     ("network=table", "exploration=noisy"),
     ("network=table", "reset.every=7"),
+    *((f"network={net}", "reset.dormant=9") for net in ("table", "impala", "gru", "lstm")),
     ("network=table", "env=CartPole-v1"),  # its bounds are infinite
     ("network=table", "env=MinAtar/Breakout-v1"),  # 20^400 cells
     ("network=table", "env=Bytes-v0"),

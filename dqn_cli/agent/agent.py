@@ -26,6 +26,7 @@ from dqn_cli.agent.networks import Network
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.optimizers import Optimizer, OptimizerState
 from dqn_cli.agent.parameters import Layout, size, views
+from dqn_cli.agent.recycling import recycle
 from dqn_cli.agent.rescaling import Rescaled
 from dqn_cli.agent.sequences import evaluate_sequences, sequence_errors
 from dqn_cli.agent.spaces import Spaces
@@ -91,6 +92,20 @@ class Agent:
     def initial(self, random: np.random.Generator) -> Tensor:
         """Draw initial values of all parameters, a flat float64 vector [size]."""
         return self.network.initial(self.layout, self.spaces, random)
+
+    def reset_shares(self, shrink: float) -> Tensor:
+        """Return how far to fresh values a reset moves each parameter [size], from 0 to 1.
+
+        The last layers are drawn anew, all others of the network go by `shrink`. What has no
+        gradient stays, and so do auxiliary parts.
+        """
+        network = self.model.network_layout
+        moved = {name for name in network if not name.endswith(".singular_vector")}
+        shares = [
+            torch.full(entry.shape, 1.0 if self.network.is_last(name) else shrink * (name in moved))
+            for name, entry in self.layout.items()
+        ]
+        return torch.cat([share.flatten() for share in shares])
 
     @property
     def observes(self) -> bool:
@@ -204,6 +219,19 @@ class Agent:
     def dormant(self, parameters: Tensor, obs: Tensor) -> Tensor:
         """Return the share of dormant hidden units on obs [batch, *shape], a scalar."""
         return self.model.dormant(self.of_model(parameters), obs)
+
+    def recycle(
+        self, parameters: Tensor, fresh: Tensor, obs: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Recycle units whose score on obs [batch, *shape] is at most the threshold, a scalar.
+
+        Returns:
+            The parameters [size], and which of them have changed.
+        """
+        scores = self.model.unit_scores(self.of_model(parameters), obs)
+        dormant = {name: score <= threshold for name, score in scores.items()}
+        links = self.network.unit_links(self.spaces)
+        return recycle(self.layout, links, dormant, parameters, fresh)
 
     def observe(self, parameters: Tensor, obs: Tensor) -> Tensor:
         """Return the constants [constants size] after new observations [envs, *shape]."""

@@ -81,7 +81,8 @@ class AtariCnn(Convolutional):
         if x.dim() == 5 or not spaces.frames:  # the last axis has the colors
             x = x.movedim(-1, -3)  # [batch, (frames,) colors, height, width]
         x = x.reshape(-1, *_planes(spaces))  # [batch, planes, height, width]
-        x = x.contiguous(memory_format=torch.channels_last)
+        if self.is_busy(spaces):  # `vmap` has no other format
+            x = x.contiguous(memory_format=torch.channels_last)
         x = self.features(p, x, picture_scale(p, spaces.parts[0]))
         return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]
 

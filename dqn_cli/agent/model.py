@@ -143,18 +143,26 @@ class Model:
     def dormant(self, parameters: Tensor, obs: Tensor, threshold: float = 0.025) -> Tensor:
         """Return the share of hidden units that hardly react to any of obs [batch, *shape].
 
-        A unit is dormant where its mean activation, divided by the mean of its layer, is at most
-        `threshold` (Sokar et al. 2023, definition 3.1).
+        A unit is dormant where its score is at most `threshold`.
+        """
+        scores = list(self.unit_scores(parameters, obs).values())
+        if not scores:
+            return obs.new_zeros(())
+        units = sum(score.numel() for score in scores)
+        return sum((score <= threshold).sum() for score in scores) / obs.new_tensor(units)
+
+    def unit_scores(self, parameters: Tensor, obs: Tensor) -> dict[str, Tensor]:
+        """Return scores [units] of each hidden layer, by its name, on obs [batch, *shape].
+
+        A score is a unit's mean activation, divided by the mean of its layer (Sokar et al. 2023,
+        definition 3.1).
         """
         p = layers.RecordingParameters(
             self.named(parameters, obs.new_empty(0), self.head.taus(obs))
         )
         self.z(p, obs)
-        scores = []
-        for activation in p.activations.values():
+        scores = {}
+        for name, activation in p.activations.items():
             mean = activation.abs().movedim(1, -1).flatten(0, -2).mean(0)  # [units]
-            scores.append(mean / (mean.mean() + 1e-9))
-        if not scores:
-            return obs.new_zeros(())
-        units = sum(score.numel() for score in scores)
-        return sum((score <= threshold).sum() for score in scores) / obs.new_tensor(units)
+            scores[name] = mean / (mean.mean() + 1e-9)
+        return scores

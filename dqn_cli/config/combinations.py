@@ -100,6 +100,15 @@ def _reset_without_layers(settings: Settings) -> str | None:
     return None
 
 
+def _recycling_without_links(settings: Settings) -> str | None:
+    if settings.reset.dormant is not None and not settings.network.recycles:
+        return (
+            f"reset.dormant begins units anew whose layers follow each other, and those of"
+            f" {type(settings.network).__name__} do not: use network=multi, or reset.dormant=null"
+        )
+    return None
+
+
 def _auxiliary_without_data(settings: Settings) -> str | None:
     needing = [name for name, part in settings.auxiliary.items() if part.needs_logged]
     if needing and (settings.data.path is None or not settings.data.keep):
@@ -277,6 +286,7 @@ RULES: tuple[Rule, ...] = (
     _iqn_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,
+    _recycling_without_links,
     _auxiliary_without_data,
     _auxiliary_without_observations,
     _epsilons_of_one_environment,

@@ -169,32 +169,59 @@ class Learner:
         for tensor, values in zip(self.state, state, strict=True):
             (tensor if member is None else tensor[member]).copy_(values)
 
-    def reset(self, weights: Iterable[np.random.Generator], spared: Sequence[bool]) -> None:
+    def reset(
+        self,
+        weights: Iterable[np.random.Generator],
+        spared: Sequence[bool],
+        shrink: float = 0,
+    ) -> None:
         """Draw the last layers anew and restart the optimizer (Nikishin et al. 2022).
 
-        All moments become zeros, since one correction of their bias holds for all parameters.
+        All other layers go a share of the way to fresh values (shrink and perturb, Ash & Adams
+        2020; Schwarzer et al. 2023, section 4). All moments become zeros, since one correction of
+        their bias holds for all parameters.
 
         Args:
             weights: A random generator for each member.
             spared: True for members that keep everything.
+            shrink: That share, from 0 to 1.
         """
-        is_last = torch.cat(
-            [
-                torch.full((math.prod(parameter.shape),), self._model.network.is_last(name))
-                for name, parameter in self._agents[0].layout.items()
-            ]
-        ).to(self._template.device)  # [size]
+        share = self._agents[0].reset_shares(shrink).to(self._template)  # [size]
         kept = torch.tensor(spared, device=self._template.device)[:, None]  # [members, 1]
-        is_reset = is_last & ~kept  # [members, size]
+        share = share * ~kept  # [members, size]
         fresh, state = self._initial(weights), self.state
         self.load(
             state._replace(
-                parameters=torch.where(is_reset, fresh, state.parameters),
-                target=torch.where(is_reset, fresh, state.target),
+                parameters=state.parameters.lerp(fresh, share),
+                target=state.target.lerp(fresh, share),
                 moments=state.moments * kept[..., None],
                 corrections=state.corrections * kept,
             )
         )
+
+    def recycle(
+        self,
+        obs: Array,
+        weights: Iterable[np.random.Generator],
+        spared: Sequence[bool],
+        threshold: float,
+    ) -> None:
+        """Let dormant units begin anew, with moments of zeros (Sokar et al. 2023, algorithm 1).
+
+        Args:
+            obs: Observations that they are found on, [members, n, *shape].
+            weights: A random generator for each member.
+            spared: True for members that keep everything.
+            threshold: A unit is dormant whose score is at most this.
+        """
+        fresh, state = self._initial(weights), self.state
+        # No score is below zero.
+        thresholds = [-1 if keeps else threshold for keeps in spared]
+        parameters, changed = self.population.recycle(
+            state.parameters, fresh, obs, self._template.new_tensor(thresholds)
+        )
+        moments = torch.where(changed[:, None], 0, state.moments)
+        self.load(state._replace(parameters=parameters, moments=moments))
 
     def observe(self, obs: Array) -> None:
         """Let auxiliary parts learn from new observations [members, envs, *shape]."""

@@ -13,6 +13,7 @@ from dqn_cli.agent.exploration import Exploration, legal_values, random_action
 from dqn_cli.arrays import Array
 from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.environments import Environments
+from dqn_cli.replay.batches import observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.learner import Learner
@@ -22,6 +23,8 @@ from dqn_cli.training.reward_normalizer import RewardNormalizer
 from dqn_cli.training.settings import Settings
 
 Result = TypeVar("Result")
+
+RECYCLING_SAMPLE = 256  # observations that dormant units are found on
 
 
 @dataclass
@@ -89,8 +92,10 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
         shares = per_member(run, progress, settings, run.clocks)
         learn(settings, run, updates, shares)
         finished = [share >= 1 for share in shares]
+        if recycling_due(structure, before[0], run.clocks[0]):
+            recycle(structure, run, finished)
         if reset_due(structure, before[0], run.clocks[0]):
-            run.learner.reset(run.random.resets, spared=finished)
+            run.learner.reset(run.random.resets, finished, structure.reset.shrink)
         yield StepReport(before, run.clocks, step, ended, epsilon, updates, finished)
 
 
@@ -201,6 +206,19 @@ def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     if collected <= settings.learning_starts or stored < settings.replay.batch_size:
         return 0
     return trainings * settings.updates_per_train
+
+
+def recycling_due(settings: Settings, before: Clock, now: Clock) -> bool:
+    """Return whether dormant units begin anew, which none do before there were updates."""
+    every = settings.reset.dormant
+    return every is not None and now.updates > 0 and crossings(before.steps, now.steps, every) > 0
+
+
+def recycle(settings: Settings, run: Run, finished: Sequence[bool]) -> None:
+    """Let units begin anew that are dormant on observations from all over the replay."""
+    stream, places = run.sampler.spread(RECYCLING_SAMPLE)
+    obs = observations(stream.storage, places.ring, places.slot, stream.frames)
+    run.learner.recycle(obs, run.random.resets, finished, settings.reset.threshold)
 
 
 def reset_due(settings: Settings, before: Clock, now: Clock) -> bool:

@@ -107,6 +107,14 @@ class Population:
         return self._own_members(Agent.dormant)(parameters, self._moved(tensor(obs)))
 
     @torch.no_grad()
+    def recycle(
+        self, parameters: Tensor, fresh: Tensor, obs: Values, thresholds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Recycle dormant units on obs [members, n, *shape], as `Agent.recycle` for each member."""
+        obs = self._moved(tensor(obs))
+        return self._own_members(Agent.recycle)(parameters, fresh, obs, thresholds)
+
+    @torch.no_grad()
     def observe(self, parameters: Tensor, obs: Values) -> Tensor:
         """Return the constants [members, n] after new observations [members, envs, *shape]."""
         return self._own_members(Agent.observe)(parameters, self._moved(tensor(obs)))

@@ -17,7 +17,7 @@ from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.envs.env_config import EnvConfig
 from dqn_cli.loggers.logger import Logger
-from dqn_cli.ranges import Count, Natural, Probability, Real
+from dqn_cli.ranges import Count, Natural, NonNegative, Probability, Real
 from dqn_cli.replay.samplers import Replay
 
 
@@ -82,9 +82,12 @@ class LogConfig:
 
 @dataclass
 class ResetConfig:
-    """Resets of the network's last layers."""
+    """Resets of the network's last layers, of the others by a share, and of dormant units."""
 
     every: Count | None
+    shrink: Probability = 0.0
+    dormant: Count | None = None
+    threshold: NonNegative = 0.025
 
 
 @dataclass

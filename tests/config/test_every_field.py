@@ -32,8 +32,9 @@ PONG = "env=ALE/Pong-v5 env.preprocess.size=40 network.widths=[4] network.channe
 INTERPOLATED = {("EnvConfig", "min_return"), ("EnvConfig", "max_return")}
 # Together these have every dataclass of the registry; a new choice gets a run of its own.
 RUNS = [
+    "env=MinAtar/Breakout-v1 network=hadamax_small network.channels=[2] network.noisy=true",
     "env=MinAtar/Breakout-v1 network=multi network.widths=[4] network.noisy=true target=hard"
-    " exploration=linear env.num_envs=2 auxiliary=[cql,rnd,counts]",
+    " exploration=linear env.num_envs=2 auxiliary=[cql,rnd,counts] reset.dormant=30",
     "network=table network.bins=2 network.low=[-1,-1,-1,-1] network.high=[1,1,1,1] reset.every=null"
     " exploration=constant head=qr update=double target=none optimizer=sgd",
     "network=minatar env=MinAtar/Breakout-v1 network.channels=[2] network.widths=[4] head=c51"

@@ -494,6 +494,98 @@ def test_a_reset_changes_only_the_streams_and_restarts_the_optimizer(
         assert not new.any()
 
 
+def test_a_reset_moves_other_layers_a_share_of_the_way_to_fresh_values() -> None:
+    network = mlp(8, 6, spectral_norm=True, layer_norm=True)
+    learning, layout = one(3, network), agent_of(network).layout
+    updated(learning, 3)
+    before = copied(learning.state)
+    learning.reset(Randomness([3], Purpose.resets), [False], 0.25)
+    fresh = views(initial(layout, next(iter(Randomness([3], Purpose.resets)))), layout)
+    for which in ("parameters", "target"):
+        old, new = (views(getattr(s, which)[0], layout) for s in (before, learning.state))
+        for name, tensor in new.items():
+            share = 0.25
+            if name.startswith("advantage"):
+                share = 1
+            elif name.endswith("singular_vector"):  # an estimate that belongs to the weight
+                share = 0
+            expected = (1 - share) * old[name] + share * fresh[name]
+            torch.testing.assert_close(tensor, expected, rtol=1e-12, atol=1e-14)
+            assert share in (0.25, 0) or torch.equal(tensor, fresh[name])
+    assert not learning.state.moments.any()
+
+
+def test_a_reset_by_a_share_of_zero_is_one_without() -> None:
+    first, second = one(3), one(3)
+    first.reset(Randomness([3], Purpose.resets), [False], 0.0)
+    second.reset(Randomness([3], Purpose.resets), [False])
+    assert torch.equal(first.state.parameters, second.state.parameters)
+
+
+def with_dead_units(learning: Learner) -> Tensor:
+    """Lets unit `member` of the first layer of each member never react; returns observations."""
+    parameters = learning.state.parameters.clone()
+    for member, own in enumerate(parameters):
+        p = views(own, agent_of(MLP).layout)
+        p["torso.0.weight"][:, member] = 0
+        p["torso.0.bias"][member] = 0
+    learning.load(learning.state._replace(parameters=parameters))
+    random = np.random.default_rng(8)
+    return torch.from_numpy(random.normal(size=(len(parameters), 40, 2)))
+
+
+@pytest.mark.parametrize("spared", [[False] * 3, [False, True, False]])
+def test_recycling_gives_only_dead_units_new_weights_and_moments_of_zeros(
+    spared: list[bool],
+) -> None:
+    learning = three()
+    obs, layout = with_dead_units(learning), agent_of(MLP).layout
+    before = copied(learning.state)
+    learning.recycle(obs.numpy(), Randomness(SEEDS, Purpose.resets), spared, 0.0)
+    after, changes = learning.state, learning.state.parameters != before.parameters
+    for member, (keeps, generator) in enumerate(
+        zip(spared, Randomness(SEEDS, Purpose.resets), strict=True)
+    ):
+        fresh, new = (
+            views(initial(layout, generator), layout),
+            views(after.parameters[member], layout),
+        )
+        column = new["torso.0.weight"][:, member]
+        moments = [views(m, layout)["torso.0.weight"][:, member] for m in after.moments[member]]
+        old = [views(m, layout)["torso.0.weight"][:, member] for m in before.moments[member]]
+        if keeps:
+            assert not changes[member].any()
+            assert torch.equal(after.moments[member], before.moments[member])
+            continue
+        assert torch.equal(column, fresh["torso.0.weight"][:, member])
+        assert all(value.any() for value in old)
+        assert not any(value.any() for value in moments)
+        # Stored as [6 units, 8 inputs]; that of a unit which is dormant itself is fresh.
+        row, drawn = (p["advantage.hidden.weight"][:, member] for p in (new, fresh))
+        assert ((row == 0) | (row == drawn)).all()
+        assert (row == 0).any()
+    assert torch.equal(after.target, before.target)
+    assert torch.equal(after.corrections, before.corrections)
+    unchanged = ~changes[:, None].expand_as(after.moments) & (after.moments != 0)
+    assert torch.equal(after.moments[unchanged], before.moments[unchanged])
+
+
+def test_members_are_recycled_as_each_alone() -> None:
+    learning = three()
+    obs = with_dead_units(learning)
+    state = copied(learning.state)
+    learning.recycle(obs.numpy(), Randomness(SEEDS, Purpose.resets), [False] * 3, 0.1)
+    for member, seed in enumerate(SEEDS):
+        alone = one(seed)
+        alone.load(LearnerState(*(tensor[member : member + 1] for tensor in state)))
+        alone.recycle(
+            obs[member : member + 1].numpy(), Randomness([seed], Purpose.resets), [False], 0.1
+        )
+        torch.testing.assert_close(
+            alone.state.parameters[0], learning.state.parameters[member], rtol=0, atol=1e-15
+        )
+
+
 def test_each_reset_draws_new_numbers_for_each_member() -> None:
     agent = agent_of(MLP)
     learning, weights = learner([agent] * 3, SEEDS), Randomness(SEEDS, Purpose.resets)

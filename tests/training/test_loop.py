@@ -28,6 +28,7 @@ from dqn_cli.training.loop import (
     is_finished,
     is_lockstep,
     progress,
+    recycling_due,
     reset_due,
     train,
     updates_due,
@@ -312,6 +313,35 @@ def test_a_reset_is_due_at_each_multiple(
 ) -> None:
     settings = settings_of("steps=100", f"reset.every={'null' if every is None else every}")
     assert reset_due(settings, Clock(steps=before), Clock(steps=now)) is due
+
+
+@pytest.mark.parametrize(
+    ("every", "before", "now", "updates", "due"),
+    [(None, 9, 10, 5, False), (10, 9, 10, 5, True), (10, 9, 10, 0, False), (10, 10, 11, 5, False)],
+)
+def test_units_are_recycled_at_each_multiple_once_there_were_updates(
+    settings_of: Compose, every: int | None, before: int, now: int, updates: int, due: bool
+) -> None:
+    settings = settings_of(f"reset.dormant={'null' if every is None else every}")
+    assert recycling_due(settings, Clock(before, updates), Clock(now, updates)) is due
+
+
+def test_a_run_revives_dormant_units_of_its_threshold(settings_of: Compose) -> None:
+    # Every unit is below a threshold this high, and the rate is too small to change anything else.
+    words = (
+        "steps=60", "learning_starts=10", "train_every=2", "updates_per_train=1",
+        "network.widths=[6,5]", "optimizer=sgd", "optimizer.lr=1e-30", "replay.batch_size=4",
+        "dtype=float64",
+    )  # fmt: skip
+    every = settings_of(*words, "reset.dormant=40", "reset.threshold=1000")
+    none = settings_of(*words, "reset.dormant=40", "reset.threshold=0")
+    before, run = initial_parameters(every), run_to_the_end(every)
+    layout = build_run([every])[0][0].layout
+    old, new = views(before, layout), views(run.learner.state.parameters[0], layout)
+    assert not (old["torso.0.weight"] == new["torso.0.weight"]).any()
+    assert new["advantage.out.weight"].abs().max() < 1e-20
+    same = run_to_the_end(none).learner.state.parameters[0]
+    assert (same == before).float().mean() > 0.5
 
 
 def test_no_layer_is_reset_where_the_last_episode_ends(settings_of: Compose) -> None:
