@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dqn_cli.commands.command_line import (
     exit_on_flags,
@@ -15,6 +16,9 @@ from dqn_cli.commands.command_line import (
 from dqn_cli.commands.help import REPORT
 from dqn_cli.commands.run_discovery import RunInfo, load_runs, run_label, varied_keys
 from dqn_cli.commands.words import options_and_paths
+
+if TYPE_CHECKING:
+    from dqn_cli.searching.stored_search import StoredSearch
 
 KEYS = ("by", "out")
 OUT = "report"
@@ -64,8 +68,9 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     notes = [note for path, of_path in found.items() for note in _search_notes(path, of_path)]
     unended = [path for path in found if not has_ended(path)]
     notes += [f"{path.name} has not ended, so runs may be missing." for path in unended]
+    searches, unread = _searches(paths)
     try:
-        page = write_report(mark_repeated(rows), out, notes)
+        page = write_report(mark_repeated(rows), out, notes + unread, searches)
     except OSError as error:
         raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
     print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")
@@ -97,6 +102,26 @@ def _search_notes(path: Path, runs: Sequence[RunInfo]) -> list[str]:
             f" that chose them, because {luck}."
         ]
     return [f"{path.name} is a search without finalists yet, and {luck}."]
+
+
+def _searches(paths: Sequence[Path]) -> tuple[dict[str, StoredSearch], list[str]]:
+    """Return the searches among the folders, and a sentence for each that can't be read."""
+    from dqn_cli.config.run_folders import STUDY_FILE, is_search
+
+    searches: dict[str, StoredSearch] = {}
+    unread: list[str] = []
+    for path in filter(is_search, dict.fromkeys(paths)):
+        try:
+            from dqn_cli.searching.stored_search import read_search
+            from dqn_cli.searching.study import SearchError
+        except ModuleNotFoundError:
+            unread.append(f"The trials of {path} need an extra: pip install 'dqn-train[search]'.")
+            continue
+        try:
+            searches[str(path)] = read_search(path / STUDY_FILE)
+        except SearchError as error:
+            unread.append(f"The trials of {path.name} are not shown: {error}.")
+    return searches, unread
 
 
 def _chosen_keys(by: str | None, known: Sequence[str]) -> list[str] | None:

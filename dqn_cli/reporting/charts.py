@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 5.2  # inches: as wide as a phone, so that letters stay readable there
 LETTER = 9  # points
 INK = "#010203"  # of text and axes; the page's own colour in its place
+PAPER = "#fdfefe"  # behind text that lies on lines; the page's own colour in its place
 # Okabe and Ito's palette, without black and with yellow last, which is pale on white.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6d31", "#f0e442")
 MOST_COLOURS = len(PALETTE)
@@ -92,6 +93,7 @@ def _for_page(svg: str, name: str, caption: str) -> str:
     svg = re.sub(r'font: ([\d.]+)px [^;"]*', r"font-size: \1px", svg)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{_attribute(caption)}"', 1)
     svg = _own_ids(svg, name).replace(INK, "currentColor")
+    svg = svg.replace(PAPER, "var(--paper)")
     for place, colour_ in enumerate(PALETTE):
         svg = svg.replace(colour_, f"var(--c{place})")
     return svg

@@ -28,12 +28,25 @@ Cells = Sequence[str]
 
 
 @dataclass(frozen=True)
+class SearchSection:
+    """The part of a page that is about one search."""
+
+    name: str
+    summary: str
+    pruning: str
+    charts: list[Chart] = field(default_factory=list)
+    rungs: list[Cells] = field(default_factory=list)
+    csv: str = ""  # name of the file with its trials
+
+
+@dataclass(frozen=True)
 class Sections:
-    """The charts of a page by the sections that they belong to."""
+    """The charts of a page by the sections that they belong to, and its searches."""
 
     curves: list[Chart] = field(default_factory=list)
     scores: list[Chart] = field(default_factory=list)
     together: list[Chart] = field(default_factory=list)
+    searches: list[SearchSection] = field(default_factory=list)
 
 
 def write_page(
@@ -68,7 +81,7 @@ def write_page(
         runs=[_run_row(row, table.kind, path.parent) for row in rows],
         commands=commands(rows),
         versions=versions(rows),
-        csv_files=CSV_FILES,
+        csv_files=[*CSV_FILES, *(search.csv for search in sections.searches)],
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

@@ -144,25 +144,31 @@ class Study:
 
     def record(self, number: int) -> Record:
         """Return the trial of this number."""
-        return _record(self._study.get_trials(deepcopy=False)[number])
+        return record_of(self._study.get_trials(deepcopy=False)[number])
 
     def records(self) -> list[Record]:
         """Return all trials so far."""
-        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [record_of(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def importances(self) -> dict[str, float]:
-        """Return the share of each hyperparameter in good scores (PED-ANOVA, Watanabe et al. 2023).
-
-        It is empty as long as there are fewer than ENOUGH complete trials.
-        """
-        if sum(trial.is_complete for trial in self.records()) < ENOUGH:
-            return {}
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
+        """Return the share of each hyperparameter in good scores, see `importances`."""
+        return importances(self._study)
 
     def _trial(self, number: int) -> Trial:
         trial = self._study.get_trials(deepcopy=False)[number]
         return Trial(self._study, trial._trial_id)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Return the share of each hyperparameter in good scores (PED-ANOVA, Watanabe et al. 2023).
+
+    It is empty as long as there are fewer than ENOUGH complete trials.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < ENOUGH:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
 def _make_sampler(sampler: Sampler, number: int) -> optuna.samplers.BaseSampler:
@@ -171,7 +177,8 @@ def _make_sampler(sampler: Sampler, number: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=number)
 
 
-def _record(trial: FrozenTrial) -> Record:
+def record_of(trial: FrozenTrial) -> Record:
+    """Return a stored trial as it is used here."""
     scores = {int(step): float(score) for step, score in trial.intermediate_values.items()}
     score = trial.values[0] if trial.state is TrialState.COMPLETE and trial.values else None
     return Record(trial.number, dict(trial.params), scores, trial.state, score)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_runs import write_run
+from made_up_searches import write_search
 
 Typed = Callable[..., int]
 SHORT = ("steps=200", "network.widths=[8]", "eval.every=50", "eval.episodes=2")
@@ -44,6 +46,10 @@ def test_a_search_is_reported_by_its_finalists(
     assert "Only finished runs count: 1 paused and 1 finished." in early
     assert "search is a search without finalists yet, and the highest score" in early
     assert "search has not ended" in early
+    assert "The trials of search are not shown: search/search.db can&#39;t be used" in early
+    assert 'id="search"' not in early
+    (search / "search.db").unlink()
+    write_search(search / "search.db", complete=2, pruned=1)
     write_run(search / "fresh", ["gamma=0.8", "seed=1000"], [3.0, 6.0])
     (search / ".command.json").write_text('{"ended": true}')
     assert type_report("search", "out=late") == 0
@@ -51,7 +57,25 @@ def test_a_search_is_reported_by_its_finalists(
     assert "This setting scores 6.00 on CartPole-v1" in late
     assert "search is a search: these are its finalists on fresh seeds" in late
     assert "has not ended" not in late
+    assert "<b>search</b>: 3 trials of 2 runs each: 2 trained to the end, 1 pruned." in late
+    assert "without pruning, they would have taken 6,000" in late
+    assert '<td class="number">100</td><td class="number">3</td>' in late
+    assert (in_folder / "late" / "trials.csv").is_file()
     assert capsys.readouterr().out.splitlines()[-1] == "1 run reported in late/report.html"
+
+
+def test_without_the_extra_a_search_is_reported_by_its_runs(
+    type_report: Typed, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(in_folder / "search", ["gamma=0.8", "seed=0"], [5.0, 7.0])
+    write_search(in_folder / "search" / "search.db", complete=1)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    for name in [name for name in sys.modules if name.startswith("dqn_cli.searching.stud")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "dqn_cli.searching.stored_search", raising=False)
+    assert type_report("search") == 0
+    page = (in_folder / "report" / "report.html").read_text()
+    assert "The trials of search need an extra: pip install &#39;dqn-train[search]&#39;." in page
 
 
 def test_wrong_keys_are_named(
