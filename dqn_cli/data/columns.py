@@ -20,6 +20,8 @@ LIVES_LOST = ("life_lost",)
 MASKS = ("action_masks", "action_mask")
 NEXT_MASKS = ("next_action_masks", "next_action_mask")
 
+MOST_NAMED = 20  # columns of a file in a message
+
 
 class DataError(ValueError):
     """Data that can't be trained on; the message names file, column and row."""
@@ -56,18 +58,18 @@ def sort_columns(file: str, arrays: Mapping[str, Array]) -> Columns:
     """Return a file's columns by their meaning; columns of other names are left out.
 
     Raises:
-        DataError: A column is missing, there twice, or has another length.
+        DataError: A column is missing, there twice, or has another length or shape.
     """
     found = _Found(file, arrays)
     columns = Columns(
         file,
         found.parts(OBSERVATIONS),
         found.required(ACTIONS),
-        found.required(REWARDS),
-        found.required(TERMINATIONS),
-        found.required(TRUNCATIONS),
+        found.single(REWARDS),
+        found.single(TERMINATIONS),
+        found.single(TRUNCATIONS),
         found.parts(NEXT_OBSERVATIONS, required=False),
-        found.optional(LIVES_LOST),
+        found.single(LIVES_LOST) if found.has(LIVES_LOST) else None,
         found.optional(MASKS),
         found.optional(NEXT_MASKS),
     )
@@ -104,6 +106,20 @@ class _Found:
         column = self.optional(names)
         return column if column is not None else self._missing(names)
 
+    def single(self, names: tuple[str, ...]) -> Column:
+        """Return a column of single numbers, which may have an axis of length 1 behind the rows."""
+        column = self.required(names)
+        if column.values.shape[1:] not in ((), (1,)):
+            raise DataError(
+                f"{self._file}: column {column.name} has rows of shape"
+                f" {list(column.values.shape[1:])}, and must have a single number in each"
+            )
+        return column._replace(values=column.values.reshape(-1))
+
+    def has(self, names: tuple[str, ...]) -> bool:
+        """Return whether there is a column that has one of the names."""
+        return any(name in self._arrays for name in names)
+
     def parts(self, names: tuple[str, ...], required: bool = True) -> dict[str, Column]:
         """Return the columns of an observation by the names of its parts."""
         present = [name for name in self._arrays if name.partition(".")[0] in names]
@@ -124,5 +140,8 @@ class _Found:
         return column
 
     def _missing(self, names: tuple[str, ...]) -> Column:
-        has = ", ".join(self._arrays) or "none"
+        others = list(self._arrays)
+        has = ", ".join(others[:MOST_NAMED]) or "none"
+        if len(others) > MOST_NAMED:
+            has += f" and {len(others) - MOST_NAMED} more"
         raise DataError(f"{self._file}: column {names[0]} is missing; its columns are {has}")

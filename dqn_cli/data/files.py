@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -39,12 +40,11 @@ def read_columns(name: str) -> Columns:
     if path.suffix not in readers or not path.is_file():
         raise DataError(f"data={name} holds no data: it must be {FORMS}")
     try:
-        arrays = readers[path.suffix](path)
+        return readers[path.suffix](name, path)
     except DataError:
         raise
     except Exception as error:  # a file may be damaged in any way
         raise DataError(f"{name} can't be read: {one_line(error)}") from error
-    return sort_columns(name, arrays)
 
 
 def digest(name: str) -> str:
@@ -71,20 +71,50 @@ def _checkpoint(path: Path) -> Path | None:
     )
 
 
-def _npz(path: Path) -> dict[str, Array]:
+class _Arrays(Mapping[str, Array]):
+    """Columns of a file; only those that are asked for are read, and others may hold anything."""
+
+    def __init__(self, file: str, names: Sequence[str], read: Callable[[str], Array]) -> None:
+        self._file, self._names, self._read = file, names, read
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        try:
+            return self._read(name)
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self._file}: column {name} can't be read: {one_line(error)}"
+            ) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _npz(name: str, path: Path) -> Columns:
+    if not is_zipfile(path):
+        raise DataError(f"{name} can't be read: it is cut off, or no file of numpy.savez")
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return sort_columns(name, _Arrays(name, file.files, file.__getitem__))
 
 
-def _parquet(path: Path) -> dict[str, Array]:
+def _parquet(name: str, path: Path) -> Columns:
     """Return the columns of a Parquet file; lists become rows of arrays."""
     if find_spec("pyarrow") is None:
-        raise DataError(f"data={path} needs an extra: pip install 'dqn-train[data]'")
+        raise DataError(f"data={name} needs an extra: pip install 'dqn-train[data]'")
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    return {name: _array(path, name, column) for name, column in columns.items()}
+
+    def read(column: str) -> Array:
+        return _array(path, column, table.column(column))
+
+    return sort_columns(name, _Arrays(name, table.column_names, read))
 
 
 def _array(path: Path, name: str, column: Any) -> Array:

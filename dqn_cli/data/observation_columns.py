@@ -43,10 +43,10 @@ def encoded_observations(file: str, columns: Mapping[str, Column], task: Task) -
     for leaf in encoder.leaves:
         name = leaf.part.name
         if name not in columns:
-            has = ", ".join(column.name for column in columns.values())
+            has = [column.name for column in columns.values()]
+            wanted = ".".join(filter(None, (has[0].partition(".")[0], name)))
             raise DataError(
-                f"{file}: column observations{f'.{name}' if name else ''} is missing; columns of"
-                f" observations are {has}"
+                f"{file}: column {wanted} is missing; columns of observations are {', '.join(has)}"
             )
         checked[name] = _checked_part(file, columns[name], leaf, task)
     return encoder.encode_rows(checked).astype(observation_dtype(task.spaces, task.dtype))

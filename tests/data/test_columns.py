@@ -27,6 +27,17 @@ def test_parts_of_observations_have_columns_of_their_own() -> None:
     assert set(columns.observations) == {"side", "arm.joint"}
 
 
+def test_single_numbers_may_have_an_axis_of_their_own() -> None:
+    names = ("rewards", "terminations", "truncations")
+    log = cartpole_log(life_lost=np.zeros((5, 1), bool))
+    columns = sort_columns("log.npz", log | {name: log[name][:, None] for name in names})
+    assert columns.rewards.values.tolist() == [1, 2, 4, 8, 16]
+    assert columns.terminations.values.tolist() == [False, False, True, False, False]
+    assert columns.truncations.values.shape == (5,)
+    assert columns.lives_lost is not None
+    assert columns.lives_lost.values.shape == (5,)
+
+
 @pytest.mark.parametrize(
     ("log", "message"),
     [
@@ -37,6 +48,11 @@ def test_parts_of_observations_have_columns_of_their_own() -> None:
         (cartpole_log(obs=np.zeros((5, 4))), "columns observations, obs mean the same"),
         (cartpole_log(rewards=np.zeros(4)), "column rewards has 4 rows, and actions has 5"),
         (cartpole_log(actions=np.array(1)), "column actions is a single value"),
+        (cartpole_log(rewards=np.zeros((5, 2))), "column rewards has rows of shape [2], and must"),
+        (cartpole_log(terminations=np.zeros((5, 2))), "column terminations has rows of shape [2]"),
+        (cartpole_log(truncations=np.zeros((5, 1, 1))), "column truncations has rows of shape [1,"),
+        (cartpole_log(life_lost=np.zeros((5, 2))), "column life_lost has rows of shape [2]"),
+        ({f"x{number}": np.zeros(5) for number in range(23)}, "x18, x19 and 3 more"),
         ({name: values[:0] for name, values in cartpole_log().items()}, "log.npz has no rows"),
     ],
 )

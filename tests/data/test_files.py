@@ -28,7 +28,8 @@ def test_an_npz_file_is_read_and_known_by_its_bytes(tmp_path: Path) -> None:
     [
         ("none.npz", None, "there is no such file or folder"),
         ("log.csv", b"1,2", "holds no data: it must be an .npz or .parquet file"),
-        ("log.npz", b"not a zip file", "can't be read"),
+        ("log.npz", b"not a zip file", "can't be read: it is cut off, or no file of numpy.savez"),
+        ("log.npz", b"", "can't be read: it is cut off, or no file of numpy.savez"),
         ("folder", "a folder", "holds no data"),
     ],
 )
@@ -46,10 +47,20 @@ def test_what_holds_no_data_is_named(
     assert str(path) in str(error.value)
 
 
-def test_objects_in_an_npz_file_are_not_loaded(tmp_path: Path) -> None:
-    np.savez(tmp_path / "log.npz", observations=np.array([{}, None]))
-    with pytest.raises(DataError, match="can't be read"):
+def test_an_array_in_a_file_of_that_name_is_no_log(tmp_path: Path) -> None:
+    with (tmp_path / "log.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match=r"it is cut off, or no file of numpy\.savez"):
         read_columns(str(tmp_path / "log.npz"))
+
+
+def test_objects_in_an_npz_file_are_not_loaded(tmp_path: Path) -> None:
+    objects = np.array([{}, None, 1, 2, 3])
+    np.savez(tmp_path / "log.npz", **cartpole_log(rewards=objects))
+    with pytest.raises(DataError, match="column rewards can't be read: Object arrays"):
+        read_columns(str(tmp_path / "log.npz"))
+    np.savez(tmp_path / "log.npz", infos=objects, **cartpole_log())
+    assert read_columns(str(tmp_path / "log.npz")).rewards.values.tolist() == [1, 2, 4, 8, 16]
 
 
 @pytest.mark.parametrize("name", ["log.parquet", "minari:CartPole/random-v0"])
@@ -79,6 +90,7 @@ def test_lists_in_a_parquet_file_are_arrays(tmp_path: Path) -> None:
         read_columns(str(tmp_path / "log.parquet"))
     columns = {name: list(values) for name, values in log.items()}
     columns["rewards"][2] = None
+    columns["note"] = ["x", None, "y", "z", ""]  # of no meaning here
     parquet.write_table(pyarrow.table(columns), tmp_path / "log.parquet")
     with pytest.raises(DataError, match="column rewards, row 2: there is no value"):
         read_columns(str(tmp_path / "log.parquet"))

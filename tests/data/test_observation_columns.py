@@ -38,3 +38,15 @@ def test_frames_of_a_stack_are_stored_once(settings_of: Callable[..., Settings])
     assert encoded_observations("f", {"": Column("obs", frames)}, task).shape == (2, 8, 8)
     with pytest.raises(DataError, match=r"shape \[4, 8, 8\], and env=CartPole-v1 has .* \[8, 8\]"):
         encoded_observations("f", {"": Column("obs", np.zeros((2, 4, 8, 8)))}, task)
+
+
+def test_a_missing_part_is_named_with_the_columns_that_are_there(
+    settings_of: Callable[..., Settings],
+) -> None:
+    space = spaces.Dict(arm=spaces.Box(-1, 1, (2,)), side=spaces.Discrete(2))
+    parts = ObservationEncoder(space).parts
+    task = Task(settings_of().env, Spaces(parts, 2, 0, describe_space(space)), False, "float32")
+    columns = {"arm": Column("next_observations.arm", np.zeros((3, 2)))}
+    message = r"next_observations\.side is missing; .* are next_observations\.arm"
+    with pytest.raises(DataError, match=message):
+        encoded_observations("f", columns, task)
