@@ -119,7 +119,9 @@ class Nature(AtariCnn):
         """Return [batch, channels, height, width]."""
         for index in range(len(self.channels)):
             stride = KERNELS[index][1]
-            x = layers.hidden_convolution(p, f"convolution.{index}", x, stride, scale)
+            x = layers.hidden_convolution(
+                p, f"convolution.{index}", x, stride, scale, self.activation
+            )
             scale = 1
         return x
 
@@ -168,10 +170,11 @@ class Impala(AtariCnn):
             scale = 1
             x = F.max_pool2d(x, 3, stride=2, padding=1)
             for first, second in _blocks(section):
-                y = layers.record(p, first, x.relu())
-                y = layers.record(p, second, layers.convolve(p, first, y, padding=1).relu())
+                y = layers.record(p, first, self.activation(x))
+                y = self.activation(layers.convolve(p, first, y, padding=1))
+                y = layers.record(p, second, y)
                 x = x + layers.convolve(p, second, y, padding=1)
-        x = x.relu()
+        x = self.activation(x)
         return F.adaptive_max_pool2d(x, self.pool) if self.pool else x
 
     def _convolution(self, name: str, planes: int, outputs: int) -> Layout:

@@ -27,5 +27,5 @@ class Convolutional(Mlp):
         """Return the layout of a layer, with its LayerNorm if the network has one."""
         is_convolution = len(layer[f"{name}.weight"].shape) == 4
         if self.norm_axes is NormAxes.pixel and self.layer_norm and is_convolution:
-            return layer | layers.pixel_norm_layout(name, units)
+            return layer | layers.pixel_norm_layout(name, units, self.norm_affine)
         return super().with_layer_norm(name, layer, units)

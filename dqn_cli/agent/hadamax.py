@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.activations import Activation
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.multi import has_large_pictures
@@ -20,16 +21,17 @@ PATHS = ("first", "second")  # convolutions of a block whose activations are mul
 
 @dataclass
 class Hadamax(AtariCnn):
-    """Blocks of two convolutions side by side, GELU, their product and max-pooling; then dense.
+    """Blocks of two convolutions side by side, their product and max-pooling; then dense layers.
 
     A block has a number in each of `channels`, `kernels`, `pools` and `strides`: outputs of each
     convolution and side of its kernel, side and stride of the pooling. Both keep the size of the
-    image by padding; only the stride shrinks it. Dense hidden layers have GELU too.
+    image by padding; only the stride shrinks it.
     """
 
     kernels: list[Count]
     pools: list[Count]
     strides: list[Count]
+    activation: Activation = field(default=Activation.gelu, kw_only=True)
 
     def image_layout(self, planes: int, height: int, width: int) -> tuple[Layout, int]:
         """Return two convolutions for each number of channels, and the number of features.
@@ -74,10 +76,6 @@ class Hadamax(AtariCnn):
             x = F.max_pool2d(_padded(product, pool, stride, -float("inf")), pool, stride)
             scale = 1
         return x
-
-    def activation(self, x: Tensor) -> Tensor:
-        """Apply GELU in the form with tanh, as the authors' code in JAX does."""
-        return F.gelu(x, approximate="tanh")
 
     @property
     def is_large(self) -> bool:

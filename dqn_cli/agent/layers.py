@@ -57,19 +57,19 @@ def convolution_layout(name: str, inputs: int, outputs: int, kernel: int) -> Lay
     }
 
 
-def layer_norm_layout(name: str, units: int) -> Layout:
-    """Return scale and shift of a LayerNorm (Ba et al. 2016)."""
+def layer_norm_layout(name: str, units: int, learns: bool = True) -> Layout:
+    """Return scale and shift of a LayerNorm (Ba et al. 2016); without learning, 1 and 0."""
     return {
-        f"{name}.scale": Parameter((units,), 1, 1),
-        f"{name}.shift": Parameter((units,), 0, 0),
+        f"{name}.scale": Parameter((units,), 1, 1, learns),
+        f"{name}.shift": Parameter((units,), 0, 0, learns),
     }
 
 
-def pixel_norm_layout(name: str, channels: int) -> Layout:
+def pixel_norm_layout(name: str, channels: int, learns: bool = True) -> Layout:
     """Return scale and shift of a convolution's LayerNorm over the channels of each pixel."""
     return {
-        f"{name}.pixel_scale": Parameter((channels,), 1, 1),
-        f"{name}.pixel_shift": Parameter((channels,), 0, 0),
+        f"{name}.pixel_scale": Parameter((channels,), 1, 1, learns),
+        f"{name}.pixel_shift": Parameter((channels,), 0, 0, learns),
     }
 
 
@@ -111,7 +111,7 @@ def dense(p: Parameters, name: str, x: Tensor) -> Tensor:
 def hidden(
     p: Parameters, name: str, x: Tensor, activation: Callable[[Tensor], Tensor] = torch.relu
 ) -> Tensor:
-    """Apply a linear layer, its LayerNorm if it has one, and ReLU; to [batch, units]."""
+    """Apply a linear layer, its LayerNorm if it has one, and an activation; to [batch, units]."""
     x = dense(p, name, x)
     if f"{name}.scale" in p:
         x = F.layer_norm(x, x.shape[1:], p[f"{name}.scale"], p[f"{name}.shift"])
@@ -119,9 +119,14 @@ def hidden(
 
 
 def hidden_convolution(
-    p: Parameters, name: str, x: Tensor, stride: int = 1, scale: float = 1
+    p: Parameters,
+    name: str,
+    x: Tensor,
+    stride: int = 1,
+    scale: float = 1,
+    activation: Callable[[Tensor], Tensor] = torch.relu,
 ) -> Tensor:
-    """Apply a convolution, its LayerNorm if it has one, and ReLU.
+    """Apply a convolution, its LayerNorm if it has one, and an activation.
 
     Args:
         p: Parameters by name.
@@ -129,14 +134,15 @@ def hidden_convolution(
         x: Inputs [batch, inputs, height, width].
         stride: Stride along both sides.
         scale: Factor of the inputs.
+        activation: Function of each output.
     """
-    return record(p, name, convolve(p, name, x, stride, scale=scale).relu())
+    return record(p, name, activation(convolve(p, name, x, stride, scale=scale)))
 
 
 def convolve(
     p: Parameters, name: str, x: Tensor, stride: int = 1, padding: int = 0, scale: float = 1
 ) -> Tensor:
-    """Apply a convolution as `hidden_convolution` does, without ReLU."""
+    """Apply a convolution as `hidden_convolution` does, without an activation."""
     weight = _weight(p, name)
     # Scaling the weight is cheaper than scaling the inputs: there are fewer weights than pixels.
     weight = weight if scale == 1 else weight * scale

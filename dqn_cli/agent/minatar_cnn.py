@@ -57,5 +57,5 @@ class MinAtarCnn(Convolutional):
         """Map observations [batch, height, width, planes] to features [batch, features]."""
         x = obs.movedim(-1, 1)  # [batch, planes, height, width]
         for index in range(len(self.channels)):
-            x = layers.hidden_convolution(p, f"convolution.{index}", x)
+            x = layers.hidden_convolution(p, f"convolution.{index}", x, activation=self.activation)
         return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]

@@ -95,12 +95,13 @@ class Multi(Convolutional):
             x = x.flatten(1, 2)  # [batch, frames * colors, height, width]
             scale = picture_scale(p, part)
             for name, _, _, stride in self._convolutions(index, part):
-                x = layers.hidden_convolution(p, name, x, stride, scale)
+                x = layers.hidden_convolution(p, name, x, stride, scale, self.activation)
                 scale = 1
             x = x if scale == 1 else x * scale  # without a convolution
-            features.append(layers.hidden(p, f"part.{index}", x.flatten(1)))  # [batch, features]
+            x = x.flatten(1)  # [batch, pixels]
+            features.append(layers.hidden(p, f"part.{index}", x, self.activation))
         if others:
-            features.append(layers.hidden(p, "others", torch.cat(others, 1)))
+            features.append(layers.hidden(p, "others", torch.cat(others, 1), self.activation))
         return torch.cat(features, 1)  # [batch, parts * features]
 
     def _dense_layout(self, name: str, inputs: int) -> Layout:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from dqn_cli.agent import layers
+from dqn_cli.agent.activations import Activation
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.initialization import Initialization, draw_weights
 from dqn_cli.agent.layers import Parameters
@@ -81,12 +82,13 @@ class Network:
 
 @dataclass
 class Mlp(Network):
-    """Fully connected layers with ReLU: a torso, then one stream, or two if dueling.
+    """Fully connected layers: a torso, then one stream, or two if dueling.
 
     The last of `widths` is the hidden layer of each stream. A dueling network has a stream for the
     state's value and one for the actions' advantages (Wang et al. 2016, eq. 9). `noisy` makes the
     streams noisy (Fortunato et al. 2018). `spectral_norm` applies to all other hidden layers
-    (Gogianu et al. 2021). `initialization` is that of all weights.
+    (Gogianu et al. 2021). `initialization` is that of all weights. A LayerNorm learns a scale and a
+    shift if `norm_affine` is true.
     """
 
     widths: list[Count]
@@ -96,6 +98,8 @@ class Mlp(Network):
     noisy: bool
     sigma: Positive
     initialization: Initialization = field(default=Initialization.uniform, kw_only=True)
+    activation: Activation = field(default=Activation.relu, kw_only=True)
+    norm_affine: bool = field(default=True, kw_only=True)
 
     def initial(self, layout: Layout, spaces: Spaces, random: np.random.Generator) -> Tensor:
         """Draw initial values of a layout, a flat float64 vector [size]."""
@@ -211,11 +215,9 @@ class Mlp(Network):
 
     def with_layer_norm(self, name: str, layer: Layout, units: int) -> Layout:
         """Return the layout of a layer, with its LayerNorm if the network has one."""
-        return layer | layers.layer_norm_layout(name, units) if self.layer_norm else layer
-
-    def activation(self, x: Tensor) -> Tensor:
-        """Apply the nonlinearity of hidden layers."""
-        return x.relu()
+        if not self.layer_norm:
+            return layer
+        return layer | layers.layer_norm_layout(name, units, self.norm_affine)
 
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map features [batch, features] to z [batch, actions, atoms]."""

@@ -103,7 +103,7 @@ def test_every_field_of_every_part_is_read_by_a_run(
 ) -> None:
     pytest.importorskip("ale_py")
     pytest.importorskip("minatar")
-    composed = [settings_of(*words.split(), *small_for(words)) for words in RUNS]
+    composed = [settings_of(*words.split(), *small_for(words), *norm_for(words)) for words in RUNS]
     log = random_log(tmp_path / "log.npz")
     words = (f"data.path={log}", "data.pretrain=2", "network=mlp", "auxiliary=margin")
     composed.append(settings_of(*words, *SMALL))
@@ -130,6 +130,11 @@ def small_for(words: str) -> list[str]:
     """Returns what a run sets but for what it says itself."""
     typed = {word.partition("=")[0] for word in words.split()}
     return [word for word in SMALL if word.partition("=")[0] not in typed]
+
+
+def norm_for(words: str) -> list[str]:
+    """Returns a word that lets a network's LayerNorm be made, if it can have one."""
+    return [] if "network=table" in words else ["network.layer_norm=true"]
 
 
 @dataclass
