@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from conftest import STREAMING
+
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import Run, train
 from dqn_cli.training.settings import Settings
@@ -16,6 +18,8 @@ SMALL = (*SHORT, "network.widths=[12,8]")
 OWN = {
     "drqn": ("network.units=6", "network.length=4", "network.burn_in=2"),
     "pqn": ("env.num_envs=2", "train_every=16"),
+    "stream_q": STREAMING[1:],
+    "adaptive_q": STREAMING[1:],
 }
 IMAGES = ("env=pictures:Pictures-v0", "env.preprocess.stack=2", "network.channels=[2,2,2]")
 

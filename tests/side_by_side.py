@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from conftest import STREAMING
 from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
@@ -106,6 +107,14 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "pqn that starts late": (
         (*PQN, "env=LineWorld-v0", "steps=672", "learning_starts=200", "replay.capacity=96"),
         ((), (), ()),
+    ),
+    "stream_q": (
+        ("agent=stream_q", "env=LineWorld-v0", *STREAMING[1:]),
+        (("optimizer.kappa=3",), ("optimizer.trace_decay=0.5", "gamma=0.8"), ("optimizer.lr=0.1",)),
+    ),
+    "adaptive_q": (
+        ("agent=adaptive_q", *STREAMING[1:]),
+        (("optimizer.beta2=0.9",), ("optimizer.trace_decay=0",), ("optimizer.lr=1e-2",)),
     ),
     "rainbow": (
         RAINBOW,

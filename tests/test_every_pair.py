@@ -434,8 +434,11 @@ def test_every_preset_runs_on_every_kind_of_observation(
     settings_of: Compose, preset: str, env: str
 ) -> None:
     pytest.importorskip("minatar")
-    own = {"pqn": ("train_every=16",), "drqn": ("network.length=3", "network.burn_in=1")}.get(
-        preset, ()
-    )
+    own = {
+        "pqn": ("train_every=16",),
+        "drqn": ("network.length=3", "network.burn_in=1"),
+        "stream_q": STREAMING[1:],
+        "adaptive_q": STREAMING[1:],
+    }.get(preset, ())
     settings = settings_of(*SMALL, f"agent={preset}", env, "network.widths=[8,8]", *own)
     run_a_little(settings, Learner)

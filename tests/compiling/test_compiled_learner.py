@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PRESETS
+from conftest import PRESETS, STREAMING
 from side_by_side import changed, check_arrays, without_twice
 from torch.testing import assert_close
 
@@ -181,6 +181,8 @@ EACH_STEP = (
 OWN = {
     "drqn": (*EACH_STEP, "network.units=6", "network.length=4", "network.burn_in=2"),
     "pqn": ("steps=640", "env.num_envs=4", "train_every=64", "updates_per_train=10"),
+    "stream_q": (*EACH_STEP, *STREAMING[1:]),
+    "adaptive_q": (*EACH_STEP, *STREAMING[1:]),
 }
 
 

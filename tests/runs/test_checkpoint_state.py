@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import STREAMING
 from mutated import HEADER, attempt, is_same, mutate_bytes, signed, with_mutated_field
 from test_checkpoints import advanced, data_of, settings_for, started
 
@@ -23,6 +24,7 @@ Typed = Callable[..., int]
 RUNS = {
     "per": ("agent=per", "env.num_envs=2", "env.normalize=running"),
     "pqn": ("agent=pqn", "env.num_envs=4", "train_every=32", "learning_starts=0"),
+    "stream_q": ("agent=stream_q", *STREAMING[1:]),
     "drqn": ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2"),
 }
 
@@ -82,6 +84,9 @@ BAD = [
     ("per", "sampler.end", filled(10**6), "sampler.end is not in the stream's queue"),
     ("pqn", "sampler.trained", filled(10**6), "sampler.trained is not in the stream"),
     ("pqn", "sampler.ends", filled(10**6), "sampler.ends is not in the stream's queue"),
+    ("stream_q", "sampler.ends", filled(10**6), "sampler.ends is not in the stream's queue"),
+    ("stream_q", "reward_normalizer", lambda x: x[:2], "reward_normalizer has shape"),
+    ("stream_q", "reward_normalizer", filled(-1), "reward_normalizer has a negative count"),
     ("per", "random.noise.own.state.inc", lambda x: x + 1, "random.noise.own.state.inc must be"),
     ("per", "random.replay.random.rest", lambda x: [2.0], "random.replay.random.rest must be in"),
     ("per", "random.replay.random.rest", lambda x: ["a"], "random.replay.random.rest must be"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from conftest import STREAMING
 from side_by_side import check_alike, gone_on, members_of, trained
 
 from dqn_cli.arrays import tensor
@@ -55,6 +56,8 @@ RUNS = {
         "network.widths=[6,5]",
     ),
     "boltzmann": ("exploration=boltzmann",),
+    "stream_q": ("agent=stream_q", "env.normalize=running", *STREAMING[1:]),
+    "adaptive_q": ("agent=adaptive_q", "env=LineWorld-v0", *STREAMING[1:]),
     "ladder": ("exploration=ladder", "env.num_envs=3"),
     "short episodes": ("agent=per", "env=LineWorld-v0", "replay.n_step=3"),
 }

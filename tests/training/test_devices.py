@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PRESETS
+from conftest import PRESETS, STREAMING
 
 from dqn_cli.training import devices
 from dqn_cli.training.build_run import agent_for, build_run
@@ -29,6 +29,8 @@ SMALL = (
 OWN = {
     "drqn": ("network.units=6", "network.length=4", "network.burn_in=2"),
     "pqn": ("env.num_envs=2", "train_every=16"),
+    "stream_q": STREAMING[1:],
+    "adaptive_q": STREAMING[1:],
 }
 PONG = (
     "env=ALE/Pong-v5", "env.preprocess.size=40", "network.channels=[2,2,2]", "steps=60",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import PRESETS
+from conftest import PRESETS, STREAMING
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.training.build_run import agent_for, build_run
@@ -23,6 +23,8 @@ SMALL = ("network.widths=[12,8]", "replay.batch_size=8", "replay.capacity=400")
 OWN = {
     "drqn": ("network.units=6", "network.length=4", "network.burn_in=2"),
     "pqn": ("env.num_envs=4", "train_every=64"),
+    "stream_q": STREAMING[1:],
+    "adaptive_q": STREAMING[1:],
 }
 
 
