@@ -386,8 +386,9 @@ def words_of(case: list[str]) -> tuple[str, ...]:
     pytest.importorskip("ale_py")
     (network,) = (word.removeprefix("network=") for word in case if word.startswith("network="))
     own = OWN.get(network, ("network.widths=[8,8]",))
-    # Plain SGD on squared errors diverges at the default rate.
-    rate = ("optimizer.lr=1e-6",) if "optimizer=sgd" in case else ()
+    # Plain SGD on squared errors diverges at the default rate; RAdam begins as it.
+    plain = {"optimizer=sgd", "optimizer=radam"} & {*case}
+    rate = ("optimizer.lr=1e-6",) if plain else ()
     streaming = STREAMING[1:] if "replay=newest" in case else ()
     return (*SMALL, *in_order(case), *own, *rate, *streaming)
 

@@ -76,9 +76,12 @@ def _matrix(
 
 
 def _sparse(inputs: int, outputs: int, random: np.random.Generator) -> Array:
-    """Return weights [outputs, inputs], few of each output (Elsayed et al. 2024, algorithm 2)."""
+    """Return weights [outputs, inputs], few of each output (Elsayed et al. 2024, algorithm 2).
+
+    Each output keeps one weight at least; with fewer than ten inputs the authors' code leaves none.
+    """
     bound = 1 / math.sqrt(inputs)
     weights = random.uniform(-bound, bound, (outputs, inputs))
     rank = random.random((outputs, inputs)).argsort(1)  # a random order of each output's inputs
-    weights[rank < math.ceil(SPARSITY * inputs)] = 0
+    weights[rank < min(math.ceil(SPARSITY * inputs), inputs - 1)] = 0
     return weights

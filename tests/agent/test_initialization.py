@@ -73,6 +73,11 @@ def test_each_output_of_sparse_weights_has_a_tenth_of_its_inputs(
     assert not bias.any()
 
 
+def test_an_output_of_few_inputs_keeps_one() -> None:
+    weight, _ = drawn(layers.linear_layout("small", 4, 30), Initialization.sparse).values()
+    assert ((weight != 0).sum(0) == 1).all()
+
+
 def test_a_layer_that_widens_is_drawn_as_its_transpose() -> None:
     # A ReLU layer of He's initialization keeps the mean square of its inputs.
     p, x = drawn(WIDE, Initialization.he_normal), torch.randn(4000, 40, dtype=torch.float64)
