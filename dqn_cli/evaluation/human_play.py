@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import string
+from contextlib import suppress
 from typing import Any, SupportsFloat
 
 import gymnasium
@@ -18,17 +20,23 @@ from dqn_cli.envs.env_config import EnvConfig, make_env, observation_dtype
 from dqn_cli.envs.episode_seeds import SeededEpisodes, SeedFunction
 from dqn_cli.envs.masks import KEY, legal_actions
 from dqn_cli.envs.preprocessing import AnyEnv
+from dqn_cli.interrupts import UserInterrupt
 
 OWN_KEYS = "get_keys_to_action"
 KEYS = string.digits + string.ascii_lowercase
+DRIVER = "SDL_VIDEODRIVER"  # an environment variable: how SDL shows windows
+INVISIBLE = ("offscreen", "dummy")  # drivers that SDL takes where there is no display
 Keys = dict[Any, int]
 
 
 def play_by_hand(config: EnvConfig, seed_function: SeedFunction, dtype: str) -> Recording:
     """Open a window and let the user play until it is closed; return what was played.
 
+    Ctrl-C ends it as Escape does, so that what was played is not lost.
+
     Raises:
-        EnvironmentFailure: The environment renders no images, or has more actions than keys.
+        EnvironmentFailure: The environment renders no images, or has more actions than keys, or
+            there is no display.
     """
     if config.is_native_vector:
         raise EnvironmentFailure(f"env={config.id} makes vectors, which can't be played by hand")
@@ -39,15 +47,39 @@ def play_by_hand(config: EnvConfig, seed_function: SeedFunction, dtype: str) -> 
     recorded = Recorded(SeededEpisodes(env, seed_function), spaces, config.id, dtype)
     own = own_keys(env)
     keys = own or digit_keys(config.id, spaces.actions)
+    try:
+        check_display()
+    except EnvironmentFailure:
+        env.close()
+        raise
     print("keys: " + ", ".join(f"{_name(key)} = {action}" for key, action in keys.items()))
-    print("Escape or closing the window ends it", flush=True)
+    print("Escape, closing the window or Ctrl-C ends it", flush=True)
     try:
         # Without keys of its own, an environment may have no action that does nothing.
-        play(recorded, keys_to_action=keys, wait_on_player=not own)
+        with suppress(UserInterrupt):
+            play(recorded, keys_to_action=keys, wait_on_player=not own)
     finally:
         env.close()
     recorded.recording.end()
     return recorded.recording
+
+
+def check_display() -> None:
+    """Check that a window can be seen, unless the user has chosen how SDL shows it.
+
+    Raises:
+        EnvironmentFailure: There is no display.
+    """
+    try:
+        pygame.display.init()
+        has_display = DRIVER in os.environ or pygame.display.get_driver() not in INVISIBLE
+    except pygame.error:
+        has_display = False
+    if not has_display:
+        raise EnvironmentFailure(
+            "play=true opens a window, and there is no display here: type it on a desktop, or let a"
+            " policy play with record=FILE alone"
+        )
 
 
 def own_keys(env: AnyEnv) -> Keys:

@@ -6,7 +6,8 @@ import pytest
 
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import episode_seeds
-from dqn_cli.evaluation.human_play import digit_keys, play_by_hand
+from dqn_cli.evaluation.human_play import DRIVER, INVISIBLE, digit_keys, play_by_hand
+from dqn_cli.interrupts import UserInterrupt
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -32,6 +33,37 @@ def test_keys_that_are_held_are_played_and_recorded_until_escape(
     recording = play_by_hand(settings_of().env, episode_seeds(0, "test", 0), "float32")
     assert (recording.rows, recording.episodes) == (3, 1)
     assert recording.returns == [3.0]
+
+
+def test_an_interrupt_ends_playing_and_loses_nothing(
+    settings_of: Compose, pygame: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pygame as game
+
+    game.init()
+    held = [game.event.Event(game.KEYDOWN, key=ord("1"))]
+    frames = iter([held, [], []])
+
+    def events() -> list[game.event.Event]:
+        if (frame := next(frames, None)) is None:
+            raise UserInterrupt
+        return frame
+
+    monkeypatch.setattr(game.event, "get", events)
+    recording = play_by_hand(settings_of().env, episode_seeds(0, "test", 0), "float32")
+    assert (recording.rows, recording.episodes) == (3, 1)
+
+
+@pytest.mark.parametrize("driver", INVISIBLE)
+def test_nobody_plays_in_a_window_that_nobody_sees(
+    settings_of: Compose, pygame: object, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    import pygame as game
+
+    monkeypatch.delenv(DRIVER)
+    monkeypatch.setattr(game.display, "get_driver", lambda: driver)
+    with pytest.raises(EnvironmentFailure, match="there is no display here"):
+        play_by_hand(settings_of().env, episode_seeds(0, "test", 0), "float32")
 
 
 def test_each_action_has_a_key_as_far_as_there_are_keys() -> None:
