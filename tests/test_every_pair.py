@@ -19,14 +19,12 @@ import torch
 from conftest import NEEDED, PRESETS, STREAMING
 from gymnasium import spaces
 from hydra.errors import HydraException
+from interpreted import Interpreted
 from numpy.typing import NDArray
 from omegaconf.errors import OmegaConfBaseException
 from parts import Parts
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from dqn_cli.compiling.compiled_learner import CompiledLearner
-from dqn_cli.compiling.compiler import AheadOfTime, Runner
-from dqn_cli.compiling.graph_passes import apply_passes, decompositions
 from dqn_cli.compiling.recording import Recording
 from dqn_cli.config.paths import config_folder
 from dqn_cli.config.validation import ConfigError
@@ -90,6 +88,9 @@ AXES = {
     "reset.every": ("null", "7"),
     "reset.shrink": ("0", "0.5"),
     "reset.dormant": ("null", "9"),
+    "anneal.gamma.start": ("null", "0.5"),
+    "anneal.n_step.start": ("null", "5"),
+    "anneal.lr.start": ("null", "1e-4"),
     "dtype": ("float32", "float64"),
     "device": ("auto", "cpu"),
 }
@@ -106,6 +107,7 @@ WITHOUT_TRACES = (
     "replay=prioritised",
     "replay=rollout",
     "replay.n_step=3",
+    "anneal.n_step.start=5",
     "env.num_envs=3",
     "exploration=ladder",
     "network=gru",
@@ -191,11 +193,13 @@ REFUSED = pairs(
     ("replay=rollout", "network=lstm"),
     ("replay=rollout", "replay.n_step=3"),
     ("replay=newest", "replay.n_step=3"),
+    ("replay=newest", "anneal.n_step.start=5"),
     ("replay=newest", "env.num_envs=3"),
     ("replay=newest", "network=gru"),
     ("replay=newest", "network=lstm"),
     ("replay=newest", "exploration=ladder"),  # which needs several environments
     *((f"optimizer={name}", word) for name in TRACES for word in WITHOUT_TRACES),
+    ("replay=rollout", "anneal.n_step.start=5"),
 )
 # What a choice needs to be legal, besides what the fixtures know.
 NEEDS = NEEDED | {
@@ -340,16 +344,6 @@ def registered() -> Iterator[None]:
     yield
     for name in ("Mixed-v0", "Bytes-v0", "Floats-v0", "Both-v0"):
         del gymnasium.registry[name]
-
-
-class Interpreted(AheadOfTime):
-    """Traces functions and applies all graph passes, but interprets the graph."""
-
-    def package(
-        self, function: Callable[..., Any], inputs: list[torch.Tensor], structure: str | None = None
-    ) -> Runner:
-        graph = apply_passes(make_fx(function, decompositions(), tracing_mode="fake")(*inputs))
-        return lambda values: list(graph(*values))
 
 
 def run_a_little(settings: Settings, make_learner: LearnerFactory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dqn_cli.agent.annealing import Shape
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
@@ -106,6 +107,25 @@ def _recycling_without_links(settings: Settings) -> str | None:
             f"reset.dormant begins units anew whose layers follow each other, and those of"
             f" {type(settings.network).__name__} do not: use network=multi, or reset.dormant=null"
         )
+    return None
+
+
+def _unreachable_annealing(settings: Settings) -> str | None:
+    gamma, n_step, lr = settings.anneal.gamma, settings.anneal.n_step, settings.anneal.lr
+    is_factor = gamma.shape is Shape.exponential
+    if gamma.start is not None and (gamma.start > 1 or (is_factor and gamma.start == 1)):
+        return (
+            f"anneal.gamma.start={gamma.start:g} must be below 1, or 1 with"
+            " anneal.gamma.shape=linear"
+        )
+    if gamma.start is not None and is_factor and settings.gamma == 1:
+        return "gamma=1 is not reached by equal factors: use anneal.gamma.shape=linear"
+    if n_step.start is not None and (n_step.start < 1 or n_step.start != int(n_step.start)):
+        return f"anneal.n_step.start={n_step.start:g} must be a whole number of at least 1"
+    if n_step.start is not None and isinstance(settings.replay, Rollout):
+        return "anneal.n_step is for stored transitions: use replay=uniform, or its start=null"
+    if lr.start == 0 and lr.shape is Shape.exponential:
+        return "anneal.lr.start=0 changes by no factor: use anneal.lr.shape=linear"
     return None
 
 
@@ -287,6 +307,7 @@ RULES: tuple[Rule, ...] = (
     _noise_without_noisy_layers,
     _reset_without_layers,
     _recycling_without_links,
+    _unreachable_annealing,
     _auxiliary_without_data,
     _auxiliary_without_observations,
     _epsilons_of_one_environment,

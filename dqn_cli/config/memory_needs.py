@@ -65,7 +65,8 @@ def _needs(settings: Settings) -> Iterator[tuple[str, float]]:
     outputs = max(settings.head.outputs, settings.head.samples)
     yield f"head.atoms={outputs:g}", size * outputs * replay.batch_size
     yield f"env.num_envs={envs:g}", ENVIRONMENT * envs
-    yield f"replay.n_step={replay.n_step:g}", SLOT * replay.n_step * envs
+    longest = settings.longest_return
+    yield f"replay.n_step={longest:g}", SLOT * longest * envs
     yield f"replay.capacity={replay.capacity:g}", SLOT * replay.capacity
     yield f"replay.batch_size={replay.batch_size:g}", size * replay.batch_size * (1 + sum(widths))
     yield f"env.preprocess.stack={settings.env.preprocess.stack:g}", settings.env.preprocess.stack

@@ -21,6 +21,7 @@ def _replay_limits(settings: Settings) -> str | None:
         return None
     requirements = {
         "replay.n_step=1": replay.n_step == 1,
+        "anneal.n_step.start=null": settings.anneal.n_step.start is None,
         "replay.batch_size=1": replay.batch_size == 1,
         "replay.capacity=2": replay.capacity == 2,
         "env.num_envs=1": settings.env.num_envs == 1,

@@ -26,6 +26,7 @@ class BatchSpec(NamedTuple):
     length: int = 0  # steps of a sequence that are learned from; 0: transitions
     logged: bool = False  # the stream's transitions were read from data
     starts: bool = False  # transitions say whether they begin an episode
+    anneals: bool = False  # returns may have fewer rewards, as many as the storage says
 
     @property
     def evaluations(self) -> int:
@@ -39,7 +40,12 @@ class BatchSpec(NamedTuple):
 
 
 def build_batch(
-    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
+    storage: StreamStorage,
+    indices: Indices,
+    weight: Values,
+    gamma: Values,
+    spec: BatchSpec,
+    n_step: Values | None = None,
 ) -> Batch | Sequences:
     """Build the batch that begins at `indices`.
 
@@ -49,20 +55,26 @@ def build_batch(
         weight: Importance weights, [members, batch].
         gamma: Discount of each member, [members].
         spec: What the batch holds.
+        n_step: Rewards in a return of each member, [members]; None: as `spec` says.
     """
     if spec.length:
-        return sequences(storage, indices, weight, gamma, spec)
-    return transitions(storage, indices, weight, gamma, spec)
+        return sequences(storage, indices, weight, gamma, spec, n_step)
+    return transitions(storage, indices, weight, gamma, spec, n_step)
 
 
 def transitions(
-    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
+    storage: StreamStorage,
+    indices: Indices,
+    weight: Values,
+    gamma: Values,
+    spec: BatchSpec,
+    n_step: Values | None = None,
 ) -> Batch:
     """Build the n-step transitions that begin at `indices` [members, batch]."""
     slots, real = storage.action.shape[1], storage.reward.dtype
     row = indices.ring * slots
     at_obs = row + indices.slot % slots
-    reward, discount, steps = _n_step_returns(storage, row, indices.slot, gamma, spec)
+    reward, discount, steps = _n_step_returns(storage, row, indices.slot, gamma, spec, n_step)
     at_next_obs = row + (indices.slot + steps) % slots
     mask = _legal(storage, at_obs, spec.actions)
     batch = Batch(
@@ -81,7 +93,12 @@ def transitions(
 
 
 def sequences(
-    storage: StreamStorage, indices: Indices, weight: Values, gamma: Values, spec: BatchSpec
+    storage: StreamStorage,
+    indices: Indices,
+    weight: Values,
+    gamma: Values,
+    spec: BatchSpec,
+    n_step: Values | None = None,
 ) -> Sequences:
     """Build the sequences of `burn_in + length + n_step` slots from `indices` [members, batch] on.
 
@@ -95,7 +112,7 @@ def sequences(
     all_slots = first + arange(spec.burn_in + spec.length + spec.n_step)
     at_all = row + all_slots % slots
     learned = first + arange(spec.burn_in, spec.burn_in + spec.length)
-    reward, discount, ahead = _n_step_returns(storage, row, learned, gamma, spec)
+    reward, discount, ahead = _n_step_returns(storage, row, learned, gamma, spec, n_step)
     at_learned = row + learned % slots
     begins = _at(storage.begins, at_learned)
     counted = cast(begins.sum((1, 2)), "float64").clip(1)[:, None, None]
@@ -143,7 +160,12 @@ def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int
 
 
 def _n_step_returns(
-    storage: StreamStorage, row: Values, slot: Values, gamma: Values, spec: BatchSpec
+    storage: StreamStorage,
+    row: Values,
+    slot: Values,
+    gamma: Values,
+    spec: BatchSpec,
+    n_step: Values | None,
 ) -> tuple[Values, Values, Values]:
     """Return n-step returns from each slot [members, ...] on: reward, discount, number of steps.
 
@@ -151,13 +173,16 @@ def _n_step_returns(
     Reward and discount are float64.
     """
     where, slots = array_namespace(slot).where, storage.action.shape[1]
-    gamma = gamma.reshape(-1, *[1] * (slot.ndim - 1))  # [members, 1, ...]
+    of_members = (-1, *[1] * (slot.ndim - 1))  # [members, 1, ...]
+    gamma = gamma.reshape(of_members)
     at = row + slot % slots
     terminated = _at(storage.terminated, at)
     reward, discount = _reward(storage, at, spec), gamma * ~terminated
     steps = array_namespace(slot).ones_like(slot)
     for k in range(1, spec.n_step):
         continues = ~(terminated | _at(storage.truncated, at)) & (steps == k)
+        if n_step is not None:
+            continues = continues & (k < n_step.reshape(of_members))
         at = row + (slot + k) % slots
         terminated = _at(storage.terminated, at)
         reward = reward + where(continues, discount * _reward(storage, at, spec), 0)

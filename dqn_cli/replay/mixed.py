@@ -36,6 +36,11 @@ class MixedSampler(Sampler[Replay]):
         self._own_count = own.replay.batch_size - logged_count
         self.storage_is_fixed = own.storage_is_fixed and logged.storage_is_fixed
 
+    def anneal(self, gamma: Sequence[float], n_step: Sequence[int]) -> None:
+        """Set discount and number of rewards of the returns of both samplers."""
+        self.own.anneal(gamma, n_step)
+        self.logged.anneal(gamma, n_step)
+
     @property
     def storage(self) -> ReplayStorage:
         """Storage of both samplers."""

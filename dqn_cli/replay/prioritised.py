@@ -74,7 +74,7 @@ class PrioritisedSampler(Sampler[Prioritised]):
     @property
     def storage(self) -> ReplayStorage:
         """Storage of the stream, and the priorities."""
-        return ReplayStorage(self.stream.storage, self.gamma, self.priorities)
+        return super().storage._replace(priorities=self.priorities)
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
         """Draw a number for each sample; progress sets beta."""

@@ -90,7 +90,7 @@ class RolloutSampler(Sampler[Rollout]):
     @property
     def storage(self) -> ReplayStorage:
         """Storage of the stream, and the rollout."""
-        return ReplayStorage(self.stream.storage, self.gamma, rollout=self._rollout)
+        return super().storage._replace(rollout=self._rollout)
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
         """Draw the indices of the next minibatch; an epoch's incomplete last one is dropped."""

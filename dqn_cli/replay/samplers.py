@@ -38,6 +38,7 @@ class ReplayStorage(NamedTuple):
     priorities: Priorities | None = None  # of prioritised replay
     rollout: Batch | None = None  # of on-policy replay: all transitions since the last training
     logged: ReplayStorage | None = None  # of replay that is mixed with data: the data's
+    n_step: Values | None = None  # [members], rewards in a return, if their number changes
 
 
 class Draw(NamedTuple):
@@ -102,6 +103,13 @@ class Sampler(Generic[Kind]):
     def __init__(self, replay: Kind, stream: Stream, spec: BatchSpec, gamma: Array) -> None:
         self.replay, self.stream, self.spec = replay, stream, spec
         self.gamma = gamma
+        self.n_step = np.full(len(gamma), spec.n_step) if spec.anneals else None
+
+    def anneal(self, gamma: Sequence[float], n_step: Sequence[int]) -> None:
+        """Set discount and number of rewards of each member's returns from now on."""
+        self.gamma[:] = gamma
+        if self.n_step is not None:
+            self.n_step[:] = n_step
 
     def on_rollout(self, values: ActionValues) -> None:
         """Prepare a round of updates; the network's action values are those before the round."""
@@ -123,7 +131,8 @@ class Sampler(Generic[Kind]):
         """Build the batch of the samples."""
         slot = storage.stream.queue[samples.ring, samples.position]
         indices = Indices(samples.ring, slot)
-        return build_batch(storage.stream, indices, samples.weight, storage.gamma, self.spec)
+        returns = storage.gamma, self.spec, storage.n_step
+        return build_batch(storage.stream, indices, samples.weight, *returns)
 
     def update_priorities(
         self, storage: ReplayStorage, samples: Samples, errors: SampleErrors
@@ -133,7 +142,7 @@ class Sampler(Generic[Kind]):
     @property
     def storage(self) -> ReplayStorage:
         """Storage that samples are taken from."""
-        return ReplayStorage(self.stream.storage, self.gamma)
+        return ReplayStorage(self.stream.storage, self.gamma, n_step=self.n_step)
 
     @property
     def nbytes(self) -> int:

@@ -27,6 +27,7 @@ OF_REPLAY = (
     "replay.type",
     "replay.capacity",
     "replay.n_step",
+    "anneal.n_step.start",
     "env.num_envs",
     "dtype",
     "network.units",
@@ -220,9 +221,10 @@ def _shapes_of(parts: Any) -> dict[str, dict[str, Any]]:
 
 def _value(settings: Mapping[str, Any], key: str) -> Any:
     """Return the value of a key, or None where the part has no such key."""
-    part, _, name = key.rpartition(".")
-    values = settings.get(part) if part else settings
-    return values.get(name) if isinstance(values, Mapping) else None
+    value: Any = settings
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _line(init: InitCheckpoint, settings: Settings, layers: Layers) -> str:

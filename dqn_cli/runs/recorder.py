@@ -27,6 +27,7 @@ from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
 from dqn_cli.text import one_line
+from dqn_cli.training.annealed_numbers import lr_factor
 from dqn_cli.training.loop import Run, StepReport, position, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
@@ -111,9 +112,10 @@ class RunRecorder:
         """Write and return the metrics since the last call; `dormant` is a share of units."""
         if self._settings.eval.every is None:
             self._rate_training()
-        optimizer = self._settings.optimizer
-        factor = optimizer.schedule.factor(progress(self._settings, report.now[self.member]))
-        metrics = self.tracker.collect_metrics(report, optimizer.lr * factor)
+        settings, now = self._settings, report.now[self.member]
+        began = self._run.learning_began[self.member]
+        factor = lr_factor(settings, now, began, progress(settings, now))
+        metrics = self.tracker.collect_metrics(report, settings.optimizer.lr * factor)
         metrics["train/dormant_units"] = dormant
         self._check_edge_mass(metrics)
         self._check_info()

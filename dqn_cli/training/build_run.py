@@ -169,12 +169,13 @@ def _replay(
     replay, network = merge_parts([member.replay for member in settings]), agent.network
     spaces, env = envs.spaces, settings[0].env
     spec = BatchSpec(
-        replay.n_step,
+        settings[0].longest_return,
         spaces.actions,
         spaces.frames,
         env.preprocess.clip_rewards,
         env.reward_scale,
         starts=isinstance(agent.optimizer, TraceOptimizer),
+        anneals=settings[0].anneal.n_step.start is not None,
     )
     if isinstance(network, Recurrent):
         spec = spec._replace(burn_in=network.burn_in, length=network.length)

@@ -16,6 +16,12 @@ from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.batches import observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
+from dqn_cli.training.annealed_numbers import (
+    changes_returns,
+    current_gamma,
+    current_n_step,
+    lr_factor,
+)
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.randomness import RandomStreams
@@ -155,8 +161,11 @@ def learn(
     if not updates:
         return
     sampler = sampler or run.sampler
+    times = settings, run.clocks, run.learning_began
+    if changes_returns(settings[0]):
+        sampler.anneal([*map(current_gamma, *times)], [*map(current_n_step, *times)])
     sampler.on_rollout(lambda obs: run.learner.values(obs, run.random.noise))
-    lr_factors = [settings[0].optimizer.schedule.factor(share) for share in shares]
+    lr_factors = [*map(lr_factor, *times, shares)]
     for _ in range(updates):
         draw = sampler.draw(run.random.replay.uniform, shares)
         run.learner.update(draw, run.random.noise, lr_factors)

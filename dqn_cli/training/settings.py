@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from dqn_cli.agent.annealing import AnnealConfig
 from dqn_cli.agent.auxiliary import Auxiliary
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Exploration
@@ -128,6 +129,7 @@ class Settings:
     threads: int | str
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
+    anneal: AnnealConfig = field(default_factory=AnnealConfig)
     auxiliary: dict[str, Auxiliary] = field(default_factory=dict)  # by choice
     logger: dict[str, Logger] = field(default_factory=dict)  # by the names of their choices
     init: str | None = None  # checkpoint that a new run starts from
@@ -152,6 +154,11 @@ class Settings:
         """Clock at the end of the run, as far as it is known before."""
         trainings = max(self.steps - self.learning_starts, 0) // self.train_every
         return Clock(self.steps, trainings * self.updates_per_train, self.episodes or 0)
+
+    @property
+    def longest_return(self) -> int:
+        """Most rewards that a return sums at any time."""
+        return max(self.replay.n_step, int(self.anneal.n_step.start or 0))
 
     def in_steps(self, clock: Clock) -> Clock:
         """Return a clock before the first step, with the steps that its updates would take."""

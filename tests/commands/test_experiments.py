@@ -41,6 +41,7 @@ OWN = {
     "pqn_minatar": (*ROLLOUT, "network.channels=[2]", "network.widths=[8]"),
     "rainbow_atari": (*OFTEN, *FRAMES),
     "soft-huber": OFTEN,
+    "stream_q_minatar": ("learning_starts=0", "network.channels=[2]", "network.widths=[8]"),
     "tabular": (),
     "width-study": OFTEN,
 }

@@ -99,6 +99,36 @@ REFUSED = [
         ["network=mlp", "reset.every=null"],
     ),
     (
+        "reset.dormant=1000 network=gru",
+        ["reset.dormant", "Gru", "network=multi", "reset.dormant=null"],
+        ["network=multi", "reset.dormant=null"],
+    ),
+    (
+        "anneal.gamma.start=1",
+        ["anneal.gamma.start=1", "below 1", "anneal.gamma.shape=linear"],
+        ["anneal.gamma.start=0.9", "anneal.gamma.shape=linear"],
+    ),
+    (
+        "anneal.gamma.start=0.5 gamma=1",
+        ["gamma=1", "anneal.gamma.shape=linear"],
+        ["anneal.gamma.shape=linear"],
+    ),
+    (
+        "anneal.n_step.start=2.5",
+        ["anneal.n_step.start=2.5", "whole number"],
+        ["anneal.n_step.start=2"],
+    ),
+    (
+        f"{ROLLOUT}anneal.n_step.start=2",
+        ["anneal.n_step", "replay=uniform"],
+        ["anneal.n_step.start=null"],
+    ),
+    (
+        "anneal.lr.start=0",
+        ["anneal.lr.start=0", "anneal.lr.shape=linear"],
+        ["anneal.lr.shape=linear", "anneal.lr.start=1e-9"],
+    ),
+    (
         "exploration=ladder",
         ["exploration=ladder", "env.num_envs", "at least 2", "exploration=constant"],
         ["env.num_envs=2", "exploration=constant"],

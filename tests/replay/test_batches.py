@@ -37,7 +37,7 @@ from torch import Tensor
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.replay.batches import BatchSpec, build_batch, sequences, transitions
-from dqn_cli.replay.stream import EnvStep, Indices, Stream
+from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage
 
 ONE = np.ones((1, 1))
 
@@ -165,6 +165,37 @@ def check_transitions(envs: Envs, stream: Stream, how: Sum, *others: Stream) -> 
         if nth[member, column] < len(places):
             place = places[nth[member, column]]
             check_transition(batch, (member, column), env, place, how, gamma[member])
+
+
+@pytest.mark.parametrize("spec", [transitions_spec(5), sequences_spec(1, 3, 5)])
+def test_each_members_returns_may_have_fewer_rewards_than_a_window_has(spec: BatchSpec) -> None:
+    envs = recorded_envs(3, 2, 2, True, 0.2, 0.1)
+    stream, fewer = stream_of(envs, 20, spec.window, True), np.array([2, 4])
+    step_all(envs, stream, np.random.default_rng(0), 40)
+    ring, nth = np.array([[0, 1, 1], [3, 2, 3]]), np.array([[0, 1, 2], [2, 1, 0]])
+    indices, gamma = located(stream, ring, nth), np.array([0.9, 0.5])
+    weight = np.ones(ring.shape)
+
+    def build(storage: StreamStorage, *inputs: Any) -> Batch | Sequences:
+        *others, n_step = inputs
+        return build_batch(storage, *others, spec, n_step)
+
+    batch = in_both_kinds(build, stream.storage, indices, weight, gamma, fewer)
+    if spec.length:
+        assert isinstance(batch, Sequences)
+        for member, n_step in enumerate(fewer):
+            expected = sequences(
+                stream.storage, indices, weight, gamma, spec._replace(n_step=n_step)
+            )
+            for name in ("reward", "discount", "ahead"):
+                assert getattr(batch, name)[member].equal(getattr(expected, name)[member])
+        return
+    assert isinstance(batch, Batch)
+    for member, column in np.ndindex(ring.shape):
+        env = envs[member][ring[member, column] - 2 * member]
+        place = env.reachable(stream)[nth[member, column]]
+        how = Sum(int(fewer[member]), False)
+        check_transition(batch, (member, column), env, place, how, gamma[member])
 
 
 @pytest.mark.parametrize("seed", range(60))
