@@ -22,9 +22,7 @@ Function = Callable[..., Any]
 class CudaGraphs:
     """Captures a function's kernels at its first call, and launches them at once afterwards."""
 
-    def __call__(
-        self, function: Function, fixed: tuple[Any, ...], structure: str | None = None
-    ) -> Function:
+    def __call__(self, function: Function, fixed: tuple[Any, ...], *_: object) -> Function:
         """Return the function of the changing arguments."""
         graph: torch.cuda.CUDAGraph | None = None
         inputs: list[Tensor] = []
@@ -64,9 +62,7 @@ class Inductor:
     def __init__(self, device: str, backend: str | None = "inductor") -> None:
         self._device, self._backend = device, backend
 
-    def __call__(
-        self, function: Function, fixed: tuple[Any, ...], structure: str | None = None
-    ) -> Function:
+    def __call__(self, function: Function, fixed: tuple[Any, ...], *_: object) -> Function:
         """Return the function of the changing arguments."""
         constant, fixed_structure = tree_flatten(fixed)
         compiled: Function | None = None

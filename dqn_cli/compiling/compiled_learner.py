@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from dqn_cli.arrays import Array
 from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler
 from dqn_cli.compiling.watched import watching
+from dqn_cli.replay.batches import observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.training.learner import Learner, UpdateInputs
 from dqn_cli.training.population import UpdateTensors
+from dqn_cli.training.randomness import Purpose, Randomness
 
 
 class CompiledLearner(Learner):
@@ -57,9 +60,11 @@ class CompiledLearner(Learner):
         if sampler:
             self.use(sampler)
         tensors, structure = self.tensors, describe_structure(agents, sampler)
-        self._batch_update = compiler(super().batch_update, (tensors,), structure)
+        self._batch_update = compiler(
+            super().batch_update, (tensors,), structure, self._example_of_batch_update
+        )
         fixed_in_act = (tensors.optimizer.parameters, tensors.scalars)
-        self._act = compiler(self.population.act, fixed_in_act, structure)
+        self._act = compiler(self.population.act, fixed_in_act, structure, self._example_of_act)
 
     def use(self, sampler: Sampler[Replay]) -> None:
         """Take the batches of `update` from a sampler whose batches are as large as before."""
@@ -67,7 +72,8 @@ class CompiledLearner(Learner):
         if self._samples_in_graph and sampler not in self._replay_updates:
             structure = describe_structure(self._agents, sampler)
             fixed = (self.tensors, sampler.storage)
-            update = self._compiler(super().sample_and_update, fixed, structure)
+            example = partial(self._example_of_update, sampler)
+            update = self._compiler(super().sample_and_update, fixed, structure, example)
             self._replay_updates[sampler] = update
 
     def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
@@ -92,3 +98,33 @@ class CompiledLearner(Learner):
         """Compute action values and next states, as tensors."""
         q, next_state = self._act(obs, state, noise)
         return q, next_state
+
+    def _example_of_act(self) -> tuple[Any, ...] | None:
+        """Return arguments like those of each call; None without a stream to take them from."""
+        if self._sampler is None:
+            return None
+        stream, newest = self._sampler.stream, self._sampler.stream.newest(1)
+        obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+        state = self._template.new_zeros(stream.members, stream.envs, self._model.state_size)
+        return obs, state.numpy(), self._acting_noise(self._spare_randomness)
+
+    def _example_of_update(self, sampler: Sampler[Replay]) -> tuple[UpdateInputs]:
+        """Return arguments like those of each call."""
+        noise, members = self._spare_randomness, len(self._agents)
+        draw = sampler.draw(noise.uniform, [0.0] * members)
+        random = self._random_inputs(draw.numbers.shape[1] * self._evaluations, noise)
+        return (UpdateInputs(draw, random, self._lr_factor_tensor),)
+
+    def _example_of_batch_update(self) -> tuple[Any, ...] | None:
+        """Return arguments like those of each call; None if it is not called, or they vary."""
+        sampler = self._sampler
+        if self._samples_in_graph or sampler is None or not sampler.storage_is_fixed:
+            return None
+        (inputs,) = self._example_of_update(sampler)
+        batch = sampler.batch(sampler.storage, sampler.sample(sampler.storage, inputs.draw))
+        return batch, inputs.random, inputs.lr_factors
+
+    @property
+    def _spare_randomness(self) -> Randomness:
+        """Random streams beside those of the run, which go on as if there were no examples."""
+        return Randomness([0] * len(self._agents), Purpose.noise)

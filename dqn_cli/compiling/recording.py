@@ -31,7 +31,11 @@ class Recording:
         self.refused: list[str] = []  # names of functions
 
     def __call__(
-        self, function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+        self,
+        function: Callable[..., Any],
+        fixed: tuple[Any, ...],
+        structure: str | None = None,
+        example: object = None,
     ) -> Callable[..., Any]:
         """Return the function of the changing arguments."""
         return _Recorded(function, fixed, lambda: self.refused.append(function.__name__))

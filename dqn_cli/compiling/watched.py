@@ -55,7 +55,10 @@ def watching(compiler: Compiler, parts: Sequence[object]) -> Compiler:
         return compiler
 
     def watched(
-        function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+        function: Callable[..., Any],
+        fixed: tuple[Any, ...],
+        structure: str | None = None,
+        example: object = None,  # it may never be compiled
     ) -> Callable[..., Any]:
         compiled = compiler(function, fixed, structure)
         return Watched(function, fixed, compiled, parts, not isinstance(compiler, Recording))

@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 import torch
 
+from dqn_cli.compiling.background import Background
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
+from dqn_cli.hardware import available_cores
 from dqn_cli.interrupts import last_resort
 from dqn_cli.loggers.run_loggers import wait_until_closed
 from dqn_cli.memory import keep_large_blocks
@@ -62,7 +64,8 @@ class Session:
             checkpoints.check_group(resumed, [job.folder for job in jobs], self._settings)
         inits = [None] * len(jobs) if resumed else load_inits(self._settings)
         compiles = should_compile(self._shared, len(jobs), resumed)
-        self._compiler = AheadOfTime() if compiles else None
+        background = Background() if available_cores() > 1 else None
+        self._compiler = AheadOfTime(background=background) if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
         make_learner = learner_factory(self._shared, self._compiler)
         # An environment may change the working folder.
@@ -123,6 +126,8 @@ class Session:
             self._close_all(status, error)
             raise
         finally:
+            if self._compiler:
+                self._compiler.close()
             self.run.envs.close(patience)
             self._wait_for_loggers(patience)
             self._shutdown.has_ended()

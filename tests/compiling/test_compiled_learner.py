@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from side_by_side import changed, check_arrays, without_twice
 from torch.testing import assert_close
 
 from dqn_cli.agent.agent import SampleErrors
+from dqn_cli.compiling.call_inputs import flatten
 from dqn_cli.compiling.code_cache import cache_folder
 from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime
@@ -263,3 +264,72 @@ def test_members_in_turn_are_compiled_as_one_computation(settings_of: Compose) -
         states.append(run.learner.state)
     assert states[0].parameters.shape[0] == 2
     assert difference(*states) < 1e-12
+
+
+class Examples(NamedTuple):
+    """Arguments of functions by name: those of examples, and of first calls."""
+
+    expected: dict[str, Any]
+    given: dict[str, Any]
+    called: dict[str, Any]
+
+    def __call__(self, function: Any, fixed: Any, structure: Any, example: Any) -> Any:
+        """A compiler; as soon as one function is called, it asks for the examples of all."""
+        self.expected[function.__name__] = example
+
+        def run(*changing: Any) -> Any:
+            self.called.setdefault(function.__name__, kinds(changing))
+            if not self.given:
+                self.given.update((name, kinds(each())) for name, each in self.expected.items())
+            return function(*fixed, *changing)
+
+        return run
+
+
+def kinds(arguments: tuple[Any, ...] | None) -> list[Any] | None:
+    if arguments is None:
+        return None
+    return [(value.dtype, value.shape) for value in flatten(arguments)]
+
+
+SHORT = (*EACH_STEP, "steps=60", "learning_starts=40")
+EXPECTED = {
+    "uniform": (*PLAIN, *SHORT, "env.num_envs=3"),
+    "prioritised": ("agent=rainbow", "network.widths=[8]", "replay.capacity=400",
+                    "replay.batch_size=8", *SHORT),
+    "levels": ("agent=iqn", "replay.capacity=400", "replay.batch_size=8", *SHORT),
+    "sequences": ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2",
+                  "replay.capacity=400", "replay.batch_size=8", *SHORT),
+    "images": (*CASES["images"], *SHORT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("case", EXPECTED)
+def test_examples_are_like_the_arguments_of_calls_and_change_nothing(
+    settings_of: Compose, case: str, members: int
+) -> None:
+    settings = settings_of(*without_twice(*EXPECTED[case]))
+    several = [changed(settings, f"seed={seed}") for seed in range(members)]
+    examples, states = Examples({}, {}, {}), []
+    for make_learner in (Learner, partial(CompiledLearner, compiler=examples)):
+        _, run = build_run(several, None, make_learner)
+        for _ in train(several, run):
+            pass
+        run.envs.close()
+        states.append(run.learner.state)
+    assert len(examples.called) == 2
+    assert {name: kind for name, kind in examples.given.items() if kind} == examples.called
+    assert all(map(torch.equal, *states))
+
+
+def test_a_rollout_has_no_example_of_a_batch(settings_of: Compose) -> None:
+    settings = settings_of(*without_twice(*CASES["rollout"], "steps=300"))
+    examples = Examples({}, {}, {})
+    _, run = build_run([settings], None, partial(CompiledLearner, compiler=examples))
+    for _ in train([settings], run):
+        pass
+    run.envs.close()
+    assert examples.given.pop("batch_update") is None
+    assert examples.called.pop("batch_update")
+    assert examples.given == examples.called

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from dqn_cli.compiling.background import Background
 from dqn_cli.compiling.code_cache import cache_folder
 from dqn_cli.compiling.compiler import AheadOfTime
 
@@ -540,3 +541,112 @@ def test_with_source_that_has_changed_since_code_is_neither_found_nor_linked(
     link.unlink()
     AheadOfTime(no_warning)(times(2.0), (), "structure")(torch.ones(2))
     assert list(pretended.glob("*.key")) == []
+
+
+class Recorded(Background):
+    """Processes that are only written down; each makes its package when it is waited for."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self._keys, self._fails = dict[str, str](), fails
+
+    def start(self, name: str, program: Any, key: str) -> None:
+        assert not (cache_folder() / f"{key}.pt2").exists()
+        self.events.append("start")
+        self._keys[name] = key
+
+    def wait(self, name: str) -> None:
+        if name in self._keys:
+            self.events.append("wait")
+            if not self._fails:
+                (cache_folder() / f"{self._keys.pop(name)}.pt2").write_bytes(b"")
+
+    def stop(self) -> None:
+        self.events.append("stop")
+
+
+def expecting(background: Background, *factors: float) -> list[Function]:
+    """Functions that are expected to be called with three numbers."""
+    compiler = AheadOfTime(no_warning, background=background)
+    example = lambda: (torch.zeros(3),)  # noqa: E731
+    return [compiler(times(factor), (), f"times {factor}", example) for factor in factors]
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SOURCE_IS_KNOWN, lambda: True)  # other tests may import modules late
+
+
+@pytest.mark.usefixtures("known")
+def test_while_a_function_is_compiled_the_background_compiles_those_that_are_expected(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    background = Recorded()
+    first, second, third = expecting(background, 2.0, 3.0, 4.0)
+    assert not background.events
+    first(torch.ones(3))
+    assert background.events == ["start", "start"]
+    cant_compile(monkeypatch, AssertionError("compiled again"))
+    cant_trace(monkeypatch)
+    second(torch.ones(3)), third(torch.ones(3)), second(torch.ones(3))
+    assert background.events == ["start", "start", "wait", "wait"]
+    assert len(list(pretended.glob("*.pt2"))) == 3
+
+
+@pytest.mark.usefixtures("known")
+def test_nothing_is_compiled_in_the_background_that_is_in_the_cache_or_was_called(
+    pretended: Path,
+) -> None:
+    for each in expecting(Recorded(), 2.0, 3.0):
+        each(torch.ones(3))
+    background = Recorded()
+    first, second, other = expecting(background, 3.0, 2.0, 5.0)
+    second(torch.ones(3)), first(torch.ones(3))
+    other(torch.ones(3))
+    assert not background.events
+
+
+@pytest.mark.usefixtures("known")
+def test_the_background_does_not_compile_what_it_cannot_know(pretended: Path) -> None:
+    background = Recorded()
+    compiler = AheadOfTime(no_warning, background=background)
+
+    def fails() -> tuple[Tensor]:
+        raise RuntimeError("no example")
+
+    compiler(times(3.0), (), None, lambda: (torch.zeros(3),))
+    compiler(times(4.0), (), "times 4", None)
+    compiler(times(5.0), (), "times 5", lambda: None)
+    compiler(times(6.0), (), "times 6", fails)
+    compiler(times(2.0), (), "times 2")(torch.ones(3))
+    assert not background.events
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(("rows", "fails"), [(4, False), (3, True)])
+def test_a_function_that_the_background_does_not_provide_is_compiled_where_it_is_called(
+    pretended: Path, rows: int, fails: bool
+) -> None:
+    first, second = expecting(Recorded(fails), 2.0, 3.0)
+    first(torch.ones(3))
+    assert len(list(pretended.glob("*.pt2"))) == 1
+    second(torch.ones(rows))
+    assert len(list(pretended.glob("*.pt2"))) == 2
+
+
+@pytest.mark.usefixtures("pretended", "known")
+def test_closing_a_compiler_stops_the_background() -> None:
+    background = Recorded()
+    AheadOfTime(background=background).close()
+    AheadOfTime().close()
+    assert background.events == ["stop"]
+
+
+@pytest.mark.usefixtures("nothing_compiles", "known")
+def test_where_nothing_compiles_the_background_is_stopped() -> None:
+    background = Recorded()
+    compiler = AheadOfTime(lambda line: None, background=background)
+    compiler(times(3.0), (), "times 3", lambda: (torch.zeros(3),))
+    compiler(times(2.0), (), "times 2")(torch.ones(3))
+    assert background.events == ["start", "stop"]

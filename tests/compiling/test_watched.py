@@ -111,7 +111,7 @@ def test_a_compiler_that_rounds_differently_is_asked_from_the_first_call_on(
     modules.setitem(sys.modules, "plain_parts", module)
     part, total, compiled = module.Part(), torch.zeros(1), []
 
-    def compiler(function: Any, fixed: Any, structure: str | None = None) -> Any:
+    def compiler(function: Any, fixed: Any, *_: object) -> Any:
         def call(*changing: Any) -> Any:
             compiled.append(changing)
             return function(*fixed, *changing)

@@ -507,11 +507,13 @@ def test_a_session_interrupted_while_compiling_is_repeated_to_the_same_bits(
             interrupt()
             pytest.fail("it waited for the compiler")
 
-    session = Session(halves, "jobs")
+    session, closed = Session(halves, "jobs"), list[AheadOfTime]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AheadOfTime, "package", cut_short)
+        patch.setattr(AheadOfTime, "close", closed.append)
         with pytest.raises(Interrupted) as caught:
             session()
+    assert len(closed) == 1
     assert caught.value.exit_code == 143
     for job in halves:
         result = result_in(job.folder)

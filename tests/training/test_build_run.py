@@ -139,7 +139,7 @@ def test_compiled_updates_of_image_networks_take_batches_and_those_of_others_tak
     calls: list[tuple[Any, Any]] = []
 
     def compiler(
-        function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+        function: Callable[..., Any], fixed: tuple[Any, ...], *_: object
     ) -> Callable[..., Any]:
         def recorded(*changing: Any) -> Any:
             if function.__name__ != "act":
@@ -235,7 +235,7 @@ def test_the_run_calls_what_the_compiler_returns(settings_of: Compose) -> None:
     calls: list[str] = []
 
     def compiler(
-        function: Callable[..., Any], fixed: tuple[Any, ...], structure: str | None = None
+        function: Callable[..., Any], fixed: tuple[Any, ...], *_: object
     ) -> Callable[..., Any]:
         def recorded(*changing: Any) -> Any:
             calls.append(function.__name__)

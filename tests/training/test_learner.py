@@ -751,7 +751,7 @@ def test_a_factor_of_the_learning_rate_holds_only_for_its_update() -> None:
 def test_values_of_many_observations_do_not_use_the_compiled_function_for_acting() -> None:
     shapes: list[tuple[int, ...]] = []
 
-    def compiler(function: Any, fixed: Any, structure: Any = None) -> Any:
+    def compiler(function: Any, fixed: Any, *_: object) -> Any:
         def recorded(*changing: Any) -> Any:
             shapes.append(changing[0].shape)
             return function(*fixed, *changing)
