@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -43,6 +44,9 @@ def _explain(error: BaseException) -> str:
         return _unreadable(str(error.override))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}: it is no YAML of one document"
     message = one_line(error)
     if message.startswith("Config group override must be a string"):  # of a group without a name
         return "a group takes the name of one of its choices, as in network=mlp"
@@ -89,6 +93,9 @@ def _composition(error: Exception) -> str:
     text = str(error)
     if text.startswith(f"Error resolving interpolation '{LOOKUP}"):
         return "env, agent and tuned can't be left out with ~: use tuned=none for no tuned settings"
+    if "Default List Overrides are not allowed in the subtree" in text:
+        file = text.partition(":")[0]
+        return f"{file} can't choose parts with `override`: type them, as agent=rainbow"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if unknown := re.match(r"Could not override '([^']*)'", text):
         return _unknown(unknown[1], f"{cause}\n{text}")

@@ -12,11 +12,13 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
 from dqn_cli.config.paths import config_folder
+from dqn_cli.text import one_line
 
 GROUP = "tuned"
 LOOKUP = "tuned_for/"  # in configs/config.yaml: tuned_for/${tuned}/${env}/${agent}
 AUTO = "auto"
 ANY = "any"  # stands for all agents
+PACKAGE = "_global_"  # of a file's keys: they are those of a run
 WORDS = (AUTO, "none")  # choices that are no settings
 
 
@@ -39,17 +41,23 @@ class TunedSource(ConfigSource):
         return GROUP
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the file of a name, or for a lookup a configuration that includes the file."""
+        """Return the file of a name, or for a lookup a configuration that includes the file.
+
+        Raises:
+            ValueError: The file is no file of settings.
+            YAMLError: It is no YAML.
+        """
         if config_path.startswith(LOOKUP):
             name = self._find(config_path.removeprefix(LOOKUP))
             config = OmegaConf.create({"defaults": [f"/{GROUP}/{name}"] if name else []})
-            header: dict[str, str | None] = {"package": "_global_"}
+            header: dict[str, str | None] = {"package": PACKAGE}
             return ConfigResult(self.provider, f"{self.scheme()}://", config, header)
         source = next(self._sources_of(config_path))
-        result = source.load_config(config_path)
         name = _name(config_path)
-        if name not in WORDS and isinstance(result.config, DictConfig):
-            result.config[GROUP] = name
+        if name in WORDS:
+            return source.load_config(config_path)
+        result = _settings_in(source, config_path)
+        result.config[GROUP] = name
         return result
 
     def available(self) -> bool:
@@ -91,6 +99,23 @@ class TunedSource(ConfigSource):
         for url in self._urls:
             scheme, _, path = url.partition("://")
             yield SourcesRegistry.instance().resolve(scheme)(self.provider, f"{scheme}://{path}")
+
+
+def _settings_in(source: ConfigSource, config_path: str) -> ConfigResult:
+    """Return the settings in a file, which stand at the top of a run's configuration."""
+    file = f"{source.path}/{config_path.removesuffix('.yaml')}.yaml"
+    try:
+        result = source.load_config(config_path)
+    except (UnicodeError, OSError, RecursionError) as error:
+        raise ValueError(f"{file} can't be read: {one_line(error)}") from error
+    if not isinstance(result.config, DictConfig):
+        raise ValueError(f"{file} has no keys: write a line for each, as gamma: 0.99")
+    package = result.header.get("package") or PACKAGE
+    if package != PACKAGE:
+        raise ValueError(
+            f"{file} is for package {package}: its first line must be # @package {PACKAGE}"
+        )
+    return ConfigResult(result.provider, result.path, result.config, {"package": package})
 
 
 def _candidates(env_id: str, agent: str) -> Iterator[tuple[str, str]]:

@@ -194,3 +194,43 @@ def test_every_file_is_of_a_pair_and_composes(settings_of: Compose, name: str) -
 def test_a_file_of_an_environment_sets_no_numbers_of_algorithms(file: Path) -> None:
     content: dict[str, Any] = yaml.safe_load(file.read_text())
     assert content.keys() <= ENV_KEYS
+
+
+@pytest.mark.parametrize(
+    ("text", "gamma"), [("gamma: 0.5", 0.5), ("", 0.99), ("# nothing yet", 0.99)]
+)
+def test_a_file_needs_no_header(
+    settings_of: Compose, tmp_path: Path, own_folder: Any, text: str, gamma: float
+) -> None:
+    word = own_folder("Acrobot-v1/any", "")
+    (tmp_path / "tuned" / "Acrobot-v1" / "any.yaml").write_text(text)
+    settings = settings_of("env=Acrobot-v1", word)
+    assert (settings.gamma, settings.tuned) == (gamma, "Acrobot-v1/any")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "any.yaml has no keys: write a line for each"),
+        (b"\xff\xfeg\x00", "any.yaml can't be read: 'utf-8' codec"),
+        (b"# @package optimizer\nlr: 1\n", "its first line must be # @package _global_"),
+        (b"optimizer:\n\tlr: 1\n", "any.yaml, line 2: found character"),
+        (b"gamma: 1\ngamma: 0.9\n", "any.yaml, line 2: found duplicate key gamma"),
+        (b"gamma: 1\n---\ngamma: 0.9\n", "any.yaml, line 2: but found another document"),
+        (b"gamma: !!python/name:os.system 1\n", "any.yaml, line 1: could not determine"),
+        (b"hello\n", "unknown key hello: a run has env"),
+        (
+            b"# @package _global_\ndefaults: [override /agent: rainbow]\n",
+            "tuned/Acrobot-v1/any can't choose parts with `override`: type them",
+        ),
+    ],
+)
+def test_a_file_that_has_no_settings_is_named(
+    settings_of: Compose, tmp_path: Path, own_folder: Any, content: bytes, message: str
+) -> None:
+    word = own_folder("Acrobot-v1/any", "")
+    (tmp_path / "tuned" / "Acrobot-v1" / "any.yaml").write_bytes(content)
+    with pytest.raises(Exception) as error:  # noqa: PT011
+        settings_of("env=Acrobot-v1", word)
+    assert message in explain(error.value)
+    assert "HYDRA_FULL_ERROR" not in explain(error.value)
