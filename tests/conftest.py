@@ -115,6 +115,7 @@ STREAMING = (
     "updates_per_train=1",
 )
 NEEDED = {
+    "augment=shift": ("env=MinAtar/Breakout-v1",),
     "auxiliary=margin": ("data.path=somewhere",),
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),

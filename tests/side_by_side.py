@@ -170,8 +170,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         (("gamma=0.9", "network.sigma=0.1"), ("optimizer.lr=1e-2", "replay.alpha=0.9")),
     ),
     "hadamax": (
-        ("env=MinAtar/Breakout-v1", "network=hadamax_small", "network.channels=[3]", "steps=120"),
-        (("gamma=0.9",), ("optimizer.lr=1e-2", "exploration.end=0.5")),
+        ("env=MinAtar/Breakout-v1", "network=hadamax_small", "network.channels=[3]",
+         "steps=120", "augment=shift"),
+        (("gamma=0.9",), ("optimizer.lr=1e-2", "augment.intensity=0.1")),
     ),
     "table": (
         ("env=CliffWalking-v1", "network=table", "optimizer=sgd", "optimizer.max_grad_norm=null"),

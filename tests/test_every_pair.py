@@ -80,6 +80,7 @@ AXES = {
     "replay.n_step": ("1", "3"),
     "optimizer": choices("optimizer"),
     "auxiliary": tuple(name for name in choices("auxiliary") if name != "margin"),  # needs data
+    "augment": choices("augment"),
     "optimizer.schedule": ("constant", "linear"),
     "optimizer.max_grad_norm": ("null", "1"),
     "env.num_envs": ("1", "3"),
@@ -179,6 +180,9 @@ REFUSED = pairs(
     *((f"protocol={name}", f"network={net}") for name in PIXELS for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
     ("update.rescale=true", "head=c51"),
+    ("augment=shift", "network=table"),
+    ("augment=shift", "env=CartPole-v1"),
+    ("augment=shift", "env=CliffWalking-v1"),
     ("auxiliary=rnd", "network=table"),
     ("auxiliary=rnd", "network=module"),
     *((f"auxiliary={bonus}", f"network={net}") for bonus in BONUSES for net in ("gru", "lstm")),
@@ -208,6 +212,7 @@ NEEDS = NEEDED | {
     "network=hadamax": ("env=Bytes-v0",),
     "network=hadamax_small": ("env=Bytes-v0",),
     "protocol=image": ("env=Bytes-v0",),
+    "augment=shift": ("env=Bytes-v0",),
     **{f"protocol={name}": ("env=ALE/Pong-v5",) for name in ATARI},
 }
 # What a network needs to be small.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqn_cli.agent.augmentation import Augment
 from dqn_cli.agent.auxiliary import (
     PREFIX,
     Auxiliary,
@@ -33,7 +34,7 @@ from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.traces import TraceInputs, TraceOptimizer, trace_inputs
 from dqn_cli.agent.update_rules import UpdateRule
 
-PARTS = ("network", "head", "update", "optimizer")
+PARTS = ("network", "head", "update", "optimizer", "augment")
 
 
 class Metrics(NamedTuple):
@@ -57,7 +58,7 @@ class SampleErrors(NamedTuple):
 
 @dataclass
 class Agent:
-    """Network, head, update rule, optimizer and auxiliary parts for the given spaces.
+    """Network, head, update rule, optimizer and all other parts for the given spaces.
 
     The flat vector of parameters has the network's, those of the auxiliary parts, and then all
     that has no gradient: constants of auxiliary parts, and normalization.
@@ -70,6 +71,7 @@ class Agent:
     optimizer: Optimizer
     normalization: Normalization = Normalization.none
     auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)
+    augment: Augment = field(default_factory=Augment)
 
     @cached_property
     def model(self) -> Model:
@@ -80,6 +82,7 @@ class Agent:
     @cached_property
     def layout(self) -> Layout:
         """Names, shapes and initial ranges of all parameters."""
+        self.augment.check(self.spaces)
         learned, constants = layout_of_parts(self.auxiliary, self.model)
         return self.model.network_layout | learned | constants | self.model.constant_layout
 
@@ -141,6 +144,7 @@ class Agent:
             of each sample; and inputs of the step, if the optimizer has a trace. With a trace the
             scalar is minus the value of the action taken.
         """
+        batch = self.augment.batch(batch, random, self.spaces)
         own, own_target = self.of_model(parameters), self.of_model(target_parameters)
         transitions, outputs = self._evaluate(own, own_target, batch, random)
         counted = (transitions.weight > 0).to(transitions.reward.dtype)

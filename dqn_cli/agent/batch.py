@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -55,6 +56,7 @@ class RandomInputs(NamedTuple):
 
     taus: Tensor  # [2, rows, samples], quantile levels for the online and the target network
     noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
+    augment: Tensor = torch.empty(0)  # [2, rows, numbers], in [0, 1), for obs and next_obs
 
     @property
     def online_taus(self) -> Tensor:

@@ -13,7 +13,7 @@ from dqn_cli.training.settings import Settings, plain
 # Schedules are evaluated in Python per member, so only their types must match.
 TYPE_ONLY_PARTS = ("target", "exploration")
 # One batched computation covers all members: numbers may differ, shapes and types may not.
-BATCHED_PARTS = ("network", "head", "update", "optimizer", "replay")
+BATCHED_PARTS = ("network", "head", "update", "optimizer", "augment", "replay")
 PER_MEMBER_KEYS = ("seed", "gamma", "stop", "tuned", "logger", "init", "init_optimizer")
 
 

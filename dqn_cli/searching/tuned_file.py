@@ -12,7 +12,17 @@ from dqn_cli.training.settings import Settings, plain
 
 WIDTH = 100
 # What says how a run is trained; all else says on what, for how long, or where.
-PARTS = ("network", "head", "update", "target", "exploration", "replay", "optimizer", "reset")
+PARTS = (
+    "network",
+    "head",
+    "update",
+    "target",
+    "exploration",
+    "replay",
+    "optimizer",
+    "augment",
+    "reset",
+)
 NUMBERS = ("learning_starts", "train_every", "updates_per_train", "gamma")
 OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale", "normalize_reward")
 

@@ -96,6 +96,7 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
         settings.optimizer,
         settings.env.normalize,
         settings.auxiliary,
+        settings.augment,
     )
 
 

@@ -85,7 +85,9 @@ class Learner:
         self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
         self._evaluations = sampler.spec.evaluations if sampler else 0
         self._noise_size = self._model.noise_size
-        self._takes_random = bool(self._noise_size or self._model.head.samples)
+        self._augment_numbers = agents[0].augment.numbers
+        takes = self._noise_size, self._model.head.samples, self._augment_numbers
+        self._takes_random = any(takes)
         self._no_noise = self._template.new_zeros(members, 0)
         self._no_random_inputs = no_random_inputs(self._template, rows=1)
 
@@ -292,7 +294,8 @@ class Learner:
     def _random_inputs(self, rows: int, noise: Randomness) -> RandomInputs:
         if not self._takes_random:
             return self._no_random_inputs
-        return draw_random_inputs(self._model, rows, noise, self._template)
+        numbers = self._augment_numbers
+        return draw_random_inputs(self._model, rows, noise, self._template, numbers)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

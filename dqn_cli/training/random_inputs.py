@@ -11,7 +11,9 @@ from dqn_cli.agent.model import Model
 from dqn_cli.training.randomness import Randomness
 
 
-def draw_random_inputs(model: Model, rows: int, random: Randomness, like: Tensor) -> RandomInputs:
+def draw_random_inputs(
+    model: Model, rows: int, random: Randomness, like: Tensor, augment: int = 0
+) -> RandomInputs:
     """Draw the random numbers of one update.
 
     Args:
@@ -19,19 +21,23 @@ def draw_random_inputs(model: Model, rows: int, random: Randomness, like: Tensor
         rows: Number of observations of each member that the online network evaluates.
         random: Random streams of the members.
         like: A tensor [members] of the right type and device.
+        augment: Count of numbers that the augmentation of an observation takes.
     """
     size, samples = model.noise_size, model.head.samples
-    taus, noise = no_random_inputs(like, rows)
+    taus, noise, numbers = no_random_inputs(like, rows)
     if size:
         noise = torch.from_numpy(random.normal(3, size)).to(like)
     if samples:
         # Stratified: one level from each of `samples` equal intervals of (0, 1).
         uniform = random.uniform(2, rows, samples)
         taus = torch.from_numpy((np.arange(samples) + uniform) / samples).to(like)
-    return RandomInputs(taus, noise)
+    if augment:
+        numbers = torch.from_numpy(random.uniform(2, rows, augment)).to(like)
+    return RandomInputs(taus, noise, numbers)
 
 
 def no_random_inputs(like: Tensor, rows: int) -> RandomInputs:
     """Return the inputs of a model that needs none."""
     members = like.shape[0]
-    return RandomInputs(like.new_zeros(members, 2, rows, 0), like.new_zeros(members, 3, 0))
+    empty = like.new_zeros(members, 2, rows, 0)
+    return RandomInputs(empty, like.new_zeros(members, 3, 0), empty)

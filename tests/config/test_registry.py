@@ -61,6 +61,7 @@ def test_every_schema_has_a_file(schema: str) -> None:
 
 
 GROUPS = [
+    "augment",
     "exploration",
     "head",
     "replay",

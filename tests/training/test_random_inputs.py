@@ -193,3 +193,12 @@ def test_random_inputs_have_the_learners_precision(dtype: torch.dtype) -> None:
     model, like = Model(SPACES, mlp(True), IQN), torch.zeros(2, dtype=dtype)
     inputs = inputs_for(model, transitions(), noise(), like)
     assert {values.dtype for values in inputs} == {dtype}
+
+
+def test_augmentation_takes_numbers_for_both_observations_of_each_row() -> None:
+    model = Model(SPACES, mlp(False), SCALAR)
+    inputs = draw_random_inputs(model, BATCH, noise(), LIKE, augment=3)
+    assert inputs.augment.shape == (len(LIKE), 2, BATCH, 3)
+    assert ((inputs.augment >= 0) & (inputs.augment < 1)).all()
+    assert len(inputs.augment.unique()) == inputs.augment.numel()
+    assert draw_random_inputs(model, BATCH, noise(), LIKE).augment.numel() == 0
