@@ -10,6 +10,7 @@ import numpy as np
 from dqn_cli.arrays import Array, array_namespace
 from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.samplers import (
+    ActionValues,
     Draw,
     Replay,
     ReplayStorage,
@@ -39,12 +40,17 @@ class NewestSampler(Sampler[Newest]):
     def __init__(self, replay: Newest, stream: Stream, spec: BatchSpec, gamma: Array) -> None:
         super().__init__(replay, stream, spec, gamma)
         self._ends = np.zeros(stream.first.size, np.int64)  # of the rings' queues at the last batch
+        self._is_new = np.zeros((stream.members, 1))
+
+    def on_rollout(self, values: ActionValues) -> None:
+        """Note whose newest transition came since the last batch."""
+        ends = self.stream.first + self.stream.count
+        self._is_new = (ends > self._ends)[:, None].astype(float)  # [members, 1]
+        self._ends = ends
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
-        """Note whose newest transition is new; no random numbers are drawn."""
-        ends = self.stream.first + self.stream.count
-        is_new, self._ends = ends > self._ends, ends
-        return Draw(is_new[:, None].astype(float))  # [members, 1]
+        """Return the weight of each member's newest transition; no random numbers are drawn."""
+        return Draw(self._is_new)
 
     def sample(self, storage: ReplayStorage, draw: Draw) -> Samples:
         """Choose the newest transitions."""

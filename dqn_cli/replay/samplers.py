@@ -115,7 +115,7 @@ class Sampler(Generic[Kind]):
         """Prepare a round of updates; the network's action values are those before the round."""
 
     def draw(self, uniforms: Uniforms, progress: Sequence[float]) -> Draw:
-        """Draw the random inputs of the next batch.
+        """Draw the random inputs of the next batch; some are only examples for a compiler.
 
         Args:
             uniforms: Source of random numbers.

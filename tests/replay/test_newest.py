@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from recorded_envs import (
@@ -16,6 +18,8 @@ from recorded_envs import (
     transitions_spec,
 )
 
+from dqn_cli.agent.batch import Batch
+from dqn_cli.arrays import Array
 from dqn_cli.replay.newest import Newest, NewestSampler
 from dqn_cli.replay.stream import EnvStep, Stream
 
@@ -31,6 +35,11 @@ def sampler_of(stream: Stream) -> NewestSampler:
     return sampler
 
 
+def newest(sampler: NewestSampler, uniforms: Callable[..., Array]) -> Batch:
+    sampler.on_rollout(lambda obs: obs)
+    return next_transitions(sampler, uniforms)
+
+
 @pytest.mark.parametrize("frames", [0, 3])
 def test_each_transition_is_sampled_once_as_it_was_emitted(frames: int) -> None:
     recorded = recorded_envs(5, 2, 1, True, 0.3, 0.1, frames)
@@ -39,7 +48,7 @@ def test_each_transition_is_sampled_once_as_it_was_emitted(frames: int) -> None:
     for _ in range(60):
         places = [len(env.slots) - 1 for (env,) in recorded]
         step_all(recorded, stream, random)
-        batch = next_transitions(sampler, UNIFORMS)
+        batch = newest(sampler, UNIFORMS)
         for member, ((env,), place) in enumerate(zip(recorded, places, strict=True)):
             slot, taken = env.slots[place], env.begins(place)
             assert batch.obs[member, 0].tolist() == slot.obs.tolist()
@@ -57,13 +66,22 @@ def test_a_step_that_only_begins_an_episode_has_weight_0() -> None:
     stream = empty_stream(1, 1, 2)
     sampler = sampler_of(stream)
     append(stream, 1)
-    assert next_transitions(sampler, UNIFORMS).weight.tolist() == [[1]]
+    assert newest(sampler, UNIFORMS).weight.tolist() == [[1]]
     obs, mask, no = np.zeros((1, 1, 1)), np.ones((1, 1, 3), bool), np.zeros((1, 1), bool)
     reset = EnvStep(np.zeros((1, 1)), no, no, no, obs, mask, obs, mask, is_reset=~no)
     stream.append(np.zeros((1, 1), np.int64), reset)
-    assert next_transitions(sampler, UNIFORMS).weight.tolist() == [[0]]
+    assert newest(sampler, UNIFORMS).weight.tolist() == [[0]]
     append(stream, 2)
-    assert next_transitions(sampler, UNIFORMS).weight.tolist() == [[1]]
+    assert newest(sampler, UNIFORMS).weight.tolist() == [[1]]
+
+
+def test_a_draw_that_is_thrown_away_changes_nothing() -> None:
+    stream = empty_stream(1, 1, 2)
+    sampler = sampler_of(stream)
+    append(stream, 1)
+    sampler.on_rollout(lambda obs: obs)
+    thrown_away = sampler.draw(UNIFORMS, [0.0])
+    assert thrown_away.numbers.tolist() == sampler.draw(UNIFORMS, [0.0]).numbers.tolist() == [[1]]
 
 
 def test_a_sampler_goes_on_from_what_it_kept() -> None:
@@ -71,14 +89,14 @@ def test_a_sampler_goes_on_from_what_it_kept() -> None:
     stream = stream_of(recorded, 2, masked=True)
     sampler, random = sampler_of(stream), np.random.default_rng(2)
     step_all(recorded, stream, random, 7)
-    next_transitions(sampler, UNIFORMS)
+    newest(sampler, UNIFORMS)
     other = stream_of(recorded_envs(9, 2, 1, True), 2, masked=True)
     resumed = sampler_of(other)
     go_on_from(kept_of(stream, sampler), other, resumed)
-    assert next_transitions(resumed, UNIFORMS).weight.tolist() == [[0], [0]]
-    next_transitions(sampler, UNIFORMS)
+    assert newest(resumed, UNIFORMS).weight.tolist() == [[0], [0]]
+    newest(sampler, UNIFORMS)
     step_all(recorded, stream, random, 1, other)
-    assert same(next_transitions(resumed, UNIFORMS), next_transitions(sampler, UNIFORMS))
+    assert same(newest(resumed, UNIFORMS), newest(sampler, UNIFORMS))
 
 
 @pytest.mark.parametrize("ends", [-1, 100])
