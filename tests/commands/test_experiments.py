@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import STREAMING
 
 from dqn_cli.config.paths import config_folder
 from dqn_cli.storage import load_checkpoint
@@ -41,7 +42,7 @@ OWN = {
     "pqn_minatar": (*ROLLOUT, "network.channels=[2]", "network.widths=[8]"),
     "rainbow_atari": (*OFTEN, *FRAMES),
     "soft-huber": OFTEN,
-    "stream_q_minatar": ("learning_starts=0", "network.channels=[2]", "network.widths=[8]"),
+    "stream_q_minatar": (*STREAMING[1:], "network.channels=[2]", "network.widths=[8]"),
     "tabular": (),
     "width-study": OFTEN,
 }
