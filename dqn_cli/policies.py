@@ -19,6 +19,7 @@ from dqn_cli.deployed_policy import Policy
 from dqn_cli.envs.environments import read_spaces
 from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.atari_scores import human_normalised_score
+from dqn_cli.evaluation.gifs import write_gif
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.play import play_episodes
 from dqn_cli.evaluation.tables import REPORT_SCHEMA, summarize_episodes
@@ -179,7 +180,7 @@ def evaluation_path(checkpoint: Path) -> Path:
 
 
 def record_video(path: Path, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> Path:
-    """Record the first episode of `evaluate_checkpoint` and return the video's path.
+    """Record the first episode of `evaluate_checkpoint` as MP4 and GIF; return the MP4's path.
 
     Episodes of vectorization=native are recorded with Gymnasium's wrappers, so they differ.
     """
@@ -188,7 +189,9 @@ def record_video(path: Path, seed: int, env_kwargs: Mapping[str, Any] | None = N
     seed_function = episode_seeds(seed, Purpose.final_evaluation.value, 0)
     steps = settings.eval.max_episode_steps
     folder = path.parent.absolute()
-    return record_episode(policy, settings.evaluation_env, seed_function, steps, folder)
+    film = record_episode(policy, settings.evaluation_env, seed_function, steps, folder)
+    write_gif({"": film}, film.with_suffix(".gif"))
+    return film
 
 
 def with_env_kwargs(settings: Settings, env_kwargs: Mapping[str, Any]) -> Settings:

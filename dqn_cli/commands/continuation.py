@@ -101,7 +101,7 @@ def load_continuation(
             " resumed, and no other run ends up without"
         )
     check_modules(settings, modules)
-    check_installed(settings.logger)
+    check_installed(settings.logger, settings.video)
     result = read_result(folder)
     stored_overrides = result["overrides"] if result else run_metadata.load_overrides(folder)
     job = Job(

@@ -63,7 +63,7 @@ def run_job(
         print(f"job {number}: {' '.join(overrides)}", flush=True)
     try:
         settings = settings_from(config)
-        check_installed(settings.logger)
+        check_installed(settings.logger, settings.video)
         note_modules(settings.modules.values())
         job = Job(settings, folder, overrides, number)
         if in_sweep:

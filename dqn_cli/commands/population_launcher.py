@@ -120,7 +120,7 @@ def _prepare_job(
         print(f"job {number}: {' '.join(job_overrides)}")
         try:
             settings = settings_from(composed)
-            check_installed(settings.logger)
+            check_installed(settings.logger, settings.video)
             note_modules(settings.modules.values())
             job = Job(settings, folder, job_overrides, number)
             check_job_number(job, list_folders)

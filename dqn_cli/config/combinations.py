@@ -284,6 +284,14 @@ def _stop_without_evaluations(settings: Settings) -> str | None:
     return None
 
 
+def _films_without_evaluations(settings: Settings) -> str | None:
+    if settings.video and settings.eval.every is None:
+        return (
+            "video=true films evaluations, and eval.every is null: set eval.every=N, or video=false"
+        )
+    return None
+
+
 def _kept_without_init(settings: Settings) -> str | None:
     typed = {"init_optimizer": settings.init_optimizer, "init_replay": settings.init_replay}
     keys = [key for key, is_typed in typed.items() if is_typed]
@@ -313,6 +321,7 @@ RULES: tuple[Rule, ...] = (
     _epsilons_of_one_environment,
     _rollout_limits,
     _stop_without_evaluations,
+    _films_without_evaluations,
     _kept_without_init,
     data_conflict,
     streaming_conflict,

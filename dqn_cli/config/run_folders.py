@@ -78,7 +78,7 @@ class ClaimFolders(Callback):
         """Create hydra.run.dir."""
         with _errors_refused(), open_dict(config), read_write(config.hydra):
             settings = settings_from(_without_hydra(config))
-            check_installed(settings.logger)
+            check_installed(settings.logger, settings.video)
             typed = _is_overridden(config, "hydra.run.dir")
             folder = Command.folder = claim(Path(config.hydra.run.dir), typed)
             if Command.continues:

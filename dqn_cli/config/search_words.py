@@ -21,7 +21,7 @@ GROUP = "search"  # choices of spaces that are ready
 # All runs of a search have the same; other keys of a search name seeds, pauses and environments.
 SHARED = (
     "env", "protocol", "experiment", "seed", "steps", "episodes", "eval", "stop", "log",
-    "checkpoint", "import", "resume", "device", "threads", "compile", "hydra",
+    "checkpoint", "video", "import", "resume", "device", "threads", "compile", "hydra",
 )  # fmt: skip
 
 

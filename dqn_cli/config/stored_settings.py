@@ -18,7 +18,7 @@ from dqn_cli.training.settings import Settings
 CHANGEABLE = (
     "steps", "episodes", "device", "threads", "env.timeout", "eval", "stop", "log", "checkpoint",
     "logger",
-    "data.path",
+    "data.path", "video",
 )  # fmt: skip
 
 EVAL_KWARGS = "eval.env.kwargs."  # arguments of gymnasium.make, which need no key of that name yet

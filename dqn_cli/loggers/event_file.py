@@ -45,6 +45,18 @@ class EventFile(Log):
         entries = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         self._add(summary=Summary(value=entries), step=step)
 
+    def video(self, path: Path, step: int) -> None:
+        """Write the GIF beside a film as a picture that moves."""
+        from PIL import Image
+
+        file = path.with_suffix(".gif")
+        with Image.open(file) as picture:
+            width, height = picture.size
+        image = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=file.read_bytes()
+        )
+        self._add(summary=Summary(value=[Summary.Value(tag="film", image=image)]), step=step)
+
     def close(self) -> None:
         """Write the end of the run and close the file."""
         self._add(summary=self._end)

@@ -39,8 +39,8 @@ class Log:
     def file(self, path: Path) -> None:
         """Keep a file of the run's folder."""
 
-    def video(self, path: Path) -> None:
-        """Keep a video of the best policy."""
+    def video(self, path: Path, step: int) -> None:
+        """Keep a film of the greedy policy at a step, an MP4; PATH.gif is beside it."""
 
     def close(self) -> None:
         """Write what is left; the run may be resumed later."""
@@ -87,12 +87,14 @@ class Tracker(Logger):
         return self.video
 
 
-def check_installed(loggers: Mapping[str, Logger]) -> None:
-    """Check that the packages of all loggers are installed, without importing them.
+def check_installed(loggers: Mapping[str, Logger], video: bool) -> None:
+    """Check that the packages of all loggers are installed, and of `video`, without importing them.
 
     Raises:
         ImportError: One is missing; the message says how to install it.
     """
+    if video and find_spec("moviepy") is None:
+        raise ImportError("video=true needs an extra: pip install 'dqn-train[video]'")
     for name, logger in loggers.items():
         if logger.needs is not None and find_spec(logger.needs) is None:
             raise ImportError(f"logger={name} needs an extra: pip install 'dqn-train[{name}]'")

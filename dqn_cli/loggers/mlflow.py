@@ -82,8 +82,8 @@ class MlflowLog(Log):
         parent = path.relative_to(self._folder).parent.as_posix()
         self._client.log_artifact(self.id, str(path), None if parent == "." else parent)
 
-    def video(self, path: Path) -> None:
-        """Log the video as an artifact."""
+    def video(self, path: Path, step: int) -> None:
+        """Log the film as an artifact; its name has the step, or says that it is the best one."""
         self._client.log_artifact(self.id, str(path), "video")
 
     def close(self) -> None:

@@ -57,20 +57,19 @@ class RunLoggers:
         for sink in self._sinks.values():
             sink.send(call)
 
-    def close(
-        self,
-        summary: Mapping[str, float | str],
-        files: Sequence[Path] = (),
-        video: Path | None = None,
-    ) -> None:
-        """Let all write the outcome, files and a video, and close; return at once."""
+    def video(self, path: Path, step: int, only_keepers: bool = False) -> None:
+        """Give a film at a step to all, or only to those that ask for one by themselves."""
+        for name, sink in self._sinks.items():
+            if self._loggers[name].keeps_video or not only_keepers:
+                sink.send(Call("video", (path, step)))
+
+    def close(self, summary: Mapping[str, float | str], files: Sequence[Path] = ()) -> None:
+        """Let all write the outcome and files, and close; return at once."""
         for name, sink in self._sinks.items():
             logger = self._loggers[name]
             sink.send(Call("summary", (summary,)))
             for path in files if logger.keeps_files else ():
                 sink.send(Call("file", (path,)))
-            if video is not None and logger.keeps_video:
-                sink.send(Call("video", (video,)))
             sink.send(CLOSE)
 
     def unfinished(self) -> list[str]:

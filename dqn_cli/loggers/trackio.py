@@ -64,11 +64,11 @@ class TrackioLog(Log):
         name = "_".join((self._run.name, *path.relative_to(self._folder).parts))
         self._run.log_artifact(path, name=name, type="file")
 
-    def video(self, path: Path) -> None:
-        """Log the video."""
+    def video(self, path: Path, step: int) -> None:
+        """Log the film."""
         import trackio
 
-        self._run.log({"video": trackio.Video(str(path), format="mp4")}, step=self._step)
+        self._run.log({"video": trackio.Video(str(path), format="mp4")}, step=step)
 
     def close(self) -> None:
         """Finish the run."""

@@ -74,11 +74,11 @@ class WandbLog(Log):
         shutil.copyfile(path, copy)
         self._run.save(str(copy), base_path=self._run.dir, policy="now")
 
-    def video(self, path: Path) -> None:
-        """Log the video."""
+    def video(self, path: Path, step: int) -> None:
+        """Log the film."""
         import wandb
 
-        self._run.log({"video": wandb.Video(str(path), format="mp4")})
+        self._run.log({"video": wandb.Video(str(path), format="mp4")}, step=step)
 
     def close(self) -> None:
         """Finish the run."""

@@ -19,6 +19,8 @@ from dqn_cli.reporting.charts import MOST_COLOURS, PALETTE, Chart
 from dqn_cli.reporting.repeat import commands, versions
 from dqn_cli.reporting.run_rows import RunRow
 from dqn_cli.reporting.score_table import ScoreTable, score_of
+from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR
+from dqn_cli.runs.films import FOLDER, PROGRESS
 from dqn_cli.storage import write_atomically
 
 PAGE = "report.html"
@@ -169,7 +171,6 @@ def _settings(rows: Sequence[RunRow], table: ScoreTable) -> dict[str, Any]:
 def _run_row(row: RunRow, kind: str, folder: Path) -> dict[str, Any]:
     """Return the cells of a run; its folder and films are linked where they are."""
     score = score_of(row, kind)
-    films = sorted((row.folder / "checkpoints").glob("*.mp4"))
     return {
         "choice": row.choice,
         "env": row.env,
@@ -182,8 +183,18 @@ def _run_row(row: RunRow, kind: str, folder: Path) -> dict[str, Any]:
         "error": row.error,
         "name": row.folder.name,
         "link": _link(row.folder, folder),
-        "films": [_link(film, folder) for film in films],
+        "films": [(text, _link(film, folder)) for text, film in _films(row.folder)],
     }
+
+
+def _films(run: Path) -> list[tuple[str, Path]]:
+    """Return the films of a run and what their links say: of the best policy, and of its way there.
+
+    Each film at a step is in the folder of the last one.
+    """
+    found = [("film", path) for path in sorted((run / CHECKPOINTS_DIR).glob("*.mp4"))]
+    progress = run / FOLDER / PROGRESS
+    return [*found, *([("progress", progress)] if progress.is_file() else [])]
 
 
 def _link(target: Path, folder: Path) -> str:

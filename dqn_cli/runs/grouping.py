@@ -14,7 +14,7 @@ from dqn_cli.training.settings import Settings, plain
 TYPE_ONLY_PARTS = ("target", "exploration")
 # One batched computation covers all members: numbers may differ, shapes and types may not.
 BATCHED_PARTS = ("network", "head", "update", "optimizer", "augment", "replay")
-PER_MEMBER_KEYS = ("seed", "gamma", "stop", "tuned", "logger", "init", "init_optimizer")
+PER_MEMBER_KEYS = ("seed", "gamma", "stop", "tuned", "logger", "init", "init_optimizer", "video")
 
 
 def group_key(settings: Settings) -> str:

@@ -19,14 +19,14 @@ from dqn_cli.loggers.logger import LoggedRun
 from dqn_cli.loggers.run_loggers import RunLoggers
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.early_stopping import is_over, is_paused, stop_reason
+from dqn_cli.runs.films import Films
 from dqn_cli.runs.hyperparameters import hyperparameters
-from dqn_cli.runs.kept_files import kept_files, record_best
+from dqn_cli.runs.kept_files import kept_files
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, member_result, result_summary
 from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
-from dqn_cli.text import one_line
 from dqn_cli.training.annealed_numbers import lr_factor
 from dqn_cli.training.loop import Run, StepReport, position, progress
 from dqn_cli.training.randomness import Purpose
@@ -76,6 +76,7 @@ class RunRecorder:
         self._group = list(group)
         self._checkpoints = checkpoints.CheckpointFolder(folder, job.settings.checkpoint.keep)
         self.loggers: RunLoggers | None = None  # once the session has opened them
+        self._films = Films(folder, job.settings, self._log_film, self._warn)
         self._warned_of_edge_mass = self._warned_of_info = False
 
     @property
@@ -149,7 +150,7 @@ class RunRecorder:
         summary = score_summary(
             self._settings.env.id, step, episodes.returns, episodes.info, EVALUATION
         )
-        tracker.evaluated_at, tracker.final = step, summary
+        before, tracker.evaluated_at, tracker.final = tracker.evaluated_at, step, summary
         tracker.evaluations.record(summary["mean"])
         metrics = {
             "eval/mean_reward": summary["mean"],
@@ -163,7 +164,14 @@ class RunRecorder:
         self._write(metrics)
         if is_best(episodes.returns, EVALUATION, tracker.best):
             self._save_best(summary)
+        if self._films.is_due(max(before, 0), step):
+            self._films.record(self._greedy_policy(), step, should_stop)
         return metrics
+
+    def film_start(self, should_stop: Callable[[], bool]) -> None:
+        """Film the policy before the first step, if films are asked for."""
+        if not self._steps and self._films.is_due(0, 0):
+            self._films.record(self._greedy_policy(), 0, should_stop)
 
     def save(self, compiled: bool, required: bool = False) -> None:
         """Write checkpoints/last; unless it is `required`, a full disk is only a warning."""
@@ -198,18 +206,22 @@ class RunRecorder:
             write_json(self._folder / RESULT, self.result)
         finally:
             if self.loggers is not None:
-                video = self._video() if status == "finished" else None
-                self.loggers.close(result_summary(self.result), kept_files(self._folder), video)
+                if status == "finished" and not self.is_paused:
+                    self._film_best()
+                self.loggers.close(result_summary(self.result), kept_files(self._folder))
 
-    def _video(self) -> Path | None:
-        """Record an episode of the best policy if a logger wants it; return the video's path."""
-        if self.loggers is None or not self.loggers.keep_video:
-            return None
-        try:
-            return record_best(self._folder, self._settings, self._agent.model)
-        except Exception as error:  # the environment may raise anything
-            self._warn(f"no video: {one_line(error)}")
-            return None
+    def _film_best(self) -> None:
+        """Film the best policy if the settings or a logger ask for it."""
+        is_asked = self._settings.video or (self.loggers is not None and self.loggers.keep_video)
+        if is_asked and self.tracker.best is not None:
+            self._films.record_best(self._agent.model, self.tracker.best["step"])
+
+    def _log_film(self, film: Path, step: int) -> None:
+        if self.loggers is not None:
+            self.loggers.video(film, step, only_keepers=not self._settings.video)
+
+    def _greedy_policy(self) -> GreedyPolicy:
+        return GreedyPolicy(self._agent.model, self._run.learner.policy_parameters(self.member))
 
     @property
     def _steps(self) -> int:
@@ -219,7 +231,7 @@ class RunRecorder:
     def _play(self, should_stop: Callable[[], bool]) -> Episodes | None:
         settings = self._settings
         return play_episodes(
-            GreedyPolicy(self._agent.model, self._run.learner.policy_parameters(self.member)),
+            self._greedy_policy(),
             settings.evaluation_env,
             episode_seeds(settings.seed, Purpose.evaluation.value, 0),
             settings.eval.episodes,

@@ -161,6 +161,9 @@ class Session:
         # A signal may have ended the previous session before an evaluation that was due.
         missed = [recorder for recorder in self._active if recorder.missed_evaluation]
         self._evaluate(missed, display)
+        with self._stopwatch.measure("eval"):
+            for recorder in self._active:
+                recorder.film_start(lambda: self._shutdown.requested)
         self._close_finished(display)
         while not self._shutdown.requested and self._active:
             try:

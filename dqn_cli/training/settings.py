@@ -139,6 +139,7 @@ class Settings:
     init_replay: bool = False
     tuned: str | None = None  # file of configs/tuned that set numbers
     data: DataConfig = field(default_factory=DataConfig)
+    video: bool = False  # films of the greedy policy at some evaluations
 
     @property
     def evaluation_env(self) -> EnvConfig:

@@ -22,6 +22,11 @@ REFUSED = [
         ["eval.every=7", "stop.at=null"],
     ),
     (
+        "eval.every=null video=true",
+        ["video=true films evaluations", "eval.every=N", "video=false"],
+        ["eval.every=7", "video=false"],
+    ),
+    (
         "eval.every=null stop.at=3 stop.patience=2",
         ["stop.at and stop.patience", "eval.every is null", "stop.at=null stop.patience=null"],
         ["eval.every=7", "stop.at=null stop.patience=null"],

@@ -128,6 +128,7 @@ def test_only_keys_that_do_not_affect_past_steps_may_change() -> None:
         "checkpoint",
         "logger",
         "data.path",
+        "video",
     }
 
 

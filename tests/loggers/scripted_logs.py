@@ -26,8 +26,8 @@ class NotedLog(Log):
     def file(self, path: Path) -> None:
         self.notes.append(("file", path))
 
-    def video(self, path: Path) -> None:
-        self.notes.append(("video", path))
+    def video(self, path: Path, step: int) -> None:
+        self.notes.append(("video", path, step))
 
     def close(self) -> None:
         self.notes.append("closed")

@@ -20,9 +20,9 @@ class Present(Tracker):
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
-    check_installed({"plain": Logger(), "present": Present("p", True, False)})
+    check_installed({"plain": Logger(), "present": Present("p", True, False)}, video=False)
     with pytest.raises(ImportError) as caught:
-        check_installed({"absent": Absent()})
+        check_installed({"absent": Absent()}, video=False)
     assert str(caught.value) == "logger=absent needs an extra: pip install 'dqn-train[absent]'"
 
 
@@ -30,15 +30,17 @@ def test_a_video_needs_the_extra_video(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"json": object()}
     monkeypatch.setattr("dqn_cli.loggers.logger.find_spec", installed.get)
     with pytest.raises(ImportError, match=r"logger\.mine\.video=true .*'dqn-train\[video\]'"):
-        check_installed({"mine": Present("p", True, True)})
-    check_installed({"mine": Present("p", True, False)})
+        check_installed({"mine": Present("p", True, True)}, video=False)
+    with pytest.raises(ImportError, match=r"^video=true needs .*'dqn-train\[video\]'"):
+        check_installed({}, video=True)
+    check_installed({"mine": Present("p", True, False)}, video=False)
 
 
 def test_a_log_takes_everything_and_must_write_rows() -> None:
     log, path = Log(), Path("result.json")
     log.summary({"status": "finished"})
     log.file(path)
-    log.video(path)
+    log.video(path, 5)
     log.close()
     with pytest.raises(NotImplementedError):
         log.row({}, 1)

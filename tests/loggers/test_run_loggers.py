@@ -29,14 +29,23 @@ def test_all_loggers_get_rows_and_the_outcome_and_those_that_keep_files_get_them
     loggers = opened({"one": one, "other": other}, tmp_path)
     loggers.row({"loss": 1.0}, 5)
     file, video = tmp_path / "result.json", tmp_path / "a.mp4"
-    loggers.close({"best/mean": 2.0}, [file], video)
+    loggers.video(video, 5, only_keepers=True)
+    loggers.close({"best/mean": 2.0}, [file])
     wait_until_closed([loggers], 10, lambda: False, pytest.fail)
-    said = [({"loss": 1.0}, 5), ("summary", {"best/mean": 2.0})]
-    assert one.notes == [*said, "closed"]
-    assert other.notes == [*said, ("file", file), ("video", video), "closed"]
+    row, outcome = ({"loss": 1.0}, 5), ("summary", {"best/mean": 2.0})
+    assert one.notes == [row, outcome, "closed"]
+    assert other.notes == [row, ("video", video, 5), outcome, ("file", file), "closed"]
     assert loggers.keep_video
     assert one.runs[0].hyperparameters == {"seed": 3}
     assert (one.runs[0].name, one.runs[0].group) == (tmp_path.name, "sweep")
+
+
+def test_films_that_the_run_asked_for_are_given_to_all(tmp_path: Path) -> None:
+    one, other = Noted(), Noted(keeps=True)
+    loggers = opened({"one": one, "other": other}, tmp_path)
+    loggers.video(tmp_path / "a.mp4", 5)
+    closed(loggers)
+    assert one.notes[0] == other.notes[0] == ("video", tmp_path / "a.mp4", 5)
 
 
 def test_a_resumed_run_gets_the_ids_of_its_logs(tmp_path: Path) -> None:

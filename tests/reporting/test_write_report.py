@@ -81,9 +81,11 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
     runs = sweep(tmp_path / "a sweep", 2, 2, ["CartPole-v1"])
     (runs[0] / "checkpoints").mkdir()
     (runs[0] / "checkpoints" / "greedy-episode-0.mp4").touch()
+    (runs[1] / "films").mkdir()
+    (runs[1] / "films" / "progress.gif").touch()
     page = report(runs, tmp_path / "out")
-    films = [link for link in page.links if link.endswith(".mp4")]
-    assert len(films) == 1
+    films = [link for link in page.links if link.endswith((".mp4", ".gif"))]
+    assert len(films) == 2
     for link in page.links:
         if link.startswith("#"):
             assert link[1:] in SECTIONS

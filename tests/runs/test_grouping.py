@@ -106,7 +106,7 @@ def test_anything_of_target_and_exploration_may_differ_but_the_type(
 def test_only_seed_gamma_stop_loggers_and_names_of_files_of_all_other_settings_may_differ(
     settings_of: Compose,
 ) -> None:
-    alone = ("seed", "gamma", "tuned", "logger", "init", "init_optimizer")
+    alone = ("seed", "gamma", "tuned", "logger", "init", "init_optimizer", "video")
     settings = settings_of()
     for name, value, other in changed(
         replace(settings, **dict.fromkeys(BATCHED_PARTS + TYPE_ONLY_PARTS, 1))
