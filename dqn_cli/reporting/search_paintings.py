@@ -34,6 +34,7 @@ class Style(NamedTuple):
 
 
 STYLES = {
+    TrialState.RUNNING: Style("not ended", {"color": colour(1), "lw": 1.0, "ls": "-."}),
     TrialState.PRUNED: Style("pruned", {"color": INK, "lw": 0.7, "ls": "--", "alpha": 0.4}),
     TrialState.FAIL: Style("failed", {"color": colour(3), "lw": 1.0, "ls": ":"}),
     TrialState.COMPLETE: Style("trained to the end", {"color": colour(0), "lw": 1.0, "alpha": 0.8}),
@@ -85,7 +86,7 @@ def draw_trials(
         figure.legend(loc="outside lower left", ncols=2)
 
     caption = "Trials in parallel coordinates: a line for each, through its hyperparameters"
-    caption += "; lines of pruned trials end before the score" if ends else ""
+    caption += "; only trials that were trained to the end have a score" if ends else ""
     return draw(name, caption, folder, 1.2 + 0.62 * (len(domains) + bool(ends)), paint)
 
 

@@ -49,7 +49,7 @@ def test_kinds_of_trials_differ_in_colour_and_dashes(tmp_path: Path) -> None:
     assert chart.svg.count("stroke-dasharray") >= 3  # two pruned, one failed
     assert "optimizer." in chart.svg
     assert "lr (log)" in chart.svg
-    assert "end before the score" in chart.caption
+    assert "only trials that were trained to the end have a score" in chart.caption
     assert (tmp_path / "trials.png").is_file()
 
 
@@ -58,6 +58,14 @@ def test_before_a_trial_has_a_score_there_is_no_row_for_it(tmp_path: Path) -> No
     chart = draw_trials(SPACE.domains, trials, tmp_path, "trials")
     assert ">score</text>" not in chart.svg
     assert "best score" not in chart.svg
+
+
+def test_trials_that_still_train_are_drawn(tmp_path: Path) -> None:
+    study = write_search(tmp_path / "search.db", complete=0)
+    study.ask(0)
+    chart = draw_trials(SPACE.domains, study.records(), tmp_path, "trials")
+    assert ">not ended</text>" in chart.svg
+    assert "var(--c1)" in chart.svg
 
 
 def test_importances_are_bars_with_their_shares(tmp_path: Path) -> None:
