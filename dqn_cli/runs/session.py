@@ -11,11 +11,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from dqn_cli.compiling.background import Background
-from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.time_limits import CLOSE_SECONDS
-from dqn_cli.hardware import available_cores
 from dqn_cli.interrupts import last_resort
 from dqn_cli.loggers.run_loggers import wait_until_closed
 from dqn_cli.memory import keep_large_blocks
@@ -34,6 +31,7 @@ from dqn_cli.runs.startup import (
     check_stored_spaces,
     choose_threads,
     learner_factory,
+    make_compiler,
     should_compile,
     start_lines,
 )
@@ -64,8 +62,7 @@ class Session:
             checkpoints.check_group(resumed, [job.folder for job in jobs], self._settings)
         inits = [None] * len(jobs) if resumed else load_inits(self._settings)
         compiles = should_compile(self._shared, len(jobs), resumed)
-        background = Background() if available_cores() > 1 else None
-        self._compiler = AheadOfTime(background=background) if compiles else None
+        self._compiler = make_compiler() if compiles else None
         snapshots = [snapshot for data in resumed for snapshot in checkpoints.snapshots_in(data)]
         make_learner = learner_factory(self._shared, self._compiler)
         # An environment may change the working folder.

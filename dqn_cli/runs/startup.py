@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,8 +11,9 @@ from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.spaces import PICTURE, Spaces
 from dqn_cli.checking.findings import MANY_ACTIONS
+from dqn_cli.compiling.background import Background
 from dqn_cli.compiling.compiled_learner import CompiledLearner
-from dqn_cli.compiling.compiler import Compiler
+from dqn_cli.compiling.compiler import AheadOfTime, Compiler
 from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.recording import Recording
 from dqn_cli.compiling.when import can_compile, worth_compiling
@@ -19,6 +21,7 @@ from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.evaluation.play import check_evaluation_env
 from dqn_cli.fields import FieldError
+from dqn_cli.hardware import available_cores
 from dqn_cli.runs.checkpoint_fields import check_spaces
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.recorder import Job
@@ -38,6 +41,12 @@ def should_compile(settings: Settings, members: int, resumed: Sequence[Checkpoin
     if resumed:  # compiled code rounds differently
         return bool(resumed[0]["compiled"]) and can_compile(settings)
     return worth_compiling(settings, members)
+
+
+def make_compiler() -> AheadOfTime:
+    """Return a compiler; it has a second process unless those of a sweep share the cores."""
+    alone = multiprocessing.parent_process() is None
+    return AheadOfTime(background=Background() if alone and available_cores() > 1 else None)
 
 
 def learner_factory(settings: Settings, compiler: Compiler | None) -> LearnerFactory:

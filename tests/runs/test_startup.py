@@ -19,6 +19,7 @@ from dqn_cli.runs.startup import (
     choose_threads,
     describe_run,
     has_bfloat16,
+    make_compiler,
     settings_warnings,
     should_compile,
 )
@@ -155,3 +156,18 @@ def test_spaces_that_no_checkpoint_holds_are_refused_before_training(
         with pytest.raises(EnvironmentFailure, match=r"can't hold its spaces: .*1.shape has 81000"):
             check_stored_spaces(settings_of(), run)
     assert envs.closed is not fits
+
+
+@pytest.mark.parametrize(
+    ("cores", "parent", "both"), [(2, None, True), (1, None, False), (2, "a sweep", False)]
+)
+def test_a_lone_run_compiles_on_a_second_core(
+    monkeypatch: pytest.MonkeyPatch, cores: int, parent: str | None, both: bool
+) -> None:
+    stopped: list[bool] = []
+    background = SimpleNamespace(stop=lambda: stopped.append(True))
+    monkeypatch.setattr(startup, "Background", lambda: background)
+    monkeypatch.setattr(startup, "available_cores", lambda: cores)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: parent)
+    make_compiler().close()
+    assert bool(stopped) is both
