@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.augmentation import Augment
+from dqn_cli.agent.augmentation import Augment, NoAugment
 from dqn_cli.agent.auxiliary import (
     PREFIX,
     Auxiliary,
@@ -71,7 +71,7 @@ class Agent:
     optimizer: Optimizer
     normalization: Normalization = Normalization.none
     auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)
-    augment: Augment = field(default_factory=Augment)
+    augment: Augment = field(default_factory=NoAugment)
 
     @cached_property
     def model(self) -> Model:

@@ -18,7 +18,7 @@ LARGEST_NOISE = 2.0  # standard deviations (Schwarzer et al. 2021, appendix)
 
 @dataclass
 class Augment:
-    """Base of all augmentations, which changes nothing; a new one implements `augmented`."""
+    """Base of all augmentations; a new one sets `numbers` and implements `augmented`."""
 
     numbers: ClassVar[int] = 0  # random ones that each observation takes
 
@@ -33,7 +33,7 @@ class Augment:
             uniform: Numbers in [0, 1), [batch, numbers].
             spaces: Spaces of the environment.
         """
-        return obs
+        raise NotImplementedError
 
     def batch(
         self, batch: Batch | Sequences, random: RandomInputs, spaces: Spaces
@@ -46,11 +46,16 @@ class Augment:
             time = batch.obs.shape[1]
             each = first[:rows].repeat_interleave(time, 0)  # [batch * time, numbers]
             obs = self.augmented(batch.obs.flatten(0, 1), each, spaces)
-            return batch._replace(obs=obs.unflatten(0, (rows, time)))
+            return batch._replace(obs=obs.view(batch.obs.shape))
         obs, next_obs = self.augmented(batch.obs, first, spaces), batch.next_obs
         if next_obs.numel():
             next_obs = self.augmented(next_obs, second, spaces)
         return batch._replace(obs=obs, next_obs=next_obs)
+
+
+@dataclass
+class NoAugment(Augment):
+    """Observations stay as they are."""
 
 
 @dataclass
@@ -88,14 +93,15 @@ class Shift(Augment):
     def _picture(self, piece: Tensor, uniform: Tensor, part: Part) -> Tensor:
         """Return one picture of all frames [batch, frames, size], moved and lit."""
         height, width = part.shape[:2]
-        x = piece.unflatten(2, (height, width, -1)).movedim(1, 3)  # [batch, h, w, frames, colors]
+        x = piece.reshape(*piece.shape[:2], height, width, -1)
+        x = x.movedim(1, 3)  # [batch, height, width, frames, colors]
         sample = torch.arange(x.shape[0], device=x.device)[:, None, None]
         row = self._places(height, uniform[:, 0])[:, :, None]
         column = self._places(width, uniform[:, 1])[:, None, :]
         moved = x[sample, row, column].movedim(3, 1).flatten(2)  # [batch, frames, size]
-        z = math.sqrt(2) * torch.erfinv(2 * uniform[:, 2] - 1)  # normal
-        z = z.clamp(-LARGEST_NOISE, LARGEST_NOISE)
-        return moved * (1 + self.intensity * z)[:, None, None]
+        z = math.sqrt(2) * torch.erfinv(2 * uniform[:, 2] - 1)  # normal, [batch]
+        factor: Tensor = 1 + self.intensity * z.clamp(-LARGEST_NOISE, LARGEST_NOISE)
+        return moved * factor[:, None, None]
 
     def _places(self, side: int, uniform: Tensor) -> Tensor:
         """Return the row or column that each of a moved picture comes from, [batch, side]."""

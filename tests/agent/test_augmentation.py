@@ -9,7 +9,7 @@ from array_spaces import array_spaces
 from test_multi import SPACES, observations, picture, spaces_of, vector
 from torch import Tensor, nn
 
-from dqn_cli.agent.augmentation import Augment, Shift
+from dqn_cli.agent.augmentation import NoAugment, Shift
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
 from dqn_cli.agent.spaces import PICTURE, Spaces
 
@@ -89,7 +89,7 @@ def test_observations_without_a_picture_are_refused() -> None:
         ValueError, match=r"augment=shift moves pictures, .* have none: use augment"
     ):
         Shift(4, 0.0).check(spaces)
-    Augment().check(spaces)
+    NoAugment().check(spaces)
     Shift(4, 0.0).check(spaces_of(picture(12, 9, 3), vector(4)))
 
 
@@ -135,4 +135,4 @@ def test_a_sequence_moves_as_one() -> None:
 
 def test_nothing_is_done_without_numbers() -> None:
     batch = batch_of(PIXELS, PIXELS)
-    assert Augment().batch(batch, random_of(1), GRAY) is batch
+    assert NoAugment().batch(batch, random_of(1), GRAY) is batch
