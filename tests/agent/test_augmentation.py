@@ -96,7 +96,7 @@ def test_observations_without_a_picture_are_refused() -> None:
 def batch_of(obs: Tensor, next_obs: Tensor) -> Batch:
     one, flags = torch.ones(len(obs)), torch.ones(len(obs), 2, dtype=torch.bool)
     action = torch.zeros(len(obs), dtype=torch.int64)
-    return Batch(obs, action, flags, one, one, next_obs, flags, one, one.bool())
+    return Batch(obs, action, flags, one, one, next_obs, flags, one, one.bool(), one.bool())
 
 
 def random_of(rows: int) -> RandomInputs:
