@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dqn_cli.agent.annealing import AnnealConfig
-from dqn_cli.agent.augmentation import Augment, NoAugment
+from dqn_cli.agent.augmentation import Augment
 from dqn_cli.agent.auxiliary import Auxiliary
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.exploration import Exploration
@@ -131,7 +131,7 @@ class Settings:
     compile: bool | str
     stop: StopConfig = field(default_factory=StopConfig)
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
-    augment: Augment = field(default_factory=NoAugment)
+    augment: Augment = field(default_factory=Augment)  # a subclass, once composed
     auxiliary: dict[str, Auxiliary] = field(default_factory=dict)  # by choice
     logger: dict[str, Logger] = field(default_factory=dict)  # by the names of their choices
     init: str | None = None  # checkpoint that a new run starts from
