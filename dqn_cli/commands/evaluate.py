@@ -20,7 +20,13 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import EVALUATE
-from dqn_cli.commands.run_discovery import find_runs, load_run_info, run_label, varied_keys
+from dqn_cli.commands.run_discovery import (
+    find_runs,
+    load_run_info,
+    run_label,
+    shown_folder,
+    varied_keys,
+)
 from dqn_cli.commands.words import check_plain_words, flag, probability, values_by_key, whole_number
 
 KEYS = ("checkpoint", "episodes", "seed", "video", "record", "epsilon", "play")
@@ -124,10 +130,10 @@ def named_checkpoints(text: str) -> list[Path]:
 
 
 def _checkpoints_at(path: Path) -> list[Path]:
-    """Return a checkpoint, the checkpoint of a run's folder, or those of a sweep's folder."""
+    """Return a checkpoint, that of a run's folder, or those of a sweep's or search's folder."""
     from dqn_cli.policies import find_checkpoint
 
-    runs = find_runs(path)
+    runs = find_runs(shown_folder(path))
     return _existing_checkpoints(runs) if runs else [find_checkpoint(path)]
 
 

@@ -58,7 +58,7 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
         raise ConfigError(f"out={out} is no folder: name one, as in out=report, for report.html")
     if not paths:
         raise ConfigError("name what to report: the folder of a sweep or of a run")
-    found = {path: _runs_of(path) for path in paths}
+    found = {path: load_runs(path, "dqn-report", KEYS) for path in paths}
     runs = {run.folder.resolve(): run for of_path in found.values() for run in of_path}
     keys = _chosen_keys(by, sorted({key for run in runs.values() for key in run.overrides}))
     if keys is None:
@@ -74,19 +74,6 @@ def report(paths: Sequence[Path], by: str | None, out: Path) -> None:
     except OSError as error:
         raise ConfigError(f"out={out}: can't write there: {error.strerror or error}") from error
     print(f"{len(rows)} {'run' if len(rows) == 1 else 'runs'} reported in {page}")
-
-
-def _runs_of(path: Path) -> list[RunInfo]:
-    """Return the runs of a folder; of a search, those of its finalists once there are some.
-
-    The trials of a search stopped at different steps, and its best is also the luckiest.
-    """
-    from dqn_cli.commands.run_discovery import find_runs
-    from dqn_cli.config.run_folders import FRESH, is_search
-
-    fresh = path / FRESH
-    has_finalists = is_search(path) and bool(find_runs(fresh))
-    return load_runs(fresh if has_finalists else path, "dqn-report", KEYS)
 
 
 def _search_notes(path: Path, runs: Sequence[RunInfo]) -> list[str]:

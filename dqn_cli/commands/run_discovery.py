@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,8 +31,22 @@ def find_runs(sweep: Path) -> list[Path]:
     return [] if is_run(sweep) else [run for run in sorted(sweep.glob("*/")) if is_run(run)]
 
 
+def shown_folder(path: Path) -> Path:
+    """Return the folder of the runs that stand for a path: that of a search's finalists, if any.
+
+    The trials of a search stopped at different steps, and its best is also the luckiest.
+    """
+    from dqn_cli.config.run_folders import FRESH, is_search
+
+    fresh = path / FRESH
+    if not is_search(path) or not find_runs(fresh):
+        return path
+    print(f"{path} is a search: its finalists on fresh seeds are shown, {fresh}", file=sys.stderr)
+    return fresh
+
+
 def load_runs(path: Path, command: str, keys: Sequence[str]) -> list[RunInfo]:
-    """Return the run in a folder, or every run of the sweep in it.
+    """Return the run in a folder, or every run of the sweep in it; of a search its finalists'.
 
     Args:
         path: The folder.
@@ -48,6 +63,7 @@ def load_runs(path: Path, command: str, keys: Sequence[str]) -> list[RunInfo]:
         key = str(path).partition("=")[0]
         hint = f"; {command} takes {', '.join(keys)}" if key != str(path) else ""
         raise ConfigError(f"no run at {path}{hint}")
+    path = shown_folder(path)
     runs = [path] if is_run(path) else find_runs(path)
     if not runs:
         raise ConfigError(f"no run in {path}")

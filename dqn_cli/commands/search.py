@@ -70,6 +70,11 @@ def search(
     if options.pruner is Pruner.halving:
         starts = settings.learning_starts
         rungs = rung_steps(options.rungs, settings.steps, settings.eval.every, starts)
+        if not rungs:
+            print(
+                "search: no trial stops early, because there is no evaluation between"
+                f" learning_starts={starts} and steps={settings.steps}: set a smaller eval.every"
+            )
     sweep = Sweep.folder
     assert sweep is not None
     plan = {"words": space.words, "space": {key: str(x) for key, x in space.domains.items()}}

@@ -50,14 +50,18 @@ def read_options(values: Mapping[str, Any]) -> Options:
     Raises:
         ConfigError: A value is not valid.
     """
+    pruner, rungs = _word(values, "pruner", Pruner), _fractions(values, "rungs")
+    if pruner is Pruner.halving and not rungs:
+        right = "a list of fractions of steps, as [0.1,0.3]; pruner=none stops no trial early"
+        raise _invalid("rungs", "[]", right)
     return Options(
         trials=_count(values, "trials"),
         seeds=_count(values, "seeds"),
         batch=_count(values, "batch"),
         objective=_word(values, "objective", Objective),
         sampler=_word(values, "sampler", Sampler),
-        pruner=_word(values, "pruner", Pruner),
-        rungs=_fractions(values, "rungs"),
+        pruner=pruner,
+        rungs=rungs,
         reduction=_above_one(values, "reduction"),
         finalists=_count(values, "finalists", 0),
         fresh_seeds=_count(values, "fresh_seeds"),

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from rich.table import Table
 
 from dqn_cli.commands.search_jobs import trial_words
-from dqn_cli.evaluation.tables import format_interval, format_return, table_console
+from dqn_cli.evaluation.tables import format_return, format_seed_interval, table_console
 from dqn_cli.searching.finalists import Finalist
 from dqn_cli.searching.study import Record, Study
 
@@ -85,7 +85,7 @@ def report_finalists(finalists: Sequence[Finalist], objective: str) -> None:
             str(trial.number),
             format_return(trial.score or 0.0),
             format_return(fresh.mean),
-            format_interval(list(fresh.mean_ci95)),
+            format_seed_interval(fresh.mean_ci95, runs),
             format_return(fresh.min),
             str(runs),
         )

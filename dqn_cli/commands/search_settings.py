@@ -13,6 +13,7 @@ from dqn_cli.commands.search_jobs import trial_words
 from dqn_cli.commands.search_options import Options
 from dqn_cli.config.run_folders import Command
 from dqn_cli.config.validation import settings_from
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.provenance import git_commit, package_version, versions
 from dqn_cli.searching.finalists import Finalist
@@ -74,13 +75,14 @@ def write_tuned(
 def header(winner: Finalist, options: Options) -> list[str]:
     """Return the lines that say what found the settings."""
     trial, fresh = winner.trial, winner.fresh
-    interval = ", ".join(map(format_return, fresh.mean_ci95))
+    has_enough = winner.runs >= ENOUGH_SEEDS
+    interval = f" [{', '.join(map(format_return, fresh.mean_ci95))}]" if has_enough else ""
     numbers = versions() | {"optuna": package_version("optuna")}
     packages = ", ".join(f"{name} {number}" for name, number in numbers.items())
     return [
         f"Found by a search of {options.trials} trials with {options.seeds} seeds each.",
         f"Mean return ({options.objective.name}) of trial {trial.number} on {winner.runs} fresh"
-        f" seeds: {format_return(fresh.mean)} [{interval}], worst"
+        f" seeds: {format_return(fresh.mean)}{interval}, worst"
         f" {format_return(fresh.min)}; in the search {format_return(trial.score or 0.0)}.",
         f"Command: {shlex.join(['dqn-train', *Command.words])}",
         f"{f'Commit {commit}; ' if (commit := git_commit()) else ''}{packages}.",

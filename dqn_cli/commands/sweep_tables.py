@@ -134,7 +134,7 @@ def _print_over_seeds(rows: list[dict[str, Any]], keys: list[str]) -> None:
             *choice,
             str(finished) if finished == started else f"{finished} of {started}",
             format_return(summary.iqm),
-            format_seed_interval(summary, finished),
+            format_seed_interval(summary.iqm_ci95, finished),
             format_return(summary.min),
         )
     table_console().print(table)

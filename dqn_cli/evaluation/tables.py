@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dqn_cli.evaluation.comparison import Comparison
 from dqn_cli.evaluation.play import Episodes
-from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, Summary, summarize
+from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, summarize
 
 REPORT_SCHEMA = 1
 MIN_WIDTH = 110
@@ -45,9 +45,9 @@ def format_interval(bounds: Sequence[float]) -> str:
     return rf"\[{', '.join(map(format_return, bounds))}]"
 
 
-def format_seed_interval(summary: Summary, seeds: int) -> str:
-    """Format the interval of the interquartile mean over seeds, if there are enough."""
-    return "too few seeds" if seeds < ENOUGH_SEEDS else format_interval(summary.iqm_ci95)
+def format_seed_interval(bounds: Sequence[float], seeds: int) -> str:
+    """Format an interval over seeds, if there are enough."""
+    return "too few seeds" if seeds < ENOUGH_SEEDS else format_interval(bounds)
 
 
 def comparison_line(better: str, worse: str, comparison: Comparison) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_runs import write_run
 
 from dqn_cli.commands.run_discovery import (
     RunInfo,
@@ -11,6 +12,7 @@ from dqn_cli.commands.run_discovery import (
     load_run_info,
     load_runs,
     run_label,
+    shown_folder,
     varied_keys,
 )
 from dqn_cli.config.validation import ConfigError
@@ -57,3 +59,18 @@ def test_where_no_run_is_the_error_says_what_is_taken(in_folder: Path) -> None:
         load_runs(Path("colour=red"), "dqn-plot", ("out", "by"))
     with pytest.raises(ConfigError, match=f"no run in {in_folder}"):
         load_runs(in_folder, "dqn-plot", ())
+
+
+def test_a_search_is_shown_by_its_finalists_once_there_are_some(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = Path("search")
+    trial = write_run(in_folder / "search", ["gamma=0.8", "seed=0"], [5.0])
+    assert [run.folder for run in load_runs(search, "dqn-plot", ())] == [Path("search", trial.name)]
+    (search / "search.db").touch()
+    assert shown_folder(search) == search
+    fresh = write_run(in_folder / "search" / "fresh", ["gamma=0.8", "seed=1000"], [3.0])
+    shown = load_runs(search, "dqn-plot", ())
+    assert [run.folder for run in shown] == [Path("search", "fresh", fresh.name)]
+    assert "search is a search: its finalists on fresh seeds are shown" in capsys.readouterr().err
+    assert shown_folder(trial) == trial

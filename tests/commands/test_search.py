@@ -171,8 +171,11 @@ def test_a_failed_run_is_a_failed_trial(type_train: Typed, capsys: Lines) -> Non
 
 
 def test_a_search_whose_first_trials_all_fail_ends(type_train: Typed, capsys: Lines) -> None:
-    assert type_train(*TYPED, "gamma=interval(2,3)") == 1
-    lines = capsys.readouterr().err.splitlines()
+    # The only evaluation is that of the end, so that no rung is left.
+    assert type_train(*TYPED, "gamma=interval(2,3)", "eval.every=120") == 1
+    said = capsys.readouterr()
+    assert "search: no trial stops early, because there is no evaluation between" in said.out
+    lines = said.err.splitlines()
     assert lines[-1].startswith("error: every run of the first 3 trials failed")
     assert len(trials()) == 3
 

@@ -22,7 +22,7 @@ def test_options_are_read() -> None:
     assert (options.trials, options.finalists, options.reduction) == (40, 0, 2.5)
     assert (options.objective, options.sampler) == (Objective.final, Sampler.tpe)
     assert (options.pruner, options.rungs) == (Pruner.none, [0.1, 0.3])
-    assert read_options(SHIPPED | {"pruner": None}).pruner is Pruner.none
+    assert read_options(SHIPPED | {"pruner": None, "rungs": []}).pruner is Pruner.none
 
 
 def test_a_search_may_go_on_to_more_trials_and_finalists() -> None:
@@ -45,6 +45,7 @@ def test_a_search_may_go_on_to_more_trials_and_finalists() -> None:
         ("pruner", "foo", "halving or none"),
         ("rungs", 0.5, "a list of fractions"),
         ("rungs", [0.5, 2.0], "a list of fractions"),
+        ("rungs", [], "a list of fractions of steps, as .*; pruner=none stops no trial early"),
         ("rungs", [1], "a list of fractions"),
         ("reduction", 1, "a number above 1"),
         ("reduction", "3x", "a number above 1"),

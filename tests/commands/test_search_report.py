@@ -77,7 +77,11 @@ def test_the_bias_of_the_selection_is_shown(capsys: Lines) -> None:
     ]  # fmt: skip
     report_finalists(finalists, "final")
     won = "trial 5 wins with 77.0 on fresh seeds, after 80.0 in the search"
-    last = capsys.readouterr().out.splitlines()[-1]
+    said = capsys.readouterr().out
+    assert said.count("too few seeds") == 2
+    last = said.splitlines()[-1]
     assert last == f"{won}; trial 3, the best there with 90.0, has 61.0"
     report_finalists(finalists[:1], "final")
     assert capsys.readouterr().out.splitlines()[-1] == won
+    report_finalists([Finalist(steady, summarize([76.0, 77.0, 78.0, 79.0, 75.0]), 5)], "final")
+    assert "[75.0, 79.0]" in capsys.readouterr().out

@@ -18,10 +18,13 @@ OPTIONS = Options(40, 3, 8, Objective.final, Sampler.tpe, Pruner.halving, [0.1],
 def test_the_header_says_what_found_the_settings() -> None:
     trial = Record(7, {}, {}, TrialState.COMPLETE, 90.0)
     with Command.begin(["-m", "+search=dqn", "gamma=interval(0,1)"]):
-        lines = header(Finalist(trial, summarize([70.0, 70.0]), 2), OPTIONS)
+        lines = header(Finalist(trial, summarize([70.0] * 5), 5), OPTIONS)
+        of_two = header(Finalist(trial, summarize([70.0, 90.0]), 2), OPTIONS)
     text = "\n".join(lines)
     assert "a search of 40 trials with 3 seeds each" in text
-    assert "trial 7 on 2 fresh seeds: 70.0 [70.0, 70.0], worst 70.0; in the search 90.0." in text
+    assert "trial 7 on 5 fresh seeds: 70.0 [70.0, 70.0], worst 70.0; in the search 90.0." in text
+    # The interval of two runs would be as wide as all scores that are possible.
+    assert "trial 7 on 2 fresh seeds: 80.0, worst 70.0; in the search 90.0." in "\n".join(of_two)
     assert "Command: dqn-train -m +search=dqn 'gamma=interval(0,1)'" in text
     assert "Commit " in text
     assert "optuna " in text
