@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import own_networks
 import parts
 import pictures
 import torch
@@ -16,7 +17,7 @@ from dqn_cli.runs.provenance import versions
 from dqn_cli.storage import save_checkpoint
 from dqn_cli.training.settings import Settings, plain
 
-MODULES = (parts, pictures)  # register their environments
+MODULES = (own_networks, parts, pictures)  # networks and environments of one's own
 
 VECTOR, PARTS, PICTURES = "env=Acrobot-v1", "env=parts:Parts-v0", "env=pictures:Pictures-v0"
 FRAMES = "env.preprocess.stack=2"
@@ -33,6 +34,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "multi of frames": (PARTS, "network=multi", DENSE, "network.channels=[3,3]", FRAMES),
     "gru": (VECTOR, "network=gru", DENSE, "network.units=8"),
     "lstm": (PARTS, "network=lstm", DENSE, "network.units=8", "network.channels=[3,3]"),
+    "module": (VECTOR, "network=module", "network.path=own_networks:Small", DENSE),
 }
 # These read pictures of bytes or choices, which are not normalized.
 OTHERS: dict[str, tuple[str, ...]] = {

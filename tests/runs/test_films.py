@@ -17,6 +17,7 @@ from dqn_cli.training.settings import Settings
 
 pytest.importorskip("moviepy")
 Compose = Callable[..., Settings]
+Filmed = tuple[Path, list[tuple[Path, int]]]  # a run's folder, and the films its logger got
 SMALL = (
     "steps=200", "learning_starts=50", "train_every=4", "updates_per_train=1",
     "network.widths=[8]", "eval.every=50", "eval.episodes=2", "replay.batch_size=8",
@@ -59,15 +60,19 @@ def train(settings: Settings, folder: Path, asks: bool = False) -> list[tuple[Pa
 
 
 @pytest.fixture(scope="module")
-def filmed(
-    settings_of: Compose, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[tuple[Path, int]]]:
+def filmed(settings_of: Compose, tmp_path_factory: pytest.TempPathFactory) -> Filmed:
     folder = tmp_path_factory.mktemp("run")
     return folder, train(settings_of(*SMALL, "video=true"), folder)
 
 
+@pytest.fixture(scope="module")
+def unfilmed(settings_of: Compose, tmp_path_factory: pytest.TempPathFactory) -> Filmed:
+    folder = tmp_path_factory.mktemp("run")
+    return folder, train(settings_of(*SMALL), folder, asks=True)
+
+
 def test_films_show_the_policy_before_its_first_step_and_at_evaluations(
-    filmed: tuple[Path, list[tuple[Path, int]]],
+    filmed: Filmed,
 ) -> None:
     folder, told = filmed
     steps = [0, 50, 100, 150, 200]
@@ -79,7 +84,7 @@ def test_films_show_the_policy_before_its_first_step_and_at_evaluations(
     assert best.with_suffix(".gif").is_file()
 
 
-def test_progress_shows_three_policies(filmed: tuple[Path, list[tuple[Path, int]]]) -> None:
+def test_progress_shows_three_policies(filmed: Filmed) -> None:
     folder, _ = filmed
     with Image.open(folder / "films" / "step_0.gif") as one:
         width = one.width
@@ -87,7 +92,7 @@ def test_progress_shows_three_policies(filmed: tuple[Path, list[tuple[Path, int]
         assert picture.width == 3 * width
 
 
-def test_tensorboard_has_the_films(filmed: tuple[Path, list[tuple[Path, int]]]) -> None:
+def test_tensorboard_has_the_films(filmed: Filmed) -> None:
     folder, _ = filmed
     events = EventAccumulator(str(folder), size_guidance={"images": 0})
     events.Reload()
@@ -96,22 +101,15 @@ def test_tensorboard_has_the_films(filmed: tuple[Path, list[tuple[Path, int]]]) 
     assert images[0].encoded_image_string == (folder / "films" / "step_0.gif").read_bytes()
 
 
-def test_films_change_no_bit_of_the_policy(
-    filmed: tuple[Path, list[tuple[Path, int]]], settings_of: Compose, tmp_path: Path
-) -> None:
-    folder, _ = filmed
-    assert train(settings_of(*SMALL), tmp_path) == []
-    assert not (tmp_path / "films").exists()
-    one, other = (load_checkpoint(run / "checkpoints" / "best") for run in (folder, tmp_path))
-    assert one["parameters"].tolist() == other["parameters"].tolist()
-
-
-def test_a_logger_that_asks_by_itself_gets_the_best_policy_alone(
-    settings_of: Compose, tmp_path: Path
-) -> None:
-    told = train(settings_of(*SMALL), tmp_path, asks=True)
+def test_a_logger_that_asks_by_itself_gets_the_best_policy_alone(unfilmed: Filmed) -> None:
+    folder, told = unfilmed
     assert [path.name for path, _ in told] == ["greedy-episode-0.mp4"]
-    assert not (tmp_path / "films").exists()
+    assert not (folder / "films").exists()
+
+
+def test_films_change_no_bit_of_the_policy(filmed: Filmed, unfilmed: Filmed) -> None:
+    one, other = (load_checkpoint(run / "checkpoints" / "best") for run, _ in (filmed, unfilmed))
+    assert one["parameters"].tolist() == other["parameters"].tolist()
 
 
 def test_an_environment_without_images_costs_one_line(
