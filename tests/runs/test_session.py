@@ -510,7 +510,7 @@ def test_a_session_interrupted_while_compiling_is_repeated_to_the_same_bits(
     session, closed = Session(halves, "jobs"), list[AheadOfTime]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AheadOfTime, "package", cut_short)
-        patch.setattr(AheadOfTime, "close", closed.append)
+        patch.setattr(AheadOfTime, "close", lambda compiler: closed.append(compiler))
         with pytest.raises(Interrupted) as caught:
             session()
     assert len(closed) == 1
