@@ -301,6 +301,8 @@ EXPECTED = {
     "sequences": ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2",
                   "replay.capacity=400", "replay.batch_size=8", *SHORT),
     "images": (*CASES["images"], *SHORT),
+    "moved images": (*CASES["images"], *SHORT, "augment=shift"),
+    "streams": ("agent=stream_q", "env.normalize=running", *STREAMING, "steps=60"),
 }  # fmt: skip
 
 
