@@ -116,6 +116,7 @@ STREAMING = (
 )
 NEEDED = {
     "augment=shift": ("env=MinAtar/Breakout-v1",),
+    "auxiliary=spr": ("env=MinAtar/Breakout-v1", "network=minatar"),
     "auxiliary=margin": ("data.path=somewhere",),
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),

@@ -169,6 +169,12 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
          "head.atoms=3", "replay.batch_size=4"),
         (("gamma=0.9", "network.sigma=0.1"), ("optimizer.lr=1e-2", "replay.alpha=0.9")),
     ),
+    "self-prediction": (
+        ("env=MinAtar/Breakout-v1", "network=minatar", "network.channels=[3]", "steps=120",
+         "auxiliary=spr", "auxiliary.spr.steps=2", "augment=shift", "reset.every=60",
+         "reset.shrink=0.5"),
+        (("augment.intensity=0.1",), ("optimizer.lr=1e-2", "gamma=0.9")),
+    ),
     "hadamax": (
         ("env=MinAtar/Breakout-v1", "network=hadamax_small", "network.channels=[3]",
          "steps=120", "augment=shift"),

@@ -68,6 +68,7 @@ AXES = {
     "network.spectral_norm": ("false", "true"),
     "network.noisy": ("false", "true"),
     "network.norm_axes": ("image", "pixel"),
+    "network.renormalize": ("false", "true"),
     "network.initialization": ("uniform", "orthogonal"),
     "head": choices("head"),
     "update": choices("update"),
@@ -183,6 +184,14 @@ REFUSED = pairs(
     ("augment=shift", "network=table"),
     ("augment=shift", "env=CartPole-v1"),
     ("augment=shift", "env=CliffWalking-v1"),
+    *(
+        ("auxiliary=spr", f"network={net}")
+        for net in ("dueling", "gru", "lstm", "mlp", "module", "multi", "table")
+    ),
+    # Networks with convolutions of their own refuse these.
+    *(("auxiliary=spr", f"env={env}") for env in ("CartPole-v1", "CliffWalking-v1", "Both-v0")),
+    ("auxiliary=spr", "replay=rollout"),
+    ("auxiliary=spr", "replay=newest"),
     ("auxiliary=rnd", "network=table"),
     ("auxiliary=rnd", "network=module"),
     *((f"auxiliary={bonus}", f"network={net}") for bonus in BONUSES for net in ("gru", "lstm")),
@@ -213,6 +222,7 @@ NEEDS = NEEDED | {
     "network=hadamax_small": ("env=Bytes-v0",),
     "protocol=image": ("env=Bytes-v0",),
     "augment=shift": ("env=Bytes-v0",),
+    "auxiliary=spr": ("env=Bytes-v0",),
     **{f"protocol={name}": ("env=ALE/Pong-v5",) for name in ATARI},
 }
 # What a network needs to be small.

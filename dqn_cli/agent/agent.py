@@ -17,9 +17,11 @@ from dqn_cli.agent.auxiliary import (
     Auxiliary,
     evaluate_parts,
     layout_of_parts,
+    losses_on_following,
     observe_by_parts,
+    reset_shares_of_parts,
 )
-from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
 from dqn_cli.agent.model import Model, NetworkOutputs
@@ -100,14 +102,13 @@ class Agent:
         """Return how far to fresh values a reset moves each parameter [size], from 0 to 1.
 
         The last layers are drawn anew, all others of the network go by `shrink`. What has no
-        gradient stays, and so do auxiliary parts.
+        gradient stays. Auxiliary parts say how far theirs go.
         """
         network = self.model.network_layout
-        moved = {name for name in network if not name.endswith(".singular_vector")}
-        shares = [
-            torch.full(entry.shape, 1.0 if self.network.is_last(name) else shrink * (name in moved))
-            for name, entry in self.layout.items()
-        ]
+        moved = {name: shrink for name in network if not name.endswith(".singular_vector")}
+        moved |= {name: 1.0 for name in self.layout if self.network.is_last(name)}
+        moved |= reset_shares_of_parts(self.auxiliary, self.model, shrink)
+        shares = [torch.full(entry.shape, moved.get(x, 0.0)) for x, entry in self.layout.items()]
         return torch.cat([share.flatten() for share in shares])
 
     @property
@@ -130,6 +131,7 @@ class Agent:
         target_parameters: Tensor,
         batch: Batch | Sequences,
         random: RandomInputs,
+        following: Following | tuple[()] = (),
     ) -> tuple[Tensor, Metrics, SampleErrors, TraceInputs | tuple[()]]:
         """Compute the mean weighted loss of a batch (Mnih et al. 2015, eq. 2).
 
@@ -137,7 +139,8 @@ class Agent:
             parameters: Of the online network, [size].
             target_parameters: Of the target network, [size].
             batch: Transitions, or sequences for a recurrent network.
-            random: Random numbers for noisy layers and implicit quantiles.
+            random: Random numbers for noisy layers, implicit quantiles and augmentation.
+            following: What comes after the transitions, if a part reads it.
 
         Returns:
             The loss with the auxiliary ones, a scalar that gradients flow through; metrics; errors
@@ -158,6 +161,18 @@ class Agent:
             auxiliary_losses, bonus = evaluate_parts(
                 self.auxiliary, p, self.model, outputs, transitions
             )
+            following = self.augment.following(following, random, self.spaces)
+            if isinstance(following, Following):
+                target_p = views(target_parameters, self.layout)
+                auxiliary_losses = losses_on_following(
+                    self.auxiliary,
+                    p,
+                    target_p,
+                    self.model,
+                    transitions,
+                    following,
+                    auxiliary_losses,
+                )
         head = self.model.head
         taken = transitions.action[:, None, None].expand(-1, 1, outputs.z.shape[2])
         z = outputs.z.gather(1, taken).squeeze(1)  # [batch, atoms]

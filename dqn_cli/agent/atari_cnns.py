@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.convolutional import Convolutional
+from dqn_cli.agent.convolutional import Spatial
 from dqn_cli.agent.heads import Head
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.normalization import picture_scale
@@ -22,7 +22,7 @@ BLOCKS = 2  # residual blocks in each section of IMPALA
 
 
 @dataclass
-class AtariCnn(Convolutional):
+class AtariCnn(Spatial):
     """Convolutions in front of fully connected layers; `channels` are the outputs of each.
 
     Observations are [height, width, colors], [frames, height, width] or
@@ -31,7 +31,6 @@ class AtariCnn(Convolutional):
     keep theirs.
     """
 
-    channels: list[Count]
     bfloat16: bool
 
     def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
@@ -75,16 +74,15 @@ class AtariCnn(Convolutional):
         dense, features = self.dense_torso_layout(features)
         return layout | dense, features
 
-    def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
-        """Map observations [batch, *shape] to features [batch, features]."""
+    def convolved(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
+        """Map observations [batch, *shape] to [batch, channels, height, width]."""
         x = obs
         if x.dim() == 5 or not spaces.frames:  # the last axis has the colors
             x = x.movedim(-1, -3)  # [batch, (frames,) colors, height, width]
         x = x.reshape(-1, *_planes(spaces))  # [batch, planes, height, width]
         if self.is_busy(spaces):  # `vmap` has no other format
             x = x.contiguous(memory_format=torch.channels_last)
-        x = self.features(p, x, picture_scale(p, spaces.parts[0]))
-        return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]
+        return self.features(p, x, picture_scale(p, spaces.parts[0]))
 
 
 @dataclass
@@ -158,6 +156,11 @@ class Impala(AtariCnn):
         if self.pool:
             height = width = self.pool
         return layout, planes * height * width
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent."""
+        return self.channels[-1] * self.scale
 
     def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:
         """Return the layout of a hidden layer with its LayerNorm, without spectral norm."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.spaces import PICTURE, Part, Spaces
 from dqn_cli.ranges import Count, NonNegative
 
@@ -41,7 +41,7 @@ class Augment:
         """Return a batch with its observations augmented; a sequence's all in the same way."""
         if not self.numbers:
             return batch
-        rows, (first, second) = batch.action.shape[0], random.augment
+        rows, (first, second, *_) = batch.action.shape[0], random.augment
         if isinstance(batch, Sequences):
             time = batch.obs.shape[1]
             each = first[:rows].repeat_interleave(time, 0)  # [batch * time, numbers]
@@ -51,6 +51,16 @@ class Augment:
         if next_obs.numel():
             next_obs = self.augmented(next_obs, second, spaces)
         return batch._replace(obs=obs, next_obs=next_obs)
+
+    def following(
+        self, following: Following | tuple[()], random: RandomInputs, spaces: Spaces
+    ) -> Following | tuple[()]:
+        """Return what comes after transitions with each observation augmented by itself."""
+        if not following or not self.numbers:
+            return following
+        pairs = zip(following.obs.unbind(1), random.augment[2:], strict=True)
+        obs = [self.augmented(each, uniform, spaces) for each, uniform in pairs]
+        return following._replace(obs=torch.stack(obs, 1))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.batch import Batch, Following
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.parameters import Layout
@@ -61,6 +61,32 @@ class Auxiliary:
     def bonus(self, p: Parameters, model: Model, batch: Batch) -> Tensor | None:
         """Return what is added to the rewards [batch], or None; it has no gradient."""
         return None
+
+    @property
+    def following(self) -> int:
+        """Steps after a transition that `following_loss` reads."""
+        return 0
+
+    def following_loss(
+        self, p: Parameters, target: Parameters, model: Model, batch: Batch, following: Following
+    ) -> Tensor | None:
+        """Return a loss for each transition [batch] and what comes after it, or None.
+
+        Args:
+            p: Parameters by name.
+            target: Those of the target network, and of this part as they were then.
+            model: Network and head.
+            batch: Transitions, with normalized observations.
+            following: At least `following` steps, with normalized observations.
+        """
+        return None
+
+    def reset_share(self, name: str, shrink: float) -> float:
+        """Return how far a reset moves a learned parameter of the part to fresh values, 0 to 1.
+
+        Layers of the network move by `shrink`, and its last ones by 1.
+        """
+        return 0.0
 
 
 @dataclass
@@ -141,6 +167,37 @@ def evaluate_parts(
             if (bonus := part.bonus(own, model, batch)) is not None:
                 bonuses.append(bonus)
     return _sum(losses), _sum(bonuses)
+
+
+def losses_on_following(
+    parts: Mapping[str, Auxiliary],
+    p: Parameters,
+    target: Parameters,
+    model: Model,
+    batch: Batch,
+    following: Following,
+    others: Tensor | None,
+) -> Tensor | None:
+    """Return the sum [batch] of the losses on what follows, and of others."""
+    batch = batch._replace(obs=model.normalized(p, batch.obs))
+    following = following._replace(obs=model.normalized(p, following.obs))
+    losses = [] if others is None else [others]
+    for name, part in parts.items():
+        both = parameters_of(name, p), parameters_of(name, target)
+        loss = part.following_loss(*both, model, batch, following) if part.following else None
+        losses += [] if loss is None else [loss]
+    return _sum(losses)
+
+
+def reset_shares_of_parts(
+    parts: Mapping[str, Auxiliary], model: Model, shrink: float
+) -> dict[str, float]:
+    """Return how far a reset moves each learned parameter of all parts, by its full name."""
+    return {
+        _full_name(part, name): own.reset_share(name, shrink)
+        for part, own in parts.items()
+        for name in own.layout(model)
+    }
 
 
 def observe_by_parts(

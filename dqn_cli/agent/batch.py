@@ -48,6 +48,14 @@ class Sequences(NamedTuple):
     logged: Tensor  # [batch, length], bool: read from data, not collected by this run
 
 
+class Following(NamedTuple):
+    """What came after sampled transitions, one step after the other."""
+
+    obs: Tensor  # [batch, steps, *shape], after the first action, the second, ...
+    action: Tensor  # [batch, steps], int64: the first is that of the transition
+    within: Tensor  # [batch, steps], bool: obs belongs to the same episode
+
+
 class RandomInputs(NamedTuple):
     """Random numbers of one update; an axis has length 0 where a network or head needs none.
 
@@ -56,7 +64,9 @@ class RandomInputs(NamedTuple):
 
     taus: Tensor  # [2, rows, samples], quantile levels for the online and the target network
     noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
-    augment: Tensor = torch.empty(0)  # [2, rows, numbers], in [0, 1), for obs and next_obs
+    augment: Tensor = torch.empty(
+        0
+    )  # [2, rows, numbers], in [0, 1), for obs, next_obs and what follows
 
     @property
     def online_taus(self) -> Tensor:

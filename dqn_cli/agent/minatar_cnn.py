@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.convolutional import Convolutional
+from dqn_cli.agent.convolutional import Spatial
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.ranges import Count
 
 KERNEL = 3
 
 
 @dataclass
-class MinAtarCnn(Convolutional):
+class MinAtarCnn(Spatial):
     """3x3 convolutions in front of fully connected layers (Young & Tian 2019, section 4).
 
     `channels` are the outputs of each convolution; observations are [height, width, planes].
     """
-
-    channels: list[Count]
 
     def torso_layout(self, spaces: Spaces) -> tuple[Layout, int]:
         """Return the layout of convolutions and dense torso, and the number of features.
@@ -53,9 +50,9 @@ class MinAtarCnn(Convolutional):
         names = [f"convolution.{index}" for index in range(len(self.channels))]
         return [names] if names else []
 
-    def torso(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
-        """Map observations [batch, height, width, planes] to features [batch, features]."""
+    def convolved(self, p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
+        """Map observations [batch, height, width, planes] to [batch, channels, ...]."""
         x = obs.movedim(-1, 1)  # [batch, planes, height, width]
         for index in range(len(self.channels)):
             x = layers.hidden_convolution(p, f"convolution.{index}", x, activation=self.activation)
-        return self.dense_torso(p, x.flatten(1))  # [batch, channels * height * width]
+        return x

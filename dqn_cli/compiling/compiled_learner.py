@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent, SampleErrors
-from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.arrays import Array
 from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler
@@ -88,11 +88,12 @@ class CompiledLearner(Learner):
         batch: Batch | Sequences,
         random: RandomInputs,
         lr_factors: Tensor,
+        following: Following | tuple[()] = (),
     ) -> SampleErrors:
         """Take one gradient step of all members."""
         if self._samples_in_graph:  # this call is part of a compiled update
-            return super().batch_update(tensors, batch, random, lr_factors)
-        return SampleErrors(*self._batch_update(batch, random, lr_factors))
+            return super().batch_update(tensors, batch, random, lr_factors, following)
+        return SampleErrors(*self._batch_update(batch, random, lr_factors, following))
 
     def action_values(self, obs: Array, state: Array, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Compute action values and next states, as tensors."""
@@ -121,8 +122,10 @@ class CompiledLearner(Learner):
         if self._samples_in_graph or sampler is None or not sampler.storage_is_fixed:
             return None
         (inputs,) = self._example_of_update(sampler)
-        batch = sampler.batch(sampler.storage, sampler.sample(sampler.storage, inputs.draw))
-        return batch, inputs.random, inputs.lr_factors
+        storage = sampler.storage
+        samples = sampler.sample(storage, inputs.draw)
+        batch, following = sampler.batch(storage, samples), sampler.following(storage, samples)
+        return batch, inputs.random, inputs.lr_factors, following
 
     @property
     def _spare_randomness(self) -> Randomness:

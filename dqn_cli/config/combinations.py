@@ -19,6 +19,7 @@ from dqn_cli.config.data_limits import data_conflict
 from dqn_cli.config.native_limits import native_conflict
 from dqn_cli.config.streaming_limits import streaming_conflict
 from dqn_cli.replay.rollouts import Rollout
+from dqn_cli.replay.samplers import Buffer
 from dqn_cli.training.settings import Device, Precision, Settings
 
 Rule = Callable[[Settings], str | None]
@@ -140,10 +141,16 @@ def _auxiliary_without_observations(settings: Settings) -> str | None:
     named = settings.auxiliary.items()
     reading = [name for name, part in named if part.needs_observations]
     adding = [name for name, part in named if part.has_bonus]
+    following = [name for name, part in named if part.following]
     if reading and isinstance(settings.network, Recurrent):
         return (
             f"auxiliary={reading[0]} reads single observations, and a recurrent network learns from"
             " sequences: use network=multi, or auxiliary=none"
+        )
+    if following and not isinstance(settings.replay, Buffer):
+        return (
+            f"auxiliary={following[0]} reads what follows a stored transition: use replay=uniform"
+            " or prioritised, or auxiliary=none"
         )
     if adding and isinstance(settings.replay, Rollout):
         return (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.batch import Batch, Following, Sequences
 from dqn_cli.arrays import Values, array_namespace, cast, tensor
 from dqn_cli.replay.stream import Indices, StreamStorage
 
@@ -27,6 +27,7 @@ class BatchSpec(NamedTuple):
     logged: bool = False  # the stream's transitions were read from data
     starts: bool = False  # transitions say whether they begin an episode
     anneals: bool = False  # returns may have fewer rewards, as many as the storage says
+    following: int = 0  # steps after a transition that auxiliary parts read
 
     @property
     def evaluations(self) -> int:
@@ -36,7 +37,8 @@ class BatchSpec(NamedTuple):
     @property
     def window(self) -> int:
         """Slots of the stream that must follow a sample's first one."""
-        return self.n_step + (self.burn_in + self.length - 1 if self.length else 0)
+        steps = max(self.n_step, self.following)
+        return steps + (self.burn_in + self.length - 1 if self.length else 0)
 
 
 def build_batch(
@@ -135,6 +137,23 @@ def sequences(
         logged=_flags(spec.logged, begins, begins.dtype),
     )
     return Sequences(*map(tensor, batch))
+
+
+def what_follows(storage: StreamStorage, indices: Indices, spec: BatchSpec) -> Following:
+    """Build what comes after the transitions that begin at `indices` [members, batch].
+
+    An episode's last observation is within it, and nothing after that.
+    """
+    slots, arange = storage.action.shape[1], array_namespace(storage.action).arange
+    ring, first = indices.ring[..., None], indices.slot[..., None]
+    acting = first + arange(spec.following)  # [members, batch, steps]
+    begins = _at(storage.begins, ring * slots + acting % slots)
+    following = Following(
+        obs=observations(storage, ring, acting + 1, spec.frames),
+        action=cast(_at(storage.action, ring * slots + acting % slots), "int64"),
+        within=begins.cumprod(-1) != 0,
+    )
+    return Following(*map(tensor, following))
 
 
 def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int) -> Values:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dqn_cli.agent.agent import SampleErrors
-from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.batch import Batch, Following, Sequences
 from dqn_cli.arrays import Array, Values, array_namespace
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler, Samples, Uniforms
 from dqn_cli.replay.stream import Indices, Stream
@@ -70,6 +70,16 @@ class MixedSampler(Sampler[Replay]):
         ]
         joined = map(_joined, zip(*batches, strict=True))
         return Sequences(*joined) if isinstance(batches[0], Sequences) else Batch(*joined)
+
+    def following(self, storage: ReplayStorage, samples: Samples) -> Following | tuple[()]:
+        """Build what comes after the samples of both parts, one after the other."""
+        if not self.spec.following:
+            return ()
+        parts = [
+            share.sampler.following(share.storage, Samples(*(_of(share, x) for x in samples)))
+            for share in self._shares(storage)
+        ]
+        return Following(*map(_joined, zip(*parts, strict=True)))
 
     def update_priorities(
         self, storage: ReplayStorage, samples: Samples, errors: SampleErrors

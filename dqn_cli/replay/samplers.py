@@ -10,10 +10,10 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from dqn_cli.agent.agent import SampleErrors
-from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.batch import Batch, Following, Sequences
 from dqn_cli.arrays import Array, Values, array_namespace, cast
 from dqn_cli.ranges import Count
-from dqn_cli.replay.batches import BatchSpec, build_batch
+from dqn_cli.replay.batches import BatchSpec, build_batch, what_follows
 from dqn_cli.replay.stream import Indices, Stream, StreamStorage, nth_oldest
 from dqn_cli.replay.sum_tree import Priorities
 
@@ -133,6 +133,13 @@ class Sampler(Generic[Kind]):
         indices = Indices(samples.ring, slot)
         returns = storage.gamma, self.spec, storage.n_step
         return build_batch(storage.stream, indices, samples.weight, *returns)
+
+    def following(self, storage: ReplayStorage, samples: Samples) -> Following | tuple[()]:
+        """Build what comes after the samples, if the batches hold it."""
+        if not self.spec.following:
+            return ()
+        slot = storage.stream.queue[samples.ring, samples.position]
+        return what_follows(storage.stream, Indices(samples.ring, slot), self.spec)
 
     def update_priorities(
         self, storage: ReplayStorage, samples: Samples, errors: SampleErrors

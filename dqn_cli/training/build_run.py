@@ -177,6 +177,7 @@ def _replay(
         env.reward_scale,
         starts=isinstance(agent.optimizer, TraceOptimizer),
         anneals=settings[0].anneal.n_step.start is not None,
+        following=max((part.following for part in agent.auxiliary.values()), default=0),
     )
     if isinstance(network, Recurrent):
         spec = spec._replace(burn_in=network.burn_in, length=network.length)

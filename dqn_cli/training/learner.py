@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
-from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.arrays import Array
@@ -86,6 +86,7 @@ class Learner:
         self._evaluations = sampler.spec.evaluations if sampler else 0
         self._noise_size = self._model.noise_size
         self._augment_numbers = agents[0].augment.numbers
+        self._following = sampler.spec.following if sampler else 0
         takes = self._noise_size, self._model.head.samples, self._augment_numbers
         self._takes_random = any(takes)
         self._no_noise = self._template.new_zeros(members, 0)
@@ -135,7 +136,8 @@ class Learner:
         """Sample a batch, learn from it, and update its priorities."""
         samples = self._replay.sample(storage, inputs.draw)
         batch = self._replay.batch(storage, samples)
-        errors = self.batch_update(tensors, batch, inputs.random, inputs.lr_factors)
+        following = self._replay.following(storage, samples)
+        errors = self.batch_update(tensors, batch, inputs.random, inputs.lr_factors, following)
         self._replay.update_priorities(storage, samples, errors)
         return errors
 
@@ -152,9 +154,10 @@ class Learner:
         batch: Batch | Sequences,
         random: RandomInputs,
         lr_factors: Tensor,
+        following: Following | tuple[()] = (),
     ) -> SampleErrors:
         """Take one gradient step of all members."""
-        return self.population.update(tensors, batch, random, lr_factors)
+        return self.population.update(tensors, batch, random, lr_factors, following)
 
     def polyak_update(self, coefficients: Sequence[float]) -> None:
         """Move each member's target parameters toward the online ones: tau is its coefficient."""
@@ -294,8 +297,8 @@ class Learner:
     def _random_inputs(self, rows: int, noise: Randomness) -> RandomInputs:
         if not self._takes_random:
             return self._no_random_inputs
-        numbers = self._augment_numbers
-        return draw_random_inputs(self._model, rows, noise, self._template, numbers)
+        of_augment = self._augment_numbers, 2 + self._following
+        return draw_random_inputs(self._model, rows, noise, self._template, *of_augment)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

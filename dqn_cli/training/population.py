@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.agent import PARTS, Agent, SampleErrors
-from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.arrays import Values, tensor
 
@@ -51,6 +51,7 @@ class Population:
         batch: Batch | Sequences,
         random: RandomInputs,
         lr_factors: Tensor,
+        following: Following | tuple[()] = (),
     ) -> SampleErrors:
         """Take one gradient step, in place.
 
@@ -59,6 +60,7 @@ class Population:
             batch: Transitions or sequences, [members, batch].
             random: Random numbers of the update, [members, ...].
             lr_factors: Factors of the learning rates, [members].
+            following: What comes after the transitions, if a part reads it.
 
         Returns:
             Errors of each sample, [members, batch].
@@ -66,7 +68,7 @@ class Population:
         members = self._members(tensors.scalars)
         parameters = tensors.optimizer.parameters.detach().requires_grad_()
         loss, metrics, errors, trace = members(Agent.loss)(
-            parameters, tensors.target, self._placed(batch), random
+            parameters, tensors.target, self._placed(batch), random, self._followed(following)
         )
         # Members share nothing, so the gradient of the sum has each member's own gradient.
         (gradient,) = torch.autograd.grad(loss.sum(), parameters)
@@ -132,6 +134,12 @@ class Population:
         exact = (torch.int64, torch.bool)
         moved = (self._moved(x) if x.dtype not in exact else x.to(self._device) for x in batch)
         return Batch(*moved) if isinstance(batch, Batch) else Sequences(*moved)
+
+    def _followed(self, following: Following | tuple[()]) -> Following | tuple[()]:
+        if not following:
+            return ()
+        obs, action, within = following
+        return Following(self._moved(obs), action.to(self._device), within.to(self._device))
 
     def _moved(self, values: Tensor) -> Tensor:
         # The device comes first, so that bytes travel as bytes.

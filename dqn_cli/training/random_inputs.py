@@ -12,7 +12,12 @@ from dqn_cli.training.randomness import Randomness
 
 
 def draw_random_inputs(
-    model: Model, rows: int, random: Randomness, like: Tensor, augment: int = 0
+    model: Model,
+    rows: int,
+    random: Randomness,
+    like: Tensor,
+    augment: int = 0,
+    augmented: int = 2,
 ) -> RandomInputs:
     """Draw the random numbers of one update.
 
@@ -22,6 +27,7 @@ def draw_random_inputs(
         random: Random streams of the members.
         like: A tensor [members] of the right type and device.
         augment: Count of numbers that the augmentation of an observation takes.
+        augmented: Observations of each row that are augmented: two, and those that follow.
     """
     size, samples = model.noise_size, model.head.samples
     taus, noise, numbers = no_random_inputs(like, rows)
@@ -32,7 +38,7 @@ def draw_random_inputs(
         uniform = random.uniform(2, rows, samples)
         taus = torch.from_numpy((np.arange(samples) + uniform) / samples).to(like)
     if augment:
-        numbers = torch.from_numpy(random.uniform(2, rows, augment)).to(like)
+        numbers = torch.from_numpy(random.uniform(augmented, rows, augment)).to(like)
     return RandomInputs(taus, noise, numbers)
 
 

@@ -17,6 +17,7 @@ from recorded_envs import (
     RecordedEnv,
     after_stretches,
     append,
+    as_tensors,
     empty_stream,
     every_transition,
     in_both_kinds,
@@ -36,7 +37,7 @@ from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.arrays import Array
-from dqn_cli.replay.batches import BatchSpec, build_batch, sequences, transitions
+from dqn_cli.replay.batches import BatchSpec, build_batch, sequences, transitions, what_follows
 from dqn_cli.replay.stream import EnvStep, Indices, Stream, StreamStorage
 
 ONE = np.ones((1, 1))
@@ -196,6 +197,38 @@ def test_each_members_returns_may_have_fewer_rewards_than_a_window_has(spec: Bat
         place = env.reachable(stream)[nth[member, column]]
         how = Sum(int(fewer[member]), False)
         check_transition(batch, (member, column), env, place, how, gamma[member])
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_what_follows_is_what_was_recorded_until_the_episode_ends(steps: int, frames: int) -> None:
+    spec = transitions_spec(2, frames)._replace(following=steps)
+    assert spec.window == max(2, steps)
+    envs = recorded_envs(5, 2, 2, True, 0.3, 0.1, frames)
+    stream = stream_of(envs, 12, spec.window, True)
+    step_all(envs, stream, np.random.default_rng(0), 50)
+    ring, nth = every_transition(stream)
+    indices = located(stream, ring, nth)
+    following = what_follows(stream.storage, indices, spec)
+    others = what_follows(*as_tensors((stream.storage, indices)), spec)
+    assert all(map(torch.equal, following, others))
+    seen = set()
+    for member, column in np.ndindex(ring.shape):
+        env = envs[member][column // stream.capacity]
+        places = env.reachable(stream)
+        if nth[member, column] >= len(places):
+            continue
+        place = places[nth[member, column]]
+        for step in range(steps):
+            before = [env.slots[place + k].taken for k in range(step + 1)]
+            within = all(taken is not None for taken in before)
+            at = member, column, step
+            assert following.within[at].item() is within
+            seen.add(within)
+            if within:
+                assert following.obs[at].tolist() == env.slots[place + step + 1].obs.tolist()
+                assert following.action[at].item() == env.begins(place + step).action
+    assert seen == ({True} if steps == 1 else {True, False})
 
 
 @pytest.mark.parametrize("seed", range(60))
