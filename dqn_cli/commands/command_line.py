@@ -103,7 +103,8 @@ def _end(code: int) -> None:
         time.sleep(0.1)
     time.sleep(END_SECONDS)
     for process in multiprocessing.active_children():
-        process.kill()
+        with suppress(Exception):  # a process of joblib can't be killed
+            process.kill()
     os._exit(code)
 
 

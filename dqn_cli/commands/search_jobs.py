@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dqn_cli.config.run_folders import FRESH, job_folder
+from dqn_cli.config.run_folders import FRESH, Sweep, job_folder
 from dqn_cli.runs.early_stopping import PAUSE
+from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.searching.space import typed_word
 from dqn_cli.searching.study import Record
 from dqn_cli.searching.trial_scores import Standing, standing
@@ -42,7 +43,11 @@ class Jobs:
         ]
 
     def train(self, runs: Sequence[TrialRun], step: int | None) -> None:
-        """Train runs up to a step, or to their end; those that are there already are left alone."""
+        """Train runs up to a step, or to their end; those that are there already are left alone.
+
+        Raises:
+            Interrupted: A signal ended them.
+        """
         pause = [] if step is None else [f"{PAUSE}{step}"]
         due = [run for run in runs if standing(run.folder, step) is Standing.open]
         if due:
@@ -50,6 +55,9 @@ class Jobs:
                 [[*run.words, *pause, self._subfolder(run)] for run in due],
                 initial_job_idx=due[0].number,
             )
+            # Launchers of other processes return as if all jobs had had their turn.
+            if Sweep.shutdown and Sweep.shutdown.requested:
+                raise Interrupted(Sweep.shutdown.exit_code)
 
     def _run(self, trial: Record, seed: int, number: int, part: str) -> TrialRun:
         own = [*trial_words(trial), f"seed={seed}"]

@@ -60,6 +60,10 @@ def test_a_closed_pipe_ends_nothing(name: str, monkeypatch: pytest.MonkeyPatch) 
 LEFT = {
     "thread": "threading.Thread(target=time.sleep, args=(1000,)).start()",
     "process": "multiprocessing.Process(target=time.sleep, args=(1000,)).start()",
+    "process that can't be killed": (  # as joblib's
+        "child = multiprocessing.Process(target=time.sleep, args=(40,));"
+        "child.start(); child.kill = None"
+    ),
     "deaf process": (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "multiprocessing.Process(target=time.sleep, args=(1000,), daemon=True).start()"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from dqn_cli.commands.search_jobs import FIRST_FRESH_SEED, Jobs, TrialRun, trial_words
+from dqn_cli.config.run_folders import Sweep
+from dqn_cli.runs.launched_jobs import LauncherShutdown
+from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.searching.study import Record
 
 TRIAL = Record(2, {"optimizer.lr": 0.00123456, "n": 3}, {}, TrialState.RUNNING, None)
@@ -73,3 +77,16 @@ def test_only_runs_that_are_not_there_yet_are_launched(jobs: Jobs, launcher: Lau
     assert len(launcher.launched) == 1
     jobs.train(runs[1:2], None)
     assert launcher.launched[1][0][:-1] == runs[1].words  # without a pause
+
+
+def test_a_signal_ends_a_search_though_the_launcher_returns(
+    jobs: Jobs, launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, shutdown = jobs.runs_of(TRIAL, 1), LauncherShutdown(tmp_path)
+    monkeypatch.setattr(Sweep, "shutdown", shutdown)
+    jobs.train(runs, 200)
+    shutdown.signal = signal.SIGTERM
+    with pytest.raises(Interrupted) as ended:
+        jobs.train(runs, 200)
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert len(launcher.launched) == 2
