@@ -1,4 +1,4 @@
-"""Annealing: numbers that begin at another value and move to their own (Schwarzer et al. 2023)."""
+"""Annealing: numbers that start at another value and move to their own (Schwarzer et al. 2023)."""
 
 from __future__ import annotations
 

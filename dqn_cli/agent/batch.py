@@ -64,9 +64,8 @@ class RandomInputs(NamedTuple):
 
     taus: Tensor  # [2, rows, samples], quantile levels for the online and the target network
     noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
-    augment: Tensor = torch.empty(
-        0
-    )  # [2, rows, numbers], in [0, 1), for obs, next_obs and what follows
+    # In [0, 1), to augment obs, next_obs and the observations that follow: [2 or more, rows, numbers]
+    augment: Tensor = torch.empty(0)
 
     @property
     def online_taus(self) -> Tensor:
