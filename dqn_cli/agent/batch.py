@@ -64,7 +64,7 @@ class RandomInputs(NamedTuple):
 
     taus: Tensor  # [2, rows, samples], quantile levels for the online and the target network
     noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
-    # In [0, 1), to augment obs, next_obs and the observations that follow: [2 or more, rows, numbers]
+    # [2 or more, rows, numbers], in [0, 1), to augment obs, next_obs and what follows
     augment: Tensor = torch.empty(0)
 
     @property
