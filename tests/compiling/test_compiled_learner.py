@@ -302,6 +302,7 @@ EXPECTED = {
                   "replay.capacity=400", "replay.batch_size=8", *SHORT),
     "images": (*CASES["images"], *SHORT),
     "moved images": (*CASES["images"], *SHORT, "augment=shift"),
+    "features": (*CASES["images"], *SHORT, "auxiliary=spr"),
     "streams": ("agent=stream_q", "env.normalize=running", *STREAMING, "steps=60"),
 }  # fmt: skip
 
