@@ -16,7 +16,9 @@ import torch
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.atari_cnns import AtariCnn, Impala, Nature
 from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.convolutional import NormAxes
 from dqn_cli.agent.heads import Loss, Scalar
+from dqn_cli.agent.initialization import Initialization
 from dqn_cli.agent.optimizers import Adam, RAdam, RmsProp, Schedule
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.spaces import PICTURE, Part, Spaces
@@ -90,7 +92,10 @@ def btr() -> Experiment:
 def pqn(games: int = 128) -> Experiment:
     """Return experiment=pqn_atari; a rollout has 32 minibatches for any number of games."""
     optimizer = RAdam(2.5e-4, Schedule.constant, 20.0, 0.9, 0.999, 1e-8)
-    agent = Agent(SPACES, nature(layer_norm=True), Scalar(Loss.squared), Dqn(), optimizer)
+    network = nature(
+        layer_norm=True, norm_axes=NormAxes.pixel, initialization=Initialization.he_normal
+    )
+    agent = Agent(SPACES, network, Scalar(Loss.squared), Dqn(), optimizer)
     rollout = ROLLOUT_STEPS * games
     replay = Rollout(2 * rollout, rollout // 32, 1, 0.65)
     return Experiment(agent, replay, 0.99, games, rollout, 64)
