@@ -78,4 +78,4 @@ def _beside(frames: Sequence[Image], labels: Sequence[str]) -> Image:
         picture.paste(frame, (left, top))
         drawing.text((left + 4, 2), label, fill="black")
         left += frame.width
-    return picture.quantize(COLOURS)
+    return picture.quantize(COLOURS, Image.Quantize.FASTOCTREE)

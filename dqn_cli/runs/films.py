@@ -10,7 +10,7 @@ from typing import Any
 from dqn_cli.agent.clock import crossings
 from dqn_cli.agent.model import Model
 from dqn_cli.envs.episode_seeds import episode_seeds
-from dqn_cli.evaluation.gifs import write_gif
+from dqn_cli.evaluation.gifs import FRAMES_PER_SECOND, write_gif
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
 from dqn_cli.evaluation.video import NAME, record_episode
 from dqn_cli.runs.kept_files import BEST
@@ -95,6 +95,7 @@ class Films:
             folder,
             name,
             should_stop,
+            FRAMES_PER_SECOND,
         )
         write_gif({"": path}, path.with_suffix(".gif"))
         return path

@@ -94,3 +94,16 @@ def test_a_video_shows_an_image(tmp_path: Path, env_id: str) -> None:
     assert image.ndim == 3
     assert image.max() > 100
     assert image.std() > 1
+
+
+def test_a_film_with_fewer_frames_takes_as_long(tmp_path: Path) -> None:
+    moviepy = pytest.importorskip("moviepy")
+    found = []
+    for rate in (50, 10):
+        path = record_episode(
+            InputRecorder(), config("CartPole-v1"), SEED_FUNCTION, 30, tmp_path, most_rate=rate
+        )
+        with moviepy.VideoFileClip(str(path)) as clip:
+            found.append((clip.fps, clip.duration))
+    assert [fps for fps, _ in found] == [50, 10]
+    assert found[0][1] == pytest.approx(found[1][1], abs=0.2)
