@@ -74,6 +74,7 @@ class Agent:
     normalization: Normalization = Normalization.none
     auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)
     augment: Augment = field(default_factory=NoAugment)
+    acts_by_target: bool = False
 
     @cached_property
     def model(self) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dqn_cli.agent.clock import Clock, Unit, crossings
 from dqn_cli.ranges import Count, Probability
@@ -18,6 +18,11 @@ class TargetNetwork:
         The target parameters become (1 - tau) * target + tau * online; 0 leaves them unchanged.
         """
         raise NotImplementedError
+
+    @property
+    def acts(self) -> bool:
+        """True if actions are chosen by the target network, in training and after it."""
+        return False
 
 
 @dataclass
@@ -35,9 +40,18 @@ class Hard(TargetNetwork):
 
 @dataclass
 class Soft(TargetNetwork):
-    """Polyak averaging after each update (Lillicrap et al. 2016, algorithm 1)."""
+    """Polyak averaging after each update (Lillicrap et al. 2016, algorithm 1).
+
+    With `act` the average is also what acts (D'Oro et al. 2023; Schwarzer et al. 2023).
+    """
 
     tau: Probability
+    act: bool = field(default=False, kw_only=True)
+
+    @property
+    def acts(self) -> bool:
+        """Set by `act`."""
+        return self.act
 
     def polyak_coefficient(self, before: Clock, now: Clock) -> float:
         """Return tau after an update, else 0."""

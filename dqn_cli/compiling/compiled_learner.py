@@ -63,7 +63,7 @@ class CompiledLearner(Learner):
         self._batch_update = compiler(
             super().batch_update, (tensors,), structure, self._example_of_batch_update
         )
-        fixed_in_act = (tensors.optimizer.parameters, tensors.scalars)
+        fixed_in_act = (self.acting_parameters, tensors.scalars)
         self._act = compiler(self.population.act, fixed_in_act, structure, self._example_of_act)
 
     def use(self, sampler: Sampler[Replay]) -> None:

@@ -72,8 +72,9 @@ def _keys_named(name: str) -> list[str]:
 
 
 def _has_key(part: Any, name: str) -> bool:
-    """Return True if the part or one of its subclasses has the key."""
+    """Return True if the part or one of its subclasses has the key, which is no part itself."""
     if not is_dataclass(part) or not isinstance(part, type):
         return False
-    in_part = any(field.name == name for field in fields(part))
+    in_part = name in {field.name for field in fields(part)}
+    in_part = in_part and not is_dataclass(get_type_hints(part)[name])
     return in_part or any(_has_key(choice, name) for choice in part.__subclasses__())

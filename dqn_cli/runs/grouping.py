@@ -23,6 +23,7 @@ def group_key(settings: Settings) -> str:
     if settings.init_replay:  # replays of other runs have other lengths
         common["init"] = settings.init
     common |= {part: common[part]["type"] for part in TYPE_ONLY_PARTS}
+    common["acts"] = settings.target.acts
     common |= {part: _without_floats(common[part]) for part in BATCHED_PARTS}
     common["auxiliary"] = {
         name: _without_floats(part) for name, part in common["auxiliary"].items()

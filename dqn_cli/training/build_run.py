@@ -97,6 +97,7 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
         settings.env.normalize,
         settings.auxiliary,
         settings.augment,
+        settings.target.acts,
     )
 
 

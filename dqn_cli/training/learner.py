@@ -62,7 +62,7 @@ class Learner:
         """
         self.population = Population(agents, dtype, device)
         self._agents, self._model, self._sampler = agents, agents[0].model, sampler
-        self.observes = agents[0].observes
+        self.observes, self._acts_by_target = agents[0].observes, agents[0].acts_by_target
         self._template = torch.zeros(len(agents), dtype=dtype, device=device)
         parameters = self._initial(weights)
         (members, size), moments = parameters.shape, agents[0].optimizer.moments
@@ -238,8 +238,14 @@ class Learner:
             parameters[:, parameters.shape[1] - size :] = constants
 
     def policy_parameters(self, member: int) -> Tensor:
-        """Return the online network's parameters that acting needs, as a copy."""
-        return self._agents[member].of_model(self.state.parameters[member]).clone()
+        """Return the parameters that acting needs, as a copy."""
+        return self._agents[member].of_model(self.acting_parameters[member]).clone()
+
+    @property
+    def acting_parameters(self) -> Tensor:
+        """Parameters that choose actions, [members, size]: the online or the target network's."""
+        tensors = self.tensors
+        return tensors.target if self._acts_by_target else tensors.optimizer.parameters
 
     def act(self, obs: Array, state: Array, noise: Randomness) -> tuple[Array, Array]:
         """Compute action values and the next recurrent states; noisy layers get fresh noise.
@@ -259,8 +265,8 @@ class Learner:
 
     def action_values(self, obs: Array, state: Array, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Compute action values and next states, as tensors."""
-        tensors = self.tensors
-        return self.population.act(tensors.optimizer.parameters, tensors.scalars, obs, state, noise)
+        scalars = self.tensors.scalars
+        return self.population.act(self.acting_parameters, scalars, obs, state, noise)
 
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Compute action values [members, n, actions] of observations [members, n, *shape]."""

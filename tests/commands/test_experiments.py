@@ -23,8 +23,12 @@ SHORT = (
 OFTEN = ("train_every=2", "updates_per_train=1")
 ROLLOUT = ("train_every=16", "updates_per_train=2", "env.num_envs=2")
 FRAMES = ("env.preprocess.size=40", "network.channels=[2,2,2]", "network.widths=[8]")
+SOON_FOLLOWED = ("auxiliary.spr.steps=2", "head.atoms=5", "reset.every=30")
 # What each needs to be small and soon done; tabular has neither batches nor layers.
 OWN = {
+    "bbf": (*OFTEN, *FRAMES, "network.scale=1", *SOON_FOLLOWED),
+    "spr": (*OFTEN, *FRAMES, *SOON_FOLLOWED),
+    "sr_spr": (*OFTEN, *FRAMES, *SOON_FOLLOWED),
     "btr": ("env.num_envs=2", *OFTEN, *FRAMES, "network.scale=1", "head.atoms=4"),
     "clip-one": OFTEN,
     "data_efficient_rainbow": (*OFTEN, *FRAMES),

@@ -58,7 +58,10 @@ UNKNOWN = [
         "experiment=soft-hubr",
         ["unknown choice experiment=soft-hubr:", "clip-one, data_", "did you mean soft-huber?"],
     ),
-    ("+experiment=zzz", ["unknown choice experiment=zzz: experiment is one of btr, clip-one,"]),
+    (
+        "+experiment=zzz",
+        ["unknown choice experiment=zzz: experiment is one of bbf, btr, clip-one,"],
+    ),
 ]
 
 VALUES = [

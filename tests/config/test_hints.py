@@ -20,7 +20,7 @@ def test_similar_words_are_suggested() -> None:
 def test_an_unknown_key_lists_the_known_keys() -> None:
     assert unknown_key("network.dualing", Mlp) == (
         "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
-        " dueling, noisy, sigma, initialization; did you mean dueling?"
+        " dueling, noisy, sigma, initialization, activation, norm_affine; did you mean dueling?"
     )
 
 
@@ -35,7 +35,7 @@ def test_an_unknown_key_lists_the_known_keys() -> None:
         ("learning_rate", "optimizer.lr"),
         ("step", "steps or stop.step"),
         ("experiments", "experiment"),
-        ("agents", "agent or target"),
+        ("agents", "agent or augment or target"),
     ],
 )
 def test_an_unknown_key_of_the_run_is_suggested_from_its_parts(key: str, meant: str) -> None:

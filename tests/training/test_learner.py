@@ -515,6 +515,25 @@ def test_a_reset_moves_other_layers_a_share_of_the_way_to_fresh_values() -> None
     assert not learning.state.moments.any()
 
 
+@pytest.mark.parametrize("by_target", [False, True])
+def test_the_network_that_acts_is_the_one_that_is_kept_as_the_policy(by_target: bool) -> None:
+    agent = replace(agent_of(MLP), acts_by_target=by_target)
+    learning = learner([agent], [3])
+    updated(learning, 3)
+    online, target = learning.state.parameters, learning.state.target
+    assert not torch.equal(online, target)
+    acting, other = (target, online) if by_target else (online, target)
+    obs = np.random.default_rng(0).normal(size=(1, 5, 2))
+    q, _ = learning.act(obs, np.zeros((1, 5, 0)), noise_of([0]))
+    empty = torch.from_numpy(obs[0]).new_zeros(0)
+    rows = torch.from_numpy(obs[0])
+    assert np.allclose(q[0], agent.model.q(acting[0], rows, empty).detach())
+    assert not np.allclose(q[0], agent.model.q(other[0], rows, empty).detach())
+    assert torch.equal(learning.policy_parameters(0), acting[0])
+    learning.polyak_update([0.5])
+    assert torch.equal(learning.policy_parameters(0), learning.acting_parameters[0])
+
+
 def test_a_reset_by_a_share_of_zero_is_one_without() -> None:
     first, second = one(3), one(3)
     first.reset(Randomness([3], Purpose.resets), [False], 0.0)
