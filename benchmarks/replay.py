@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import SampleErrors
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority

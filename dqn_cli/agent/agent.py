@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from dqn_cli.agent.auxiliary import (
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
+from dqn_cli.agent.metrics import Metrics, SampleErrors
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.normalization import Normalization
@@ -37,25 +38,6 @@ from dqn_cli.agent.traces import TraceInputs, TraceOptimizer, trace_inputs
 from dqn_cli.agent.update_rules import UpdateRule
 
 PARTS = ("network", "head", "update", "optimizer", "augment")
-
-
-class Metrics(NamedTuple):
-    """Means over the batch of one update; each is a scalar, or [members] in a population."""
-
-    loss: Tensor
-    q_mean: Tensor  # of the actions taken
-    td_error: Tensor  # absolute; see Head.sample_error
-    edge_mass: Tensor  # probability at the edges of C51's support
-    auxiliary_loss: Tensor  # sum of the auxiliary losses
-    bonus: Tensor  # added to rewards by auxiliary parts
-    gradient_norm: Tensor  # before clipping; 0 as long as only the loss is known
-
-
-class SampleErrors(NamedTuple):
-    """Errors of each sample [batch]; replay makes priorities of them."""
-
-    loss: Tensor
-    td_error: Tensor  # absolute; see Head.sample_error
 
 
 @dataclass

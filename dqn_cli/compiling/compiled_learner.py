@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, SampleErrors
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array
 from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler

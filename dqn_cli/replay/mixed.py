@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Following, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array, Values, array_namespace
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler, Samples, Uniforms
 from dqn_cli.replay.stream import Indices, Stream

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 from torch import Tensor
 
-from dqn_cli.agent.agent import SampleErrors
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array, Values, array_namespace, cast
 from dqn_cli.ranges import NonNegative, Positive, Probability
 from dqn_cli.replay.batches import BatchSpec

@@ -9,8 +9,8 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Following, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array, Values, array_namespace, cast
 from dqn_cli.ranges import Count
 from dqn_cli.replay.batches import BatchSpec, build_batch, what_follows

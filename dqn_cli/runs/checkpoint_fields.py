@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dqn_cli.agent.agent import Metrics
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.agent.spaces import BINARY, ONE_HOT, PICTURE, VECTOR, Spaces
 from dqn_cli.fields import (
     LARGEST,

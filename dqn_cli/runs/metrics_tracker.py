@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.arrays import Array
 from dqn_cli.evaluation.info_means import InfoMeans, info_metrics
 from dqn_cli.replay.batches import observations

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
+from dqn_cli.agent.metrics import Metrics, SampleErrors
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.arrays import Array

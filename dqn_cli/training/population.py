@@ -13,8 +13,9 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import PARTS, Agent, SampleErrors
+from dqn_cli.agent.agent import PARTS, Agent
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.agent.optimizers import OptimizerState
 from dqn_cli.arrays import Values, tensor
 

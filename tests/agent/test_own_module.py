@@ -8,10 +8,11 @@ import torch
 from own_networks import Small
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Metrics
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.optimizers import AdamW, OptimizerState, Schedule
 from dqn_cli.agent.own_module import OwnModule

@@ -12,7 +12,7 @@ from conftest import PRESETS, STREAMING
 from side_by_side import changed, check_arrays, without_twice
 from torch.testing import assert_close
 
-from dqn_cli.agent.agent import SampleErrors
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.compiling.call_inputs import flatten
 from dqn_cli.compiling.code_cache import cache_folder
 from dqn_cli.compiling.compiled_learner import CompiledLearner

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array, Values, tensor
 from dqn_cli.replay.batches import BatchSpec, observations, sequences, transitions
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler, Samples

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array
 from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.mixed import MixedSampler, logged_samples

@@ -30,8 +30,8 @@ from recorded_envs import (
     update_priorities,
 )
 
-from dqn_cli.agent.agent import SampleErrors
 from dqn_cli.agent.batch import Batch, Sequences
+from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.arrays import Array
 from dqn_cli.replay.batches import BatchSpec
 from dqn_cli.replay.prioritised import Prioritised, PrioritisedSampler, Priority

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_stopwatch import Time
 
-from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.replay.stream import EnvStep
 from dqn_cli.runs import stopwatch
 from dqn_cli.runs.metrics_tracker import MANY_ENVS, RECENT, MetricsTracker, combine_members

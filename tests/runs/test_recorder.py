@@ -11,8 +11,8 @@ import pytest
 from gymnasium import spaces
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dqn_cli.agent.agent import Metrics
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.outcomes import TrainingFailure
 from dqn_cli.runs.recorder import Job, RunRecorder

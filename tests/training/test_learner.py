@@ -11,10 +11,11 @@ from array_spaces import array_spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Metrics, SampleErrors
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Sequences
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
+from dqn_cli.agent.metrics import Metrics, SampleErrors
 from dqn_cli.agent.networks import Mlp, Network
 from dqn_cli.agent.optimizers import Adam, AdamW, Optimizer, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial, size, views

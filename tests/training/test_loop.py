@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from side_by_side import CASES, check_alike, gone_on, members_of, trained
 
-from dqn_cli.agent.agent import Agent, Metrics
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.clock import Clock
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.agent.parameters import initial, views
 from dqn_cli.replay.batches import observations
 from dqn_cli.replay.prioritised import PrioritisedSampler

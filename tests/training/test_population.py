@@ -11,9 +11,10 @@ from array_spaces import array_spaces
 from test_learner import ADAM, CPU, DQN, HUBER, MLP, NOISY, PLANE, mlp, random_batch
 from torch import Tensor
 
-from dqn_cli.agent.agent import Agent, Metrics
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.atari_cnns import Nature
 from dqn_cli.agent.batch import Batch, RandomInputs
+from dqn_cli.agent.metrics import Metrics
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.optimizers import Optimizer, OptimizerState, RmsProp, Schedule, Sgd
 from dqn_cli.agent.parameters import initial
