@@ -189,7 +189,11 @@ REFUSED = pairs(
         for net in ("dueling", "gru", "lstm", "mlp", "module", "multi", "table")
     ),
     # Networks with convolutions of their own refuse these.
-    *(("auxiliary=spr", f"env={env}") for env in ("CartPole-v1", "CliffWalking-v1", "Both-v0")),
+    *(
+        (word, f"env={env}")
+        for word in ("auxiliary=spr", "network.renormalize=")
+        for env in ("CartPole-v1", "CliffWalking-v1", "Both-v0")
+    ),
     ("auxiliary=spr", "replay=rollout"),
     ("auxiliary=spr", "replay=newest"),
     ("auxiliary=rnd", "network=table"),
