@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dqn_cli.config.registry import SEVERAL
 from dqn_cli.config.stored_settings import stored_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.manifest import can_resume, load_begun
@@ -42,8 +43,11 @@ def first_difference(
     begun: Mapping[str, Any], typed: Mapping[str, Any], ignored: set[str], prefix: str = ""
 ) -> tuple[str, Any, Any] | None:
     """Return the first key in which plain settings differ, with both values, or None."""
+    group = prefix.rstrip(".")
+    if group in SEVERAL and begun.keys() != typed.keys():
+        return group, f"[{','.join(begun)}]", f"[{','.join(typed)}]"
     if begun.get("type") != typed.get("type"):
-        return prefix.rstrip("."), begun.get("type"), typed.get("type")
+        return group, begun.get("type"), typed.get("type")
     for name in dict.fromkeys([*begun, *typed]):
         key, before, now = f"{prefix}{name}", begun.get(name), typed.get(name)
         if before == now or key in ignored:

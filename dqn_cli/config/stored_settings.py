@@ -49,13 +49,23 @@ def _apply(override: str, config: DictConfig) -> None:
             f"{key} can't change when a run is resumed; only {changeable} can: a resumed run keeps"
             f" its settings, so another {key} needs a new run"
         )
+    if key == "logger":
+        names = ", ".join(map(str, config.logger)) or "none"
+        raise ConfigError(
+            f"{override}: a resumed run keeps its loggers, and has {names}; only their keys can"
+            " change, as logger.NAME.KEY=VALUE"
+        )
     is_known = OmegaConf.select(config, key, default=config) is not config
     if not is_known and not key.startswith(EVAL_KWARGS):
         raise ConfigError(f"unknown key {key}")
     (typed,) = OverridesParser.create().parse_overrides([override])
     if typed.is_sweep_override():
         raise ConfigError(f"{override} has several values; a resumed run takes one")
-    OmegaConf.update(config, key, typed.value(), force_add=True)
+    section, value = OmegaConf.select(config, key), typed.value()
+    if isinstance(section, DictConfig) and not isinstance(value, dict):
+        keys = ", ".join(f"{key}.{name!s}" for name in section)
+        raise ConfigError(f"{override} is not valid: {key} has keys of its own, {keys}")
+    OmegaConf.update(config, key, value, force_add=True)
 
 
 def _typed_node(data: Any, expected: type[Any], name: str = "settings") -> DictConfig:

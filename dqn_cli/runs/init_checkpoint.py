@@ -205,10 +205,10 @@ def _check_same(
     for key in keys:
         before, now = _value(init.data["settings"], key), _value(own, key)
         if before != now:
-            raise CheckpointError(
-                f"{purpose}=true needs {key.removesuffix('.type')}={before}, as in {init.path}; it"
-                f" is {now}"
-            )
+            what = f"{key}={before}"
+            if key.endswith(".type"):  # whose values are no words that can be typed
+                what = f"the same {key.removesuffix('.type')}, {before}"
+            raise CheckpointError(f"{purpose}=true needs {what}, as in {init.path}; it is {now}")
 
 
 def _shapes_of(parts: Any) -> dict[str, dict[str, Any]]:

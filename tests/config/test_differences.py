@@ -28,6 +28,8 @@ def test_equal_settings_have_no_difference(settings_of: Compose) -> None:
         ("head=c51", "head"),
         ("eval.every=null", "eval.every"),
         ("+env.kwargs.gravity=1", "env.kwargs.gravity"),
+        ("logger=[tensorboard,csv]", "logger"),
+        ("auxiliary=cql", "auxiliary"),
     ],
 )
 def test_a_difference_is_named_unless_it_is_ignored(
@@ -49,6 +51,8 @@ def test_a_folder_must_hold_the_run_that_is_typed(settings_of: Compose, tmp_path
     with pytest.raises(ConfigError, match="holds a run with steps=100, not 200") as caught:
         check_same_run(tmp_path, settings_of("steps=200"))
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"with logger=\[tensorboard\], not \[csv\], and"):
+        check_same_run(tmp_path, settings_of("steps=100", "logger=csv"))
     check_same_run(tmp_path, settings_of("steps=200"), ["steps=200"])
     with pytest.raises(ConfigError, match=r"with eval\.every=\d+, not null"):
         check_same_run(tmp_path, settings_of("steps=100", "eval.every=null"))

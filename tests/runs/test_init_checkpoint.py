@@ -118,7 +118,7 @@ def test_the_optimizer_and_the_target_network_go_on_if_asked(begun: Begun, train
     for name, values in session.run.learner.state._asdict().items():
         assert torch.equal(values[0], stored(trained)["learner"][name])
     assert "weights and optimizer of" in line_of(session)
-    with refused("init_optimizer=true needs optimizer=Adam, as in"):
+    with refused("init_optimizer=true needs the same optimizer, Adam, as in"):
         begun(f"init={trained}", "init_optimizer=true", "optimizer=rmsprop")
     with refused("init_optimizer=true needs all layers as they are in"):
         begun(f"init={trained}", "init_optimizer=true", "head=qr")
