@@ -18,7 +18,7 @@ from dqn_cli.evaluation.tables import format_return
 from dqn_cli.runs.provenance import git_commit, package_version, versions
 from dqn_cli.searching.finalists import Finalist
 from dqn_cli.searching.space import Space, first_words
-from dqn_cli.searching.tuned_file import tuned_text
+from dqn_cli.searching.tuned_file import is_choice, is_in_file, tuned_text
 from dqn_cli.storage import write_atomically
 from dqn_cli.training.settings import Settings
 
@@ -60,15 +60,20 @@ def write_tuned(
     own = [*words, *trial_words(winner.trial)]
     composed, choices = _compose(context, config, own)
     untuned = [word for word in own if word.startswith(CHOSEN)]
+    found = [word for word in trial_words(winner.trial) if not is_in_file(_key(word))]
     base = composed_settings(context, config, [*untuned, "tuned=none"])
-    text = tuned_text(settings_from(composed), base, header(winner, options))
+    lines = header(winner, options)
+    if found:
+        lines.append(f"Type these words too, which no such file can hold: {shlex.join(found)}")
+    text = tuned_text(settings_from(composed), base, lines)
     env_id = str(choices["env"]).rpartition(":")[2]
     file = sweep / "tuned" / env_id / f"{choices['agent']}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, lambda output: output.write(text.encode()))
     print(f"the winner's settings are in {file}; to train with them:")
-    chosen = [word for word in untuned if not word.startswith("tuned=")]
-    print(f"  {shlex.join(['dqn-train', '--config-dir', str(sweep), *chosen])}", flush=True)
+    parts = [word for word in words if is_choice(_key(word))]
+    typed = [*untuned, *parts, *found]
+    print(f"  {shlex.join(['dqn-train', '--config-dir', str(sweep), *typed])}", flush=True)
     return file
 
 
@@ -90,6 +95,10 @@ def header(winner: Finalist, options: Options) -> list[str]:
 
 
 CHOSEN = ("env=", "agent=", "experiment=", "import=")
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
 
 
 def _compose(

@@ -21,10 +21,25 @@ PARTS = (
     "replay",
     "optimizer",
     "augment",
+    "anneal",
     "reset",
 )
 NUMBERS = ("learning_starts", "train_every", "updates_per_train", "gamma")
+AUXILIARY = "auxiliary"  # parts by name; a run may have none or several
 OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale", "normalize_reward")
+
+
+def is_in_file(key: str) -> bool:
+    """Return whether a file can hold a key; choices of parts, and all else, must be typed."""
+    part, _, name = key.partition(".")
+    if part == "env":
+        return name in OF_ENVIRONMENT
+    return part in NUMBERS or (bool(name) and part in (*PARTS, AUXILIARY))
+
+
+def is_choice(key: str) -> bool:
+    """Return whether a key chooses a part, or what a run learns from."""
+    return key in (*PARTS, AUXILIARY, "protocol", "data", "data.path", "init")
 
 
 def tuned_text(found: Settings, untuned: Settings, header: Iterable[str]) -> str:
@@ -34,10 +49,15 @@ def tuned_text(found: Settings, untuned: Settings, header: Iterable[str]) -> str
     env = _differences(after["env"], before["env"])
     sections = {"env": {key: env[key] for key in OF_ENVIRONMENT if key in env}}
     sections |= {part: _differences(after[part], before[part]) for part in PARTS}
+    extra, known = after[AUXILIARY], before[AUXILIARY]
+    differing = {name: _differences(extra[name], known.get(name, {})) for name in extra}
+    sections[AUXILIARY] = {name: values for name, values in differing.items() if values}
     content |= {name: values for name, values in sections.items() if values}
     others = [part for part in PARTS if after[part]["type"] != before[part]["type"]]
-    types = ", ".join(f"{part} is {after[part]['type']}" for part in others)
-    lines = [*header, f"Type the choices of these parts too: {types}." if others else ""]
+    types = [f"{part} is {after[part]['type']}" for part in others]
+    types += [f"{AUXILIARY} is [{','.join(extra)}]"] if extra.keys() != known.keys() else []
+    missing = f"Type the choices of these parts too: {', '.join(types)}." if types else ""
+    lines = [*header, missing]
     # Words of a command stay whole, so that it can be typed again.
     wrapper = textwrap.TextWrapper(WIDTH - 2, break_on_hyphens=False, break_long_words=False)
     comment = "\n".join(f"# {part}" for line in lines for part in wrapper.wrap(line))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,6 +90,18 @@ def test_a_search_stops_the_worst_and_judges_the_best_again(
     assert tuned["tuned"] == "CartPole-v1/dqn"
     config = yaml.safe_load(Path("tuned/.hydra/config.yaml").read_text())
     assert config["optimizer"]["lr"] == found["optimizer"]["lr"]
+
+
+def test_the_printed_command_has_what_no_file_can_hold(type_train: Typed, capsys: Lines) -> None:
+    single = ("trials=1", "seeds=1", "fresh_seeds=1", "finalists=1", "pruner=none")
+    words = [*TYPED, *(f"hydra.sweeper.{word}" for word in single), "auxiliary=cql"]
+    space = ("auxiliary.cql.weight=interval(0.1,0.2)", "optimizer=choice(adam,sgd)")
+    assert type_train(*words, *space) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command[:4] == ["dqn-train", "--config-dir", "sweep", "env=CartPole-v1"]
+    assert command[4:6] in (["auxiliary=cql", f"optimizer={name}"] for name in ("adam", "sgd"))
+    found = yaml.safe_load(Path("sweep/tuned/CartPole-v1/dqn.yaml").read_text())
+    assert 0.1 <= found["auxiliary"]["cql"]["weight"] <= 0.2
 
 
 def test_runs_that_go_beyond_a_pause_train_in_full_groups(type_train: Typed, capsys: Lines) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import yaml
 
-from dqn_cli.searching.tuned_file import tuned_text
+from dqn_cli.searching.tuned_file import is_choice, is_in_file, tuned_text
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
@@ -39,6 +39,21 @@ def test_parts_that_a_file_can_not_choose_are_named(settings_of: Compose) -> Non
     text = tuned_text(found, settings_of("tuned=none"), [])
     assert "# Type the choices of these parts too: target is Soft." in text.splitlines()
     assert yaml.safe_load(text) == {"target": {"tau": 0.5}}
+
+
+def test_numbers_of_auxiliary_parts_are_in_the_file(settings_of: Compose) -> None:
+    found = settings_of("tuned=none", "auxiliary=cql", "auxiliary.cql.weight=0.25")
+    text = tuned_text(found, settings_of("tuned=none"), [])
+    assert "# Type the choices of these parts too: auxiliary is [cql]." in text.splitlines()
+    assert yaml.safe_load(text) == {"auxiliary": {"cql": {"weight": 0.25}}}
+
+
+def test_what_a_file_can_hold_is_numbers_of_parts() -> None:
+    held = ("gamma", "optimizer.lr", "auxiliary.cql.weight", "env.num_envs", "network.kwargs.width")
+    others = ("optimizer", "auxiliary", "data.share", "env.kwargs.gravity", "network", "init")
+    assert [key for key in (*held, *others) if is_in_file(key)] == list(held)
+    choices = ("optimizer", "auxiliary", "network", "init")
+    assert [key for key in (*held, *others) if is_choice(key)] == list(choices)
 
 
 def test_without_a_difference_a_file_is_empty(settings_of: Compose) -> None:
