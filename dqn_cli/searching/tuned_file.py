@@ -25,6 +25,7 @@ PARTS = (
     "reset",
 )
 NUMBERS = ("learning_starts", "train_every", "updates_per_train", "gamma")
+KWARGS = "kwargs"  # of the user's own class, which may have an argument `type`
 AUXILIARY = "auxiliary"  # parts by name; a run may have none or several
 OF_ENVIRONMENT = ("num_envs", "normalize", "reward_scale", "normalize_reward")
 
@@ -76,8 +77,9 @@ def _yaml_lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that differ, without the types of parts; of a section that differs all."""
     return {
-        key: value
+        key: _differences(value, {}) if isinstance(value, dict) and key != KWARGS else value
         for key, value in new.items()
         if key != "type" and (key not in old or value != old[key])
     }

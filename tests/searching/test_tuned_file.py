@@ -48,6 +48,13 @@ def test_numbers_of_auxiliary_parts_are_in_the_file(settings_of: Compose) -> Non
     assert yaml.safe_load(text) == {"auxiliary": {"cql": {"weight": 0.25}}}
 
 
+def test_a_section_within_a_part_is_written_with_its_keys(settings_of: Compose) -> None:
+    found = settings_of("tuned=none", "anneal.gamma.start=0.9", "anneal.gamma.duration=1000")
+    text = tuned_text(found, settings_of("tuned=none"), [])
+    assert yaml.safe_load(text)["anneal"]["gamma"]["start"] == 0.9
+    assert "type" not in text
+
+
 def test_what_a_file_can_hold_is_numbers_of_parts() -> None:
     held = ("gamma", "optimizer.lr", "auxiliary.cql.weight", "env.num_envs", "network.kwargs.width")
     others = ("optimizer", "auxiliary", "data.share", "env.kwargs.gravity", "network", "init")
