@@ -38,7 +38,7 @@ def test_parts_that_a_file_can_not_choose_are_named(settings_of: Compose) -> Non
     found = settings_of("tuned=none", "target=soft", "target.tau=0.5")
     text = tuned_text(found, settings_of("tuned=none"), [])
     assert "# Type the choices of these parts too: target is Soft." in text.splitlines()
-    assert yaml.safe_load(text) == {"target": {"tau": 0.5}}
+    assert yaml.safe_load(text) == {"target": {"tau": 0.5, "act": False}}
 
 
 def test_numbers_of_auxiliary_parts_are_in_the_file(settings_of: Compose) -> None:
