@@ -105,6 +105,7 @@ BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5"
 BONUSES = ("counts", "rnd")
 TRACES = ("obgd", "trace_adam")
 WITHOUT_TRACES = (
+    "auxiliary=spr",
     "replay=uniform",
     "replay=prioritised",
     "replay=rollout",
