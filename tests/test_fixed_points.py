@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from conftest import STREAMING
 from known_mdp import (
     GAMMA,
     LEARNED,
@@ -175,3 +176,30 @@ def test_a_preset_converges_to_the_fixed_point_of_its_operator(
     if OPERATORS[preset] is not optimal:
         # ... and not to Q*, which differs.
         assert np.abs(q - fixed_point(optimal))[LEARNED].mean() > 3 * error.mean()
+
+
+TABLE = ("network=table", "network.bins=2", "target=none", "env.num_envs=1", "learning_starts=0")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("optimizer", "lr"), [("obgd", 0.5), ("trace_adam", 3e-2)], ids=["obgd", "trace_adam"]
+)
+def test_streaming_converges_to_the_optimal_values(
+    settings_of: Callable[..., Settings], optimizer: str, lr: float
+) -> None:
+    """The trace is cut before actions that are not greedy, so its fixed point is Q*."""
+    words = [word for word in SETTINGS if not word.startswith(("target", "network", "env.num"))]
+    own = (
+        *TABLE,
+        f"optimizer={optimizer}",
+        *STREAMING,
+        *SQUARED,
+        f"optimizer.lr={lr}",
+        "steps=16000",
+    )
+    q = learned(settings_of(*words, *own, "tuned=none"), 1)
+    error = np.abs(q - fixed_point(optimal))[LEARNED]
+    assert error.mean() < 0.1
+    assert error.max() < 0.4
