@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import STREAMING
 from pretend_gpu import MixedDevices, PretendTensor, pretend_gpu
 from short_runs import IMAGES, OWN, SHORT, SMALL, trained
 from torch import Tensor
@@ -33,18 +34,19 @@ def leave_behind() -> Iterator[LeaveBehind]:
 
 # What each tensor is read by: a preset, whose update fails without it.
 MUNCHAUSEN = ("agent=munchausen", "replay=prioritised")
+STREAM = ("agent=stream_q", *STREAMING[1:])
 RECURRENT = ("agent=drqn", *OWN["drqn"], "update=munchausen", "replay.n_step=2")
 
 
 @pytest.mark.parametrize(
     ("words", "field"),
-    [(MUNCHAUSEN, field) for field in Batch._fields]
+    [(STREAM if field == "starts" else MUNCHAUSEN, field) for field in Batch._fields]
     + [(RECURRENT, field) for field in Sequences._fields],
 )
 def test_a_field_of_a_batch_that_is_left_on_the_cpu_is_found(
     settings_of: Compose, leave_behind: LeaveBehind, words: tuple[str, ...], field: str
 ) -> None:
-    settings = settings_of(*words, *SMALL, "device=cuda")
+    settings = settings_of(*SMALL, *words, "device=cuda")
     parts = {"margin": Margin(1.0, 0.8)} if field == "logged" else {}
     run = trained(replace(settings, auxiliary=parts), 2, steps=24)
     batch = batch_of(run)

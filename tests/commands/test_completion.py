@@ -52,7 +52,7 @@ def test_choices_are_completed(complete: Complete, shell: str) -> None:
         ("dqn-train network.wi", ["network.widths."]),
         ("dqn-train +experiment=soft", ["+experiment=soft-huber"]),
         ("dqn-train experiment=soft", ["experiment=soft-huber"]),
-        ("dqn-train +experiment=soft-huber target.", ["target.tau="]),
+        ("dqn-train +experiment=soft-huber target.", ["target.act=", "target.tau="]),
         ("dqn-train import=my_package exploration=mi", ["exploration=mine"]),
         ("dqn-train import=[my_package] exploration=mine exploration.", ["exploration.knots="]),
         ("dqn-train --config-dir u network=b", ["network=big"]),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import PLAIN
 
+from dqn_cli.agent.activations import Activation
 from dqn_cli.agent.convolutional import NormAxes
 from dqn_cli.agent.initialization import Initialization
 from dqn_cli.agent.multi import Multi
@@ -34,6 +35,7 @@ def test_without_overrides_the_defaults_are_those_of_the_files(settings_of: Comp
         "Blackjack-v1", {}, 1, Vectorization["sync"], PLAIN, MaskSource.auto
     )
     multi["initialization"] = Initialization[multi["initialization"]]
+    multi["activation"] = Activation[multi["activation"]]
     multi["norm_axes"] = NormAxes[multi["norm_axes"]]
     assert settings.network == Multi(**{key: multi[key] for key in multi if key != "defaults"})
     for key in ("steps", "episodes", "train_every", "updates_per_train", "gamma", "seed"):

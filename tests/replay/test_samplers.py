@@ -97,12 +97,13 @@ class Calls:
         weight: Values,
         gamma: Values,
         spec: BatchSpec,
+        n_step: Values | None = None,
     ) -> Batch | Sequences:
         self.indices.append(indices)
         self.weight.append(weight)
         self.gamma.append(gamma)
         self.spec.append(spec)
-        return build_batch(storage, indices, weight, gamma, spec)
+        return build_batch(storage, indices, weight, gamma, spec, n_step)
 
 
 @contextmanager
@@ -332,8 +333,9 @@ def test_a_recorded_batch_holds_for_later_draws(replay: Replay, spec: BatchSpec)
 @every_kind
 def test_only_rollouts_are_stored_in_new_arrays(replay: Replay, spec: BatchSpec) -> None:
     envs, sampler = at_work(replay, spec)
-    stream, gamma, priorities, rollout, data = sampler.storage
+    stream, gamma, priorities, rollout, data, n_step = sampler.storage
     assert data is None
+    assert n_step is None
     go_on(envs, sampler, 20)
     kept = kept_of(sampler.stream, sampler)
     go_on(envs, sampler, 20)
