@@ -36,7 +36,7 @@ from dqn_cli.training.learner import Learner
 from dqn_cli.training.randomness import Purpose, Randomness
 
 BATCH, ACTIONS, STORED = 32, 6, 500
-SWITCHES = dict.fromkeys(("layer_norm", "spectral_norm", "dueling", "noisy"), False)
+SWITCHES: dict[str, Any] = dict.fromkeys(("layer_norm", "spectral_norm", "dueling", "noisy"), False)
 
 
 class Task(NamedTuple):
