@@ -9,7 +9,7 @@ from dqn_cli.ranges import NonNegative, Positive
 
 
 class Shape(Enum):
-    """How a number moves from one value to another."""
+    """Course of a number from one value to another."""
 
     exponential = "exponential"  # by the same factor in equal times
     linear = "linear"  # by the same difference

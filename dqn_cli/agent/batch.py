@@ -49,7 +49,7 @@ class Sequences(NamedTuple):
 
 
 class Following(NamedTuple):
-    """What came after sampled transitions, one step after the other."""
+    """Steps that came after sampled transitions, in their order."""
 
     obs: Tensor  # [batch, steps, *shape], after the first action, the second, ...
     action: Tensor  # [batch, steps], int64: the first is that of the transition

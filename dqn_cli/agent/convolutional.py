@@ -18,7 +18,7 @@ EPSILON = 1e-5  # added to the range of a latent
 
 
 class NormAxes(Enum):
-    """What mean and variance of a convolution's LayerNorm are taken over."""
+    """Numbers that mean and variance of a convolution's LayerNorm are taken over."""
 
     image = "image"  # all channels of all pixels (Ba et al. 2016)
     pixel = "pixel"  # the channels of each pixel, as Flax's LayerNorm (Gallici et al. 2024)

@@ -17,6 +17,7 @@ from dqn_cli.replay.samplers import (
     Sampler,
     Samples,
     Uniforms,
+    find_misplaced_ends,
 )
 from dqn_cli.replay.stream import Stream, nth_oldest
 
@@ -70,7 +71,4 @@ class NewestSampler(Sampler[Newest]):
         self, contents: Mapping[str, Array], stream: Mapping[str, Array]
     ) -> tuple[str, str] | None:
         """Return a field that does not fit the stream's contents and why; None if all fit."""
-        ends, last = contents["ends"], stream["first"] + stream["count"]
-        if not ((ends >= 0) & (ends <= last)).all():
-            return "sampler.ends", "is not in the stream's queue"
-        return None
+        return find_misplaced_ends(contents, stream)

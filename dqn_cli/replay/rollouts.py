@@ -20,6 +20,7 @@ from dqn_cli.replay.samplers import (
     Sampler,
     Samples,
     Uniforms,
+    find_misplaced_ends,
 )
 from dqn_cli.replay.stream import Indices, Stream
 
@@ -128,12 +129,9 @@ class RolloutSampler(Sampler[Rollout]):
         self, contents: Mapping[str, Array], stream: Mapping[str, Array]
     ) -> tuple[str, str] | None:
         """Return a field that does not fit the stream's contents and why; None if all fit."""
-        ends, last = contents["ends"], stream["first"] + stream["count"]
         if not 0 <= contents["trained"] <= stream["appends"]:
             return "sampler.trained", "is not in the stream"
-        if not ((ends >= 0) & (ends <= last)).all():
-            return "sampler.ends", "is not in the stream's queue"
-        return None
+        return find_misplaced_ends(contents, stream)
 
 
 @np.errstate(invalid="ignore")  # the session reports a run that diverges

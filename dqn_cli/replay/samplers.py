@@ -185,6 +185,16 @@ class Sampler(Generic[Kind]):
         return None
 
 
+def find_misplaced_ends(
+    contents: Mapping[str, Array], stream: Mapping[str, Array]
+) -> tuple[str, str] | None:
+    """Return the field of earlier ends of queues and why, if a stream can't have had them."""
+    ends, last = contents["ends"], stream["first"] + stream["count"]
+    if not ((ends >= 0) & (ends <= last)).all():
+        return "sampler.ends", "is not in the stream's queue"
+    return None
+
+
 @dataclass
 class Buffer(Replay):
     """Base of replays that keep old transitions."""

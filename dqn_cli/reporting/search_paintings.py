@@ -27,7 +27,7 @@ SCORE = "score"
 
 
 class Style(NamedTuple):
-    """How trials of one kind are drawn; they also differ in their dashes."""
+    """Style that trials of one kind are drawn in; kinds also differ in their dashes."""
 
     label: str
     line: dict[str, Any]

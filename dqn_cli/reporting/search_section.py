@@ -1,4 +1,4 @@
-"""What a report says of a search, beside the runs of its finalists."""
+"""Section of a report on a search, beside the runs of its finalists."""
 
 from __future__ import annotations
 

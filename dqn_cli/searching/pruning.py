@@ -1,4 +1,4 @@
-"""What pruning did to a search: trials that ended at each rung, and steps that were not taken."""
+"""Effects of pruning on a search: trials that ended at each rung, and steps not taken."""
 
 from __future__ import annotations
 
