@@ -52,8 +52,8 @@ def _trace_limits(settings: Settings) -> str | None:
     }
     if missing := [word for word, is_met in requirements.items() if not is_met]:
         return (
-            f"{type(settings.optimizer).__name__} has an eligibility trace, of the values of one"
-            f" stream of transitions: use {' '.join(missing)}, or optimizer=adam"
+            "this optimizer has an eligibility trace, of the values of one stream of transitions:"
+            f" use {' '.join(missing)}, or optimizer=adam"
         )
     return None
 
