@@ -14,7 +14,6 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.command_line import note_modules
-from dqn_cli.commands.compose_once import take_composed
 from dqn_cli.commands.continuation import (
     Continuation,
     check_job_number,
@@ -132,7 +131,7 @@ def _prepare_job(
             print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
             raise
 
-    composed = take_composed(context, config, overrides)
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(composed):
         composed.hydra.job.id, composed.hydra.job.num = str(number), number
     returned = run_job(make_job, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context)
