@@ -24,7 +24,8 @@ from dqn_cli.commands.command_line import (
     run_command,
 )
 from dqn_cli.commands.help import CHECK
-from dqn_cli.commands.words import check_plain_words, check_settings
+from dqn_cli.commands.setting_words import check_settings
+from dqn_cli.commands.words import check_plain_words
 
 if TYPE_CHECKING:
     from dqn_cli.training.settings import Settings

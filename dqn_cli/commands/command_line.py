@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, NoReturn, TextIO, cast
 
 from dqn_cli import __version__
-from dqn_cli.commands.words import UsageError, unknown_flag
+from dqn_cli.commands.flags import UsageError, unknown_flag
 from dqn_cli.interrupts import UserInterrupt, interrupts_marked
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

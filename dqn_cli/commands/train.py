@@ -20,8 +20,10 @@ from dqn_cli.commands.command_line import (
     print_help_or_version,
     run_command,
 )
+from dqn_cli.commands.flags import check_flags
 from dqn_cli.commands.help import train_help
-from dqn_cli.commands.words import check_flags, check_plain_words, check_settings
+from dqn_cli.commands.setting_words import check_settings
+from dqn_cli.commands.words import check_plain_words
 from dqn_cli.runs.signals import exit_when_preempted
 
 if TYPE_CHECKING:
