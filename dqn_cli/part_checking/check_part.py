@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dqn_cli.agent.augmentation import Augment
 from dqn_cli.agent.auxiliary import Auxiliary
 from dqn_cli.agent.exploration import Exploration
 from dqn_cli.agent.heads import Head
@@ -18,6 +19,7 @@ from dqn_cli.agent.own_module import OwnModule
 from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.agent.update_rules import UpdateRule
 from dqn_cli.config.registry import registered_values
+from dqn_cli.part_checking.augment_calls import check_augment
 from dqn_cli.part_checking.auxiliary_calls import check_auxiliary
 from dqn_cli.part_checking.head_calls import check_head
 from dqn_cli.part_checking.network_calls import check_network
@@ -31,6 +33,7 @@ CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     UpdateRule: check_update_rule,
     Optimizer: check_optimizer,
     Auxiliary: check_auxiliary,
+    Augment: check_augment,
     Exploration: check_exploration,
     TargetNetwork: check_target,
 }
@@ -43,8 +46,8 @@ def check_part(part: Any) -> list[str]:
     two members side by side, recorded, and traced as by the compiler.
 
     Args:
-        part: A head, network, update rule, optimizer, auxiliary part, exploration or target rule;
-            or its class, which gets the values that it was registered with; or a
+        part: A head, network, update rule, optimizer, auxiliary part, augmentation, exploration or
+            target rule; or its class, which gets the values that it was registered with; or a
             `torch.nn.Module` class.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.batch import Batch
+from dqn_cli.agent.batch import Batch, Following
 from dqn_cli.agent.spaces import PICTURE, VECTOR, Part, Spaces
 
 BATCH, ACTIONS = 4, 3
@@ -33,12 +33,22 @@ def policy() -> Tensor:
     return normal(BATCH, ACTIONS, seed=1).softmax(1)
 
 
-def transitions() -> Batch:
-    """Return transitions, of observations [5]; the action taken is legal."""
+def transitions(spaces: Spaces = NUMBERS) -> Batch:
+    """Return transitions, of normalized observations; the action taken is legal."""
     legal, reward, no = masks(), normal(BATCH, seed=2), torch.zeros(BATCH, dtype=torch.bool)
-    obs, next_obs = normal(BATCH, 5, seed=5), normal(BATCH, 5, seed=6)
+    shape = BATCH, *spaces.observation_shape
+    obs, next_obs = normal(*shape, seed=5), normal(*shape, seed=6)
     action, weight = legal.long().argmax(1), torch.ones(BATCH)
     return Batch(obs, action, legal, reward, discounts(), next_obs, legal, weight, no, no)
+
+
+def following(spaces: Spaces, steps: int) -> Following:
+    """Return what came after these transitions; one episode ended after its first step."""
+    obs = normal(BATCH, steps, *spaces.observation_shape, seed=7)
+    action = torch.arange(BATCH * steps).view(BATCH, steps) % ACTIONS
+    within = torch.ones(BATCH, steps, dtype=torch.bool)
+    within[1, 1:] = False
+    return Following(obs, action, within)
 
 
 def discounts() -> Tensor:

@@ -18,10 +18,10 @@ from dqn_cli.config.paths import config_folder
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]
-GROUPS = ("head", "network", "update", "optimizer", "exploration", "target")
+GROUPS = ("head", "network", "update", "optimizer", "exploration", "target", "augment")
 # One of each kind; a slow test has them all.
 USUAL = ("head=iqn", "network=multi", "update=munchausen", "optimizer=adamw", "target=soft",
-         "exploration=ladder", "exploration=boltzmann")  # fmt: skip
+         "exploration=ladder", "exploration=boltzmann", "augment=shift")  # fmt: skip
 ALL = [
     f"{group}={file.stem}"
     for group in GROUPS
