@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,17 +41,24 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a temporary file beside `path` and rename it; on failure the old file stays."""
     temporary = path.with_name(temporary_name(path.name, os.getpid()))
     try:
-        with temporary.open("w+b") as file:
+        with errors_named(path), temporary.open("w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Let errors of the disk that name no file, as when it is full, name this one."""
+    try:
+        yield
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

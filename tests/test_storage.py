@@ -14,6 +14,7 @@ import torch
 from dqn_cli.storage import (
     SCHEMA,
     CheckpointError,
+    errors_named,
     load_checkpoint,
     save_checkpoint,
     sha256,
@@ -227,3 +228,16 @@ def test_invalid_json_is_not_written(tmp_path: Path) -> None:
 
 def test_sha256_is_that_of_the_whole_file(saved: Path) -> None:
     assert sha256(saved) == hashlib.sha256(saved.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "mine.npz"),
+        (OSError(errno.EACCES, "Permission denied", "other"), "other"),
+        (OSError("not of the system"), "not of the system"),
+    ],
+)
+def test_an_error_of_the_disk_names_a_file(error: OSError, told: str) -> None:
+    with pytest.raises(OSError, match=told), errors_named(Path("mine.npz")):
+        raise error

@@ -32,5 +32,8 @@ def record_episodes(
     returns = recording.returns
     mean = f", mean return {format_return(sum(returns) / len(returns))}" if returns else ""
     print(f"played {recording.rows:,} steps of {recording.episodes:,} episodes{mean}")
-    if request.record:
-        print(f"learn from it with dqn-train and data={request.record}")
+    if request.record and recording.file:
+        written = request.record.with_name(recording.file.name)
+        if written != request.record:
+            print(f"another command wrote {request.record}, so they are in {written}")
+        print(f"learn from it with dqn-train and data={written}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ class Recording:
     def __init__(self, spaces: Spaces, masked: bool) -> None:
         self._spaces, self.masked = spaces, masked
         self._episodes: dict[int, list[Row]] = {}
+        self.file: Path | None = None  # that they were written to
 
     def add(self, episode: int, row: Row) -> None:
         """Record a transition of an episode."""
@@ -124,11 +126,16 @@ class Recording:
                 rows[-1] = rows[-1]._replace(truncated=True)
 
     def write(self, file: Path) -> None:
-        """Write all episodes, in the order of their numbers, as a whole or not at all."""
+        """Write all episodes, in the order of their numbers, as a whole or not at all.
+
+        The name gets a number if another command took it in the meantime; see `file`.
+        """
         columns: dict[str, Any] = dict(zip(COLUMNS, self._columns(), strict=True))
         if not self.masked:
             del columns[MASKS[0]], columns[NEXT_MASKS[0]]
-        write_atomically(file, lambda stream: np.savez_compressed(stream, **columns))
+        names = (file.with_stem(f"{file.stem}_{number}") for number in count(2))
+        self.file = file if not file.exists() else next(x for x in names if not x.exists())
+        write_atomically(self.file, lambda stream: np.savez_compressed(stream, **columns))
 
     def _columns(self) -> Iterator[Array]:
         fields = zip(

@@ -12,6 +12,7 @@ import numpy as np
 from dqn_cli.arrays import Array
 from dqn_cli.evaluation.event_records import load_events
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS, mean_interval
+from dqn_cli.storage import write_atomically
 
 TAGS = ("eval/mean_reward", "rollout/ep_rew_mean")
 POINTS = 200  # of a band whose runs have different steps
@@ -110,7 +111,8 @@ def plot_bands(bands: Sequence[Band], x: str, y: str, title: str, out: Path) -> 
     if any(band.runs > 1 for band in bands):
         legend |= {"title": BAND_NOTE, "title_fontsize": "small"}
     figure.legend(loc="outside lower center", frameon=False, **legend)
-    figure.savefig(out, dpi=150)
+    kind = out.suffix.removeprefix(".").lower()
+    write_atomically(out, lambda file: figure.savefig(file, format=kind, dpi=150))
     plt.close(figure)
 
 

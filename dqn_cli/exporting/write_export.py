@@ -35,7 +35,7 @@ from dqn_cli.policies import (
     load_policy_data,
 )
 from dqn_cli.runs.exported_files import DESCRIPTION, NEEDS_EXTRA, WEIGHTS, save_weights
-from dqn_cli.storage import sha256, temporary_name, write_json
+from dqn_cli.storage import errors_named, sha256, temporary_name, write_json
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.settings import Settings
 
@@ -130,7 +130,8 @@ def new_folder(out: Path) -> Iterator[Path]:
             folder.mkdir(parents=True)
         except OSError as error:
             raise ConfigError(f"out={out}: can't write there: {error.strerror}") from error
-        yield folder
+        with errors_named(out):
+            yield folder
         if out.exists():  # since it was looked at
             raise ConfigError(f"{out} exists already: name another folder, as in out={out}_2")
         folder.rename(out)

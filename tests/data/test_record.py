@@ -48,3 +48,18 @@ def test_a_file_that_can_not_be_new_is_refused(tmp_path: Path, name: str, messag
     with pytest.raises(DataError, match=message):
         check_new_file(tmp_path / name)
     check_new_file(tmp_path / "new.npz")
+
+
+def test_a_name_that_was_taken_meanwhile_costs_no_episode(
+    settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    env, file = settings_of().env, tmp_path / "own.npz"
+    recording = Recording(read_spaces(env), masked=False)
+    seeds = episode_seeds(0, "test", 0)
+    play_episodes(first_action, env, seeds, 1, 4, "float32", recording=recording)
+    written = []
+    for _ in range(3):
+        recording.write(file)
+        written.append(recording.file)
+    assert [each.name for each in written if each] == ["own.npz", "own_2.npz", "own_3.npz"]
+    assert {each.name for each in tmp_path.iterdir()} == {"own.npz", "own_2.npz", "own_3.npz"}

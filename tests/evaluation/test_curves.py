@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,3 +169,24 @@ def test_a_chart_is_a_png(tmp_path: Path, x: str) -> None:
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(data[16:20], "big") == 1200
     assert len(data) > 10_000
+
+
+def test_a_chart_is_there_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = tmp_path / "plot.png"
+    with pytest.raises(OSError, match=r"No space left on device: .*plot\.png"):
+        plot_bands(aggregate_curves([curve("a", [0, 1])], "steps"), "steps", "y", "title", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["plot.pdf", "plot.SVG", "plot.jpg"])
+def test_a_chart_has_the_format_of_its_name(tmp_path: Path, name: str) -> None:
+    starts = {"plot.pdf": b"%PDF", "plot.SVG": b"<?xml", "plot.jpg": b"\xff\xd8\xff"}
+    out = tmp_path / name
+    plot_bands(aggregate_curves([curve("a", [0, 1])], "steps"), "steps", "y", "title", out)
+    assert out.read_bytes().startswith(starts[name])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -117,3 +118,13 @@ def test_more_files_come_into_the_same_folder(checkpoint: Path, tmp_path: Path) 
     out = tmp_path / "export"
     write_export(checkpoint, ["safetensors"], out, MODULES, observations=1, finish=finish)
     assert (out / "more").read_text() == "text"
+
+
+def test_a_full_disk_is_named_by_the_folder(tmp_path: Path) -> None:
+    def full() -> None:
+        with new_folder(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*out"):
+        full()
+    assert list(tmp_path.iterdir()) == []
