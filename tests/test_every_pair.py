@@ -66,6 +66,7 @@ AXES = {
     "network": choices("network"),
     "network.layer_norm": ("false", "true"),
     "network.spectral_norm": ("false", "true"),
+    "network.skip": ("false", "true"),
     "network.noisy": ("false", "true"),
     "network.norm_axes": ("image", "pixel"),
     "network.renormalize": ("false", "true"),
@@ -159,6 +160,7 @@ REFUSED = pairs(
     ("network=table", "exploration=noisy"),
     ("network=table", "reset.every=7"),
     *((f"network={net}", "reset.dormant=9") for net in ("table", "impala", "gru", "lstm")),
+    ("network.skip=true", "reset.dormant=9"),
     ("network=table", "env=CartPole-v1"),  # its bounds are infinite
     ("network=table", "env=MinAtar/Breakout-v1"),  # 20^400 cells
     ("network=table", "env=Bytes-v0"),

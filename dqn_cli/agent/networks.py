@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
@@ -88,7 +89,8 @@ class Mlp(Network):
     state's value and one for the actions' advantages (Wang et al. 2016, eq. 9). `noisy` makes the
     streams noisy (Fortunato et al. 2018). `spectral_norm` applies to all other hidden layers
     (Gogianu et al. 2021). `initialization` is that of all weights. A LayerNorm learns a scale and a
-    shift if `norm_affine` is true.
+    shift if `norm_affine` is true. With `skip` each fully connected layer but the outputs also
+    takes what the first one takes (multi-skip, Castanyer et al. 2025).
     """
 
     widths: list[Count]
@@ -100,6 +102,15 @@ class Mlp(Network):
     initialization: Initialization = field(default=Initialization.uniform, kw_only=True)
     activation: Activation = field(default=Activation.relu, kw_only=True)
     norm_affine: bool = field(default=True, kw_only=True)
+    skip: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if `skip` has no layers to skip."""
+        if self.skip and len(self.widths) < 2:
+            raise ValueError(
+                "network.skip=true leads around fully connected layers, and network.widths="
+                f"{list(self.widths)} has no two of them: give it another width"
+            )
 
     def initial(self, layout: Layout, spaces: Spaces, random: np.random.Generator) -> Tensor:
         """Draw initial values of a layout, a flat float64 vector [size]."""
@@ -124,8 +135,8 @@ class Mlp(Network):
 
     @property
     def recycles(self) -> bool:
-        """True, of layers that follow each other."""
-        return True
+        """True of layers that follow each other."""
+        return not self.skip
 
     def chains(self, spaces: Spaces) -> list[list[str]]:
         """Return hidden layers that follow each other, before the torso; it joins several."""
@@ -195,16 +206,20 @@ class Mlp(Network):
     def dense_torso_layout(self, inputs: int) -> tuple[Layout, int]:
         """Return the layout of all hidden layers but the last, and the number of features."""
         layout: Layout = {}
+        skipped = inputs if self.skip else 0
         for index, width in enumerate(self.widths[:-1]):
             name = f"torso.{index}"
             layout |= self.hidden_layout(name, layers.linear_layout(name, inputs, width), width)
-            inputs = width
+            inputs = width + skipped
         return layout, inputs
 
     def dense_torso(self, p: Parameters, x: Tensor) -> Tensor:
         """Map inputs [batch, inputs] to features [batch, features]."""
+        first = x
         for index in range(len(self.widths[:-1])):
             x = layers.hidden(p, f"torso.{index}", x, self.activation)
+            if self.skip:
+                x = torch.cat([x, first], 1)  # [batch, width + inputs]
         return x
 
     def hidden_layout(self, name: str, layer: Layout, units: int) -> Layout:

@@ -37,7 +37,8 @@ class OwnModule(Mlp):
     kwargs: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Raise ValueError if `path` is not of its form."""
+        """Raise ValueError if `path` is not of its form, or `skip` has no layers to skip."""
+        super().__post_init__()
         split_path(self.path)
 
     @property

@@ -100,10 +100,13 @@ def _reset_without_layers(settings: Settings) -> str | None:
 
 
 def _recycling_without_links(settings: Settings) -> str | None:
-    if settings.reset.dormant is not None and not settings.network.recycles:
+    network = settings.network
+    if settings.reset.dormant is not None and not network.recycles:
+        name = "network.skip=true" if getattr(network, "skip", False) else type(network).__name__
+        remedy = "network.skip=false" if getattr(network, "skip", False) else "network=multi"
         return (
-            f"reset.dormant begins units anew whose layers follow each other, and those of"
-            f" {type(settings.network).__name__} do not: use network=multi, or reset.dormant=null"
+            f"reset.dormant begins units anew whose layers follow each other, and those of {name}"
+            f" do not: use {remedy}, or reset.dormant=null"
         )
     return None
 

@@ -271,3 +271,33 @@ def test_the_last_layers_are_the_streams() -> None:
 
 def test_an_mlp_has_features() -> None:
     assert mlp([5]).has_features
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_skips_give_every_layer_what_the_first_one_takes(dueling: bool) -> None:
+    network = Mlp([5, 4, 3], True, False, dueling, False, 0.5, skip=True)
+    p, x = random_parameters(network, SCALAR), observations().flatten(1)  # [batch, 6]
+
+    def layer(name: str, x: Tensor) -> Tensor:
+        h = x @ matrix(p, name) + p[f"{name}.bias"]
+        norm = p[f"{name}.scale"], p[f"{name}.shift"]
+        return nn.functional.layer_norm(h, h.shape[1:], *norm).relu()
+
+    h = layer("torso.0", x)  # [batch, 5]
+    h = layer("torso.1", torch.cat([h, x], 1))  # [batch, 4]
+    joined = torch.cat([h, x], 1)  # [batch, 10]
+    outputs = [
+        layer(f"{stream}.hidden", joined) @ matrix(p, f"{stream}.out") + p[f"{stream}.out.bias"]
+        for stream in ("advantage", "value")[: 1 + dueling]
+    ]
+    expected = outputs[0]
+    if dueling:
+        expected = outputs[1] + outputs[0] - outputs[0].mean(1, keepdim=True)
+    z = network.forward(p, observations(), SPACES, SCALAR)
+    torch.testing.assert_close(z.squeeze(2), expected, **EXACT)
+
+
+@pytest.mark.parametrize("widths", [[], [8]])
+def test_skips_need_two_layers(widths: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"network\.skip=true .* give it another width"):
+        Mlp(widths, False, False, False, False, 0.5, skip=True)

@@ -20,7 +20,8 @@ def test_similar_words_are_suggested() -> None:
 def test_an_unknown_key_lists_the_known_keys() -> None:
     assert unknown_key("network.dualing", Mlp) == (
         "unknown key network.dualing: network is Mlp and has widths, layer_norm, spectral_norm,"
-        " dueling, noisy, sigma, initialization, activation, norm_affine; did you mean dueling?"
+        " dueling, noisy, sigma, initialization, activation, norm_affine, skip; did you mean"
+        " dueling?"
     )
 
 
