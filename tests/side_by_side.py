@@ -137,7 +137,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     ),
     "shrinking resets": (
         ("anneal.gamma.start=0.5", "anneal.gamma.duration=30", "anneal.n_step.start=3",
-         "anneal.lr.start=1e-4", "replay=prioritised", "reset.every=40", "reset.shrink=0.5",
+         "anneal.lr.start=1e-4", "anneal.updates_per_train.start=3",
+         "replay=prioritised", "reset.every=40", "reset.shrink=0.5",
          "reset.dormant=30", "reset.threshold=0.3",
          "network.widths=[6,5]"),
         (("optimizer.lr=1e-2",), ("gamma=0.9",)),

@@ -94,6 +94,7 @@ AXES = {
     "anneal.gamma.start": ("null", "0.5"),
     "anneal.n_step.start": ("null", "5"),
     "anneal.lr.start": ("null", "1e-4"),
+    "anneal.updates_per_train.start": ("null", "2"),
     "dtype": ("float32", "float64"),
     "device": ("auto", "cpu"),
 }
@@ -112,6 +113,7 @@ WITHOUT_TRACES = (
     "replay=rollout",
     "replay.n_step=3",
     "anneal.n_step.start=5",
+    "anneal.updates_per_train.start=2",
     "env.num_envs=3",
     "exploration=ladder",
     "network=gru",
@@ -214,6 +216,7 @@ REFUSED = pairs(
     ("replay=rollout", "replay.n_step=3"),
     ("replay=newest", "replay.n_step=3"),
     ("replay=newest", "anneal.n_step.start=5"),
+    ("replay=newest", "anneal.updates_per_train.start=2"),
     ("replay=newest", "env.num_envs=3"),
     ("replay=newest", "network=gru"),
     ("replay=newest", "network=lstm"),

@@ -52,3 +52,4 @@ class AnnealConfig:
     gamma: Annealing = field(default_factory=Annealing)
     n_step: Annealing = field(default_factory=Annealing)
     lr: Annealing = field(default_factory=Annealing)
+    updates_per_train: Annealing = field(default_factory=Annealing)

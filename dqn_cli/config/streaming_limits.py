@@ -27,6 +27,7 @@ def _replay_limits(settings: Settings) -> str | None:
         "env.num_envs=1": settings.env.num_envs == 1,
         "train_every=1": settings.train_every == 1,
         "updates_per_train=1": settings.updates_per_train == 1,
+        "anneal.updates_per_train.start=null": settings.anneal.updates_per_train.start is None,
         "network=multi": not isinstance(settings.network, Recurrent),
         "data.path=null": settings.data.path is None,
         "init_replay=false": not settings.init_replay,

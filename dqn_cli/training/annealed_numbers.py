@@ -24,6 +24,14 @@ def current_n_step(settings: Settings, now: Clock, began: Clock) -> int:
     return round(settings.anneal.n_step.value(own, passed, _length(settings)))
 
 
+def current_updates(settings: Settings, now: Clock, began: Clock) -> int:
+    """Return the number of updates in a training, rounded."""
+    annealing, own = settings.anneal.updates_per_train, settings.updates_per_train
+    if not _changes(annealing):
+        return own
+    return round(annealing.value(own, _passed(settings, now, began), _length(settings)))
+
+
 def lr_factor(settings: Settings, now: Clock, began: Clock, share: float) -> float:
     """Return the factor of `optimizer.lr` when a share of the run is over."""
     factor, optimizer = settings.optimizer.schedule.factor(share), settings.optimizer

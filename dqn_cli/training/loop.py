@@ -20,6 +20,7 @@ from dqn_cli.training.annealed_numbers import (
     changes_returns,
     current_gamma,
     current_n_step,
+    current_updates,
     lr_factor,
 )
 from dqn_cli.training.learner import Learner
@@ -214,7 +215,7 @@ def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     stored = collected - (stream.window - 1) * stream.envs
     if collected <= settings.learning_starts or stored < settings.replay.batch_size:
         return 0
-    return trainings * settings.updates_per_train
+    return trainings * current_updates(settings, run.clocks[0], run.learning_began[0])
 
 
 def recycling_due(settings: Settings, before: Clock, now: Clock) -> bool:

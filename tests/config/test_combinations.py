@@ -129,6 +129,16 @@ REFUSED = [
         ["anneal.n_step.start=null"],
     ),
     (
+        "anneal.updates_per_train.start=0",
+        ["anneal.updates_per_train.start=0", "whole number"],
+        ["anneal.updates_per_train.start=2"],
+    ),
+    (
+        "anneal.updates_per_train.start=4 exploration.unit=updates",
+        ["exploration.duration", "exploration.unit=steps"],
+        ["exploration.unit=steps", "exploration.duration=100"],
+    ),
+    (
         "anneal.lr.start=0",
         ["anneal.lr.start=0", "anneal.lr.shape=linear"],
         ["anneal.lr.shape=linear", "anneal.lr.start=1e-9"],

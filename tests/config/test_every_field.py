@@ -35,7 +35,8 @@ RUNS = [
     "env=MinAtar/Breakout-v1 network=hadamax_small network.channels=[2] network.noisy=true",
     "env=MinAtar/Breakout-v1 network=multi network.widths=[4] network.noisy=true target=hard"
     " exploration=linear env.num_envs=2 auxiliary=[cql,rnd,counts] reset.dormant=30"
-    " anneal.gamma.start=0.5 anneal.n_step.start=4 anneal.lr.start=1e-3",
+    " anneal.gamma.start=0.5 anneal.n_step.start=4 anneal.lr.start=1e-3"
+    " anneal.updates_per_train.start=2",
     "network=table network.bins=2 network.low=[-1,-1,-1,-1] network.high=[1,1,1,1] reset.every=null"
     " exploration=constant head=qr update=double target=none optimizer=sgd",
     "network=minatar env=MinAtar/Breakout-v1 network.channels=[2] network.widths=[4] head=c51"

@@ -132,6 +132,23 @@ def test_compiled_updates_anneal_too(settings_of: Compose, replay: str, kind: st
     )
 
 
+@pytest.mark.parametrize("shape", ["linear", "exponential"])
+def test_the_number_of_updates_changes_too(settings_of: Compose, shape: str) -> None:
+    settings = settings_of(
+        *SMALL, "anneal.updates_per_train.start=8", "anneal.updates_per_train.duration=20",
+        f"anneal.updates_per_train.shape={shape}", "updates_per_train=2", "reset.every=50",
+    )  # fmt: skip
+    _, run = build_run([settings])
+    seen = [report.updates for report in train([settings], run) if report.updates]
+    run.envs.close()
+    # Updates are at steps 22, 24, ... 80. There are two each, 20 steps after steps 20 and 50.
+    shares = [min((s - (20 if s <= 50 else 50)) / 20, 1) for s in range(22, 81, 2)]
+    linear = [round(8 - 6 * share) for share in shares]
+    expected = linear if shape == "linear" else [round(8 * 0.25**share) for share in shares]
+    assert seen == expected
+    assert run.clocks[0].updates == sum(expected)
+
+
 def test_a_run_that_changes_nothing_has_no_numbers_to_change(settings_of: Compose) -> None:
     _, run = build_run([settings_of(*SMALL)])
     run.envs.close()
