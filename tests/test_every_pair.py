@@ -121,6 +121,7 @@ WITHOUT_TRACES = (
     "head=c51",
     "head=qr",
     "head=iqn",
+    "head=fqf",
     "head.pairwise=",  # no scalar head has it
     "update.rescale=true",
     "auxiliary=counts",
@@ -159,6 +160,7 @@ REFUSED = pairs(
     *LACKING,
     ("head.loss=", "head.pairwise="),  # no head has both
     ("network=table", "head=iqn"),
+    ("network=table", "head=fqf"),
     ("network=table", "exploration=noisy"),
     ("network=table", "reset.every=7"),
     *((f"network={net}", "reset.dormant=9") for net in ("table", "impala", "gru", "lstm")),

@@ -57,6 +57,7 @@ OPERATORS: dict[str, Operator] = {
     "c51": optimal,
     "qr": optimal,
     "iqn": optimal,
+    "fqf": optimal,
     "munchausen": munchausen,
     "munchausen_iqn": munchausen,
     "rainbow": lambda q: n_step(q, 3),
@@ -102,6 +103,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "c51": SUPPORT,
     "qr": SCALED,
     "iqn": IMPLICIT,
+    "fqf": IMPLICIT,
     "rainbow": SUPPORT,
     "rainbow_iqn": IMPLICIT,
     "data_efficient_rainbow": SUPPORT,
@@ -123,6 +125,7 @@ OWN: dict[str, tuple[str, ...]] = {
 # actions. The recurrent network gets random next states, which have a sampling error.
 TOLERANCE = {
     "iqn": (0.12, 0.8),
+    "fqf": (0.12, 0.5),
     "munchausen": (0.1, 0.5),
     "munchausen_iqn": (0.15, 0.8),
     "rainbow_iqn": (0.12, 0.5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
+
+Layers = Callable[[Tensor], Tensor]  # [rows, features] to [rows, actions, outputs]
+Function = Callable[[Tensor], Tensor]  # of each element
 
 
 class Loss(Enum):
@@ -101,6 +105,14 @@ class Head:
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
         """Return z, from the outputs of the network's last layers [rows, actions, outputs]."""
         return z
+
+    def compute_z(self, p: Parameters, features: Tensor, last_layers: Layers) -> Tensor:
+        """Return z [batch, actions, atoms] of features [batch, features]."""
+        return self.fold(p, last_layers(self.expand(p, features)))
+
+    def on_returns(self, function: Function, values: Tensor) -> Tensor:
+        """Return z, or a TD target, with a function of each return in it."""
+        return function(values)
 
 
 @dataclass

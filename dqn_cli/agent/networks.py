@@ -50,7 +50,7 @@ class Network:
 
     @property
     def has_features(self) -> bool:
-        """True if features go through `head.expand`, which implicit quantiles need."""
+        """True if features go through `head.compute_z`, which implicit quantiles need."""
         return False
 
     @property
@@ -236,13 +236,16 @@ class Mlp(Network):
 
     def streams(self, p: Parameters, features: Tensor, spaces: Spaces, head: Head) -> Tensor:
         """Map features [batch, features] to z [batch, actions, atoms]."""
-        x = head.expand(p, features)
-        advantage = self._stream(p, "advantage", x)
-        advantage = advantage.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
-        if not self.dueling:
-            return head.fold(p, advantage)
-        value = self._stream(p, "value", x).unsqueeze(1)  # [batch, 1, outputs]
-        return head.fold(p, value + advantage - advantage.mean(1, keepdim=True))
+
+        def last_layers(x: Tensor) -> Tensor:
+            advantage = self._stream(p, "advantage", x)
+            advantage = advantage.view(-1, spaces.actions, head.outputs)  # [rows, actions, outputs]
+            if not self.dueling:
+                return advantage
+            value = self._stream(p, "value", x).unsqueeze(1)  # [rows, 1, outputs]
+            return value + advantage - advantage.mean(1, keepdim=True)
+
+        return head.compute_z(p, features, last_layers)
 
     def _stream(self, p: Parameters, stream: str, x: Tensor) -> Tensor:
         if self.widths:

@@ -20,7 +20,9 @@ def midpoints(count: int, like: Tensor) -> Tensor:
     return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
 
 
-def quantile_huber(z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+def quantile_huber(
+    z: Tensor, target: Tensor, taus: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Return the quantile Huber loss, [batch] (Dabney et al. 2018a, eq. 10 with kappa = 1).
 
     The loss is summed over the quantiles and averaged over the target's samples.
@@ -29,16 +31,46 @@ def quantile_huber(z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
         z: Quantiles, [batch, n].
         target: Samples of the TD target, [batch, m].
         taus: Levels of the quantiles, [batch, n].
+        weights: Probabilities of the samples, [batch, m]; None for equal ones.
     """
+
+    def mean(of_samples: Tensor) -> Tensor:
+        if weights is None:
+            return of_samples.mean(2)
+        return (of_samples * weights.unsqueeze(1)).sum(2)
+
     value_of_z = z.detach()
     error = target.unsqueeze(1) - value_of_z.unsqueeze(2)  # [batch, n, m]
     clipped = error.clamp(-1, 1)
     levels = taus.unsqueeze(2)
     slope = torch.where(error < 0, 1 - levels, levels) * clipped
-    value = (slope * (error - clipped / 2)).mean(2)  # [batch, n]
+    value = mean(slope * (error - clipped / 2))  # [batch, n]
     # This expression is linear in z and has the loss's own slope. One pass over the n times m
     # errors gives value and gradient; autograd would store the errors and pass over them again.
-    return (value - slope.mean(2) * (z - value_of_z)).sum(1)  # [batch]
+    return (value - mean(slope) * (z - value_of_z)).sum(1)  # [batch]
+
+
+def multiply_by_levels(p: Parameters, features: Tensor, taus: Tensor, cosines: int) -> Tensor:
+    """Multiply features by an embedding of each level (Dabney et al. 2018b, eq. 4).
+
+    Args:
+        p: Parameters with the layer `cosines`.
+        features: Features, [batch, features].
+        taus: Levels, [batch, levels].
+        cosines: Cosine features of a level.
+
+    Returns:
+        One row for each level, [batch * levels, features].
+    """
+    waves = torch.arange(cosines, dtype=taus.dtype, device=taus.device) * math.pi
+    inputs = (taus.flatten()[:, None] * waves).cos()  # [batch * levels, cosines]
+    embedded = layers.dense(p, "cosines", inputs).relu()  # [batch * levels, features]
+    return features.repeat_interleave(taus.shape[1], 0) * embedded
+
+
+def join_levels(outputs: Tensor, levels: int) -> Tensor:
+    """Reorder outputs [batch * levels, actions, 1] to [batch, actions, levels]."""
+    return outputs.view(-1, levels, outputs.shape[1]).transpose(1, 2)
 
 
 @dataclass
@@ -118,13 +150,8 @@ class Iqn(Qr):
 
     def expand(self, p: Parameters, features: Tensor) -> Tensor:
         """Multiply features by the embedding of each level, [batch * atoms, features] (eq. 4)."""
-        taus = p["taus"]  # [batch, atoms]
-        waves = torch.arange(self.cosines, dtype=taus.dtype, device=taus.device) * math.pi
-        cosines = (taus.flatten()[:, None] * waves).cos()  # [batch * atoms, cosines]
-        embedded = layers.dense(p, "cosines", cosines).relu()  # [batch * atoms, features]
-        return features.repeat_interleave(taus.shape[1], 0) * embedded
+        return multiply_by_levels(p, features, p["taus"], self.cosines)
 
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
         """Reorder outputs [batch * atoms, actions, 1] to z [batch, actions, atoms]."""
-        levels = p["taus"].shape[1]
-        return z.view(-1, levels, z.shape[1]).transpose(1, 2)  # [batch, actions, atoms]
+        return join_levels(z, p["taus"].shape[1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dqn_cli.agent.heads import Head
+from dqn_cli.agent.heads import Function, Head, Layers
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
 
@@ -46,17 +46,18 @@ class Rescaled(Head):
 
     def q(self, z: Tensor) -> Tensor:
         """Return the expected returns [...] of squashed atoms z [..., atoms]."""
-        return self.head.q(unsquash(z))
+        return self.head.q(self.on_returns(unsquash, z))
 
     def mean(self, target: Tensor) -> Tensor:
         """Return the expected returns [batch] of squashed TD targets [batch, atoms]."""
-        return self.head.mean(unsquash(target))
+        return self.head.mean(self.on_returns(unsquash, target))
 
     def backup(
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:
         """Back up returns, and squash the result."""
-        return squash(self.head.backup(reward, discount, unsquash(z), policy, shift))
+        returns = self.on_returns(unsquash, z)
+        return self.on_returns(squash, self.head.backup(reward, discount, returns, policy, shift))
 
     def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
         """Return the head's loss of squashed returns."""
@@ -81,3 +82,11 @@ class Rescaled(Head):
     def fold(self, p: Parameters, z: Tensor) -> Tensor:
         """Return z, from the outputs of the network's last layers."""
         return self.head.fold(p, z)
+
+    def compute_z(self, p: Parameters, features: Tensor, last_layers: Layers) -> Tensor:
+        """Return the head's z."""
+        return self.head.compute_z(p, features, last_layers)
+
+    def on_returns(self, function: Function, values: Tensor) -> Tensor:
+        """Return what the head does, with a function of each of its returns."""
+        return self.head.on_returns(function, values)

@@ -30,13 +30,14 @@ def evaluate_sequences(
         target = _unroll(model, target_parameters, batch, random.target_noise, random.target_taus)
     sequences, length = batch.action.shape
     next_time = torch.arange(length, device=batch.ahead.device) + batch.ahead  # [batch, length]
-    next_time = next_time[..., None, None].expand(-1, -1, *online.shape[2:])
+    next_time = next_time[..., None, None]
 
     def at_obs(z: Tensor) -> Tensor:
         return z[:, :length].flatten(0, 1)  # [batch * length, actions, atoms]
 
     def at_next_obs(z: Tensor) -> Tensor:
-        return z.gather(1, next_time).flatten(0, 1)  # [batch * length, actions, atoms]
+        times = next_time.expand(-1, -1, *z.shape[2:])
+        return z.gather(1, times).flatten(0, 1)  # [batch * length, actions, atoms]
 
     transitions = Batch(
         obs=batch.obs,

@@ -9,6 +9,7 @@ from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
+from dqn_cli.agent.fractions import Fqf
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
@@ -71,10 +72,11 @@ def _rescaled_support(settings: Settings) -> str | None:
     return None
 
 
-def _iqn_without_features(settings: Settings) -> str | None:
-    if isinstance(settings.head, Iqn) and not settings.network.has_features:
+def _levels_without_features(settings: Settings) -> str | None:
+    if isinstance(settings.head, Iqn | Fqf) and not settings.network.has_features:
+        name = "iqn" if isinstance(settings.head, Iqn) else "fqf"
         return (
-            f"head=iqn combines its quantile levels with a network's features, and"
+            f"head={name} combines its quantile levels with a network's features, and"
             f" {type(settings.network).__name__} has none: use network=mlp or head=qr"
         )
     return None
@@ -285,7 +287,7 @@ RULES: tuple[Rule, ...] = (
     _table_of_normalized,
     _empty_support,
     _rescaled_support,
-    _iqn_without_features,
+    _levels_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,
     _recycling_without_links,

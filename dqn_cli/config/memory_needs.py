@@ -62,7 +62,8 @@ def _needs(settings: Settings) -> Iterator[tuple[str, float]]:
     yield f"network.widths={_listed(widths)}", COPIES * size * weights
     if isinstance(network, Recurrent):
         yield f"network.units={network.units:g}", COPIES * size * network.units**2 * network.gates
-    outputs = max(settings.head.outputs, settings.head.samples)
+    atoms: float = getattr(settings.head, "atoms", 1)
+    outputs = max(settings.head.outputs, settings.head.samples, atoms)
     yield f"head.atoms={outputs:g}", size * outputs * replay.batch_size
     yield f"env.num_envs={envs:g}", ENVIRONMENT * envs
     longest = settings.longest_return

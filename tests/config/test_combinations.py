@@ -84,6 +84,11 @@ REFUSED = [
         ["network=mlp", "head=qr"],
     ),
     (
+        "head=fqf network=table",
+        ["head=fqf", "Table", "network=mlp", "head=qr"],
+        ["network=mlp", "head=qr"],
+    ),
+    (
         "exploration=noisy",
         ["exploration=noisy", "network.noisy=true", "exploration=linear"],
         ["network.noisy=true", "exploration=linear"],
@@ -250,7 +255,7 @@ def test_settings_that_only_look_like_a_conflict_are_accepted(
 def test_every_other_pair_goes_together(settings_of: Compose) -> None:
     choices = {
         "network": ("mlp", "minatar", "gru", "lstm"),
-        "head": ("scalar", "c51", "qr", "iqn"),
+        "head": ("scalar", "c51", "qr", "iqn", "fqf"),
         "update": ("dqn", "double", "munchausen"),
         "target": ("hard", "soft", "none"),
         "replay": ("uniform", "prioritised"),

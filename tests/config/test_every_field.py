@@ -47,7 +47,7 @@ RUNS = [
     "env=MinAtar/Breakout-v1 network=lstm network.units=4 network.widths=[4] network.noisy=true"
     " network.length=4 network.burn_in=2 exploration=multiplicative optimizer=radam",
     "network=mlp network.widths=[4] network.noisy=true replay=rollout replay.n_step=1 target=none"
-    " exploration=ladder env.num_envs=2 train_every=16 episodes=9",
+    " head=fqf exploration=ladder env.num_envs=2 train_every=16 episodes=9",
     "network=module network.path=own_networks:Small network.widths=[4,4] network.noisy=true",
     f"{PONG} protocol=nature network=nature network.noisy=true exploration=piecewise",
     f"{PONG} protocol=image network=impala network.noisy=true exploration=boltzmann"

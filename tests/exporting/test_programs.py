@@ -40,7 +40,7 @@ def every_combination() -> Iterator[tuple[str, str, str]]:
             yield name, heads[place % len(heads)], NORMALIZATIONS[place % len(NORMALIZATIONS)]
         for place, name in enumerate(OTHERS if turn < len(heads) else (), turn):
             head = heads[place % len(heads)]
-            if not (name.startswith("table") and head == "iqn"):  # a table has no features
+            if not (name.startswith("table") and head in ("iqn", "fqf")):  # a table has no features
                 yield name, head, "none"
 
 
