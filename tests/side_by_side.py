@@ -144,6 +144,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         (("optimizer.lr=1e-2",), ("gamma=0.9",)),
     ),
     "iqn": (("agent=iqn", "head.atoms=3"), (("gamma=0.9",), ("optimizer.lr=1e-2",))),
+    "expectile": (
+        ("head=expectile", "head.atoms=5", "update=munchausen", "replay=prioritised"),
+        (("gamma=0.9", "update.temperature=0.1"), ("optimizer.lr=1e-2",)),
+    ),
     "fqf": (
         ("agent=fqf", "head.atoms=3", "network.widths=[6,5]", "head.entropy=0.1"),
         (("head.fraction_lr=1", "head.entropy=0.2"), ("optimizer.lr=1e-2",)),

@@ -122,6 +122,7 @@ WITHOUT_TRACES = (
     "head=qr",
     "head=iqn",
     "head=fqf",
+    "head=expectile",
     "head.pairwise=",  # no scalar head has it
     "update.rescale=true",
     "auxiliary=counts",
@@ -188,6 +189,7 @@ REFUSED = pairs(
     *((f"protocol={name}", f"network={net}") for name in PIXELS for net in FRAMELESS),
     ("network.noisy=false", "exploration=noisy"),
     ("update.rescale=true", "head=c51"),
+    ("update.rescale=true", "head=expectile"),
     ("augment=shift", "network=table"),
     ("augment=shift", "env=CartPole-v1"),
     ("augment=shift", "env=CliffWalking-v1"),

@@ -11,9 +11,14 @@ import pytest
 import torch
 from conftest import STREAMING
 from known_mdp import (
+    ACTIONS,
+    ALIVE,
+    CHANCE,
     GAMMA,
     LEARNED,
+    LEGAL,
     LIMIT,
+    NEXT,
     REWARD,
     STATES,
     Array,
@@ -26,7 +31,9 @@ from known_mdp import (
     peng,
     soft,
 )
+from torch import Tensor
 
+from dqn_cli.agent.model import Model
 from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import train
 from dqn_cli.training.settings import Settings
@@ -148,17 +155,21 @@ def known_mdp() -> Iterator[None]:
     del gymnasium.registry["KnownMdp-v0"]
 
 
-def learned(settings: Settings, seeds: int) -> Array:
-    """Train members with different seeds; return their mean action values, [states, actions]."""
+def trained(settings: Settings, seeds: int) -> tuple[Model, Tensor]:
+    """Train members with different seeds; return the model and parameters [seeds, size]."""
     members = [replace(settings, seed=seed) for seed in range(seeds)]
     agents, run = build_run(members)
     for _ in train(members, run):
         pass
     run.envs.close()
+    return agents[0].model, run.learner.state.parameters
+
+
+def learned(settings: Settings, seeds: int) -> Array:
+    """Train members with different seeds; return their mean action values, [states, actions]."""
+    model, parameters = trained(settings, seeds)
     states, none = torch.eye(STATES), torch.zeros(0)
-    model = agents[0].model
     state = torch.zeros(STATES, model.state_size)
-    parameters = run.learner.state.parameters
     q = torch.stack([model.act(member, states, state, none)[0] for member in parameters])
     return q.mean(0).detach().numpy().astype(float)
 
@@ -179,6 +190,52 @@ def test_a_preset_converges_to_the_fixed_point_of_its_operator(
     if OPERATORS[preset] is not optimal:
         # ... and not to Q*, which differs.
         assert np.abs(q - fixed_point(optimal))[LEARNED].mean() > 3 * error.mean()
+
+
+@pytest.mark.slow
+def test_expectiles_converge_to_those_of_the_optimal_returns(
+    settings_of: Callable[..., Settings],
+) -> None:
+    """Without imputation they would all converge to the mean."""
+    model, parameters = trained(settings_of("agent=dqn", *SETTINGS, "head=expectile"), 1)
+    none, count = torch.zeros(0), model.head.outputs
+    z = model.z(model.named(parameters[0], none, none), torch.eye(STATES))
+    learned_ones = z.detach().numpy().astype(float)[LEARNED]  # [pairs, levels]
+    error = np.abs(learned_ones[:, count // 2] - fixed_point(optimal)[LEARNED])
+    assert error.mean() < 0.06
+    assert error.max() < 0.3
+    levels = (np.arange(count) + 0.5) / count
+    true_ones = np.stack([expectiles(returns, levels) for returns in optimal_returns()[LEARNED]])
+    spread, true_spread = np.ptp(learned_ones, 1), np.ptp(true_ones, 1)
+    assert true_spread.mean() > 2
+    assert np.abs(spread - true_spread).mean() < 0.1
+    assert np.abs(learned_ones - true_ones).mean() < 0.1
+
+
+def optimal_returns(samples: int = 1000) -> Array:
+    """Returns of each pair, if optimal actions follow, [states, actions, samples]."""
+    random, best_action = np.random.default_rng(0), fixed_point(optimal)
+    best_action = np.where(LEGAL, best_action, -np.inf).argmax(1)
+    pairs = np.indices((STATES, ACTIONS, samples))
+    state, action = pairs[0], pairs[1]
+    total, factor = np.zeros(state.shape), np.ones(state.shape)
+    for _ in range(80):  # 0.9^80 is 2e-4
+        total += factor * REWARD[state, action]
+        state = NEXT[state, action, np.where(random.random(state.shape) < CHANCE, 0, 1)]
+        factor = factor * GAMMA * ALIVE[state]
+        action = best_action[state]
+    return total
+
+
+def expectiles(samples: Array, levels: Array) -> Array:
+    """Expectiles by halving an interval."""
+    low, high = np.full(len(levels), samples.min()), np.full(len(levels), samples.max())
+    for _ in range(50):
+        middle = (low + high) / 2
+        error = samples - middle[:, None]
+        pull = (np.where(error < 0, 1 - levels[:, None], levels[:, None]) * error).mean(1)
+        low, high = np.where(pull > 0, middle, low), np.where(pull > 0, high, middle)
+    return (low + high) / 2
 
 
 TABLE = ("network=table", "network.bins=2", "target=none", "env.num_envs=1", "learning_starts=0")

@@ -8,6 +8,7 @@ from dqn_cli.agent.annealing import Shape
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
+from dqn_cli.agent.expectiles import Expectile
 from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
 from dqn_cli.agent.fractions import Fqf
 from dqn_cli.agent.normalization import Normalization
@@ -68,6 +69,23 @@ def _rescaled_support(settings: Settings) -> str | None:
         return (
             "update.rescale=true squashes the atoms of values, and those of head=c51 are fixed: use"
             " head=qr, or update.rescale=false"
+        )
+    return None
+
+
+def _expectile_limits(settings: Settings) -> str | None:
+    head = settings.head
+    if not isinstance(head, Expectile):
+        return None
+    if head.atoms < 5 or head.atoms % 2 == 0:
+        return (
+            "head=expectile needs an odd number of head.atoms, at least 5, whose middle one is the"
+            f" mean; there are {head.atoms}"
+        )
+    if settings.update.rescale:
+        return (
+            "update.rescale=true squashes returns, and expectiles of squashed returns are not those"
+            " of returns: use head=qr, or update.rescale=false"
         )
     return None
 
@@ -287,6 +305,7 @@ RULES: tuple[Rule, ...] = (
     _table_of_normalized,
     _empty_support,
     _rescaled_support,
+    _expectile_limits,
     _levels_without_features,
     _noise_without_noisy_layers,
     _reset_without_layers,

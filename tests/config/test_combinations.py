@@ -84,6 +84,21 @@ REFUSED = [
         ["network=mlp", "head=qr"],
     ),
     (
+        "head=expectile head.atoms=3",
+        ["head=expectile", "odd", "at least 5", "there are 3"],
+        ["head.atoms=5"],
+    ),
+    (
+        "head=expectile head.atoms=8",
+        ["head=expectile", "odd", "at least 5", "there are 8"],
+        ["head.atoms=9"],
+    ),
+    (
+        "head=expectile update.rescale=true",
+        ["update.rescale=true", "expectiles", "head=qr", "update.rescale=false"],
+        ["head=qr", "update.rescale=false"],
+    ),
+    (
         "head=fqf network=table",
         ["head=fqf", "Table", "network=mlp", "head=qr"],
         ["network=mlp", "head=qr"],
@@ -255,7 +270,7 @@ def test_settings_that_only_look_like_a_conflict_are_accepted(
 def test_every_other_pair_goes_together(settings_of: Compose) -> None:
     choices = {
         "network": ("mlp", "minatar", "gru", "lstm"),
-        "head": ("scalar", "c51", "qr", "iqn", "fqf"),
+        "head": ("scalar", "c51", "qr", "iqn", "fqf", "expectile"),
         "update": ("dqn", "double", "munchausen"),
         "target": ("hard", "soft", "none"),
         "replay": ("uniform", "prioritised"),

@@ -45,7 +45,8 @@ RUNS = [
     " network.length=4 head=iqn network.burn_in=2 exploration=exponential update=munchausen"
     " target=soft optimizer=rmsprop",
     "env=MinAtar/Breakout-v1 network=lstm network.units=4 network.widths=[4] network.noisy=true"
-    " network.length=4 network.burn_in=2 exploration=multiplicative optimizer=radam",
+    " network.length=4 network.burn_in=2 exploration=multiplicative optimizer=radam"
+    " head=expectile",
     "network=mlp network.widths=[4] network.noisy=true replay=rollout replay.n_step=1 target=none"
     " head=fqf exploration=ladder env.num_envs=2 train_every=16 episodes=9",
     "network=module network.path=own_networks:Small network.widths=[4,4] network.noisy=true",

@@ -60,6 +60,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "c51": ("head=c51", "env.min_return=-9", "env.max_return=9", "head.atoms=5"),
     "qr": ("head=qr", "head.atoms=5"),
     "iqn": ("head=iqn", "head.atoms=5", "head.cosines=6"),
+    "expectile": ("head=expectile", "head.atoms=5"),
     "fqf": ("head=fqf", "head.atoms=5", "head.cosines=6"),
 }
 NORMALIZATIONS = ("none", "running", "bounds")
