@@ -118,6 +118,7 @@ NEEDED = {
     "augment=shift": ("env=MinAtar/Breakout-v1",),
     "auxiliary=spr": ("env=MinAtar/Breakout-v1", "network=minatar"),
     "auxiliary=margin": ("data.path=somewhere",),
+    "exploration=bootstrapped": ("head=ensemble",),
     "exploration=ladder": ("env.num_envs=2",),
     "exploration=noisy": ("network.noisy=true",),
     "head=c51": ("env.min_return=-100", "env.max_return=100"),

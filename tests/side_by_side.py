@@ -92,6 +92,14 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
             ("exploration.temperature=9",),
         ),
     ),
+    "ensemble": (
+        ("agent=bootstrapped", "head.heads=3", "env.num_envs=2"),
+        (("head.prior=0.5", "gamma=0.9"), ("head.prior=0", "exploration.start=0.5")),
+    ),
+    "mixture": (
+        ("agent=drqn", *RECURRENT, "head=ensemble", "head.heads=3", "head.mixture=true"),
+        (("gamma=0.9",), ("optimizer.lr=1e-2",)),
+    ),
     "ladder": (
         ("exploration=ladder", "env.num_envs=3"),
         (

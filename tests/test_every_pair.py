@@ -76,6 +76,8 @@ AXES = {
     "update.rescale": ("false", "true"),
     "head.loss": ("huber", "squared"),
     "head.pairwise": ("false", "true"),
+    "head.prior": ("null", "1"),
+    "head.mixture": ("false", "true"),
     "target": choices("target"),
     "exploration": choices("exploration"),
     "replay": choices("replay"),
@@ -106,6 +108,8 @@ OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
 BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
 BONUSES = ("counts", "rnd")
 TRACES = ("obgd", "trace_adam")
+# What there is with an ensemble of heads alone.
+ENSEMBLE = ("head=ensemble", "head.mixture=", "head.prior=", "exploration=bootstrapped")
 WITHOUT_TRACES = (
     "auxiliary=spr",
     "replay=uniform",
@@ -124,6 +128,7 @@ WITHOUT_TRACES = (
     "head=fqf",
     "head=expectile",
     "head.pairwise=",  # no scalar head has it
+    *ENSEMBLE,
     "update.rescale=true",
     "auxiliary=counts",
     "auxiliary=cql",
@@ -160,6 +165,9 @@ LACKING = [
 REFUSED = pairs(
     *LACKING,
     ("head.loss=", "head.pairwise="),  # no head has both
+    *((word, "head.pairwise=") for word in ENSEMBLE[1:]),
+    *((word, "replay=rollout") for word in ENSEMBLE),
+    *(("exploration=bootstrapped", f"head={head}") for head in AXES["head"] if head != "ensemble"),
     ("network=table", "head=iqn"),
     ("network=table", "head=fqf"),
     ("network=table", "exploration=noisy"),
@@ -230,6 +238,8 @@ REFUSED = pairs(
 )
 # What a choice needs to be legal, besides what the fixtures know.
 NEEDS = NEEDED | {
+    **{f"head.mixture={word}": ("head=ensemble",) for word in AXES["head.mixture"]},
+    **{f"head.prior={word}": ("head=ensemble",) for word in AXES["head.prior"]},
     "network=nature": ("env=Bytes-v0",),
     "network=impala": ("env=Bytes-v0",),
     "network=hadamax": ("env=Bytes-v0",),

@@ -73,6 +73,8 @@ OPERATORS: dict[str, Operator] = {
     "btr": n_step_munchausen,
     "pqn": lambda q: peng(q, 0.65, 16),
     "drqn": optimal,
+    "bootstrapped": optimal,
+    "rem": optimal,
 }
 SETTINGS = (
     "env=KnownMdp-v0",
@@ -107,6 +109,8 @@ OWN: dict[str, tuple[str, ...]] = {
     "noisy": SQUARED,
     "munchausen": (*SQUARED, *SOFT),
     "munchausen_iqn": (*IMPLICIT, "update.temperature=1.5", "update.clip=-5"),
+    "bootstrapped": SQUARED,
+    "rem": SQUARED,
     "c51": SUPPORT,
     "qr": SCALED,
     "iqn": IMPLICIT,

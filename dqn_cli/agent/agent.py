@@ -45,7 +45,8 @@ class Agent:
     """Network, head, update rule, optimizer and all other parts for the given spaces.
 
     The flat vector of parameters has the network's, those of the auxiliary parts, and then all
-    that has no gradient: constants of auxiliary parts, and normalization.
+    that has no gradient: constants of auxiliary parts, a prior, and normalization. The target
+    network acts if `acts_by_target`; `acts_by_heads` acts on the values of single heads.
     """
 
     spaces: Spaces
@@ -57,6 +58,7 @@ class Agent:
     auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)
     augment: Augment = field(default_factory=NoAugment)
     acts_by_target: bool = False
+    acts_by_heads: bool = False
 
     @cached_property
     def model(self) -> Model:
@@ -79,7 +81,7 @@ class Agent:
 
     def initial(self, random: np.random.Generator) -> Tensor:
         """Draw initial values of all parameters, a flat float64 vector [size]."""
-        return self.network.initial(self.layout, self.spaces, random)
+        return self.model.initial(self.layout, random)
 
     def reset_shares(self, shrink: float) -> Tensor:
         """Return how far to fresh values a reset moves each parameter [size], from 0 to 1.
@@ -215,8 +217,15 @@ class Agent:
     def act(
         self, parameters: Tensor, obs: Tensor, state: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return action values [batch, actions] and the next recurrent state."""
-        return self.model.act(self.of_model(parameters), obs, state, noise)
+        """Return action values and the next recurrent state.
+
+        Action values are [batch, actions], or with `acts_by_heads` [batch, actions, heads].
+        """
+        model, own = self.model, self.of_model(parameters)
+        if not self.acts_by_heads:
+            return model.act(own, obs, state, noise)
+        z, state = model.step(model.named(own, noise, model.head.taus(obs)), obs, state)
+        return model.head.q(z.unsqueeze(3)), state
 
     def dormant(self, parameters: Tensor, obs: Tensor) -> Tensor:
         """Return the share of dormant hidden units on obs [batch, *shape], a scalar."""
@@ -257,14 +266,17 @@ class Agent:
         self, outputs: NetworkOutputs, transitions: Batch, bonus: Tensor | None
     ) -> Tensor:
         """Compute the TD target of the taken actions, [batch, atoms]."""
-        head = self.model.head
-        next_q = head.q(outputs.next_z)
-        policy, shift = self.update.bootstrap(next_q, outputs.next_q, transitions.next_mask)
-        bonuses = bonus, self.update.bonus(outputs.target_q, transitions)
-        reward = transitions.reward
-        for added in bonuses:
-            reward = reward if added is None else reward + added
-        return head.backup(reward, transitions.discount, outputs.next_z, policy, shift)
+        head, batch = self.model.head, len(transitions.reward)
+        if bonus is not None:
+            transitions = transitions._replace(reward=transitions.reward + bonus)
+        next_z = head.split(outputs.next_z)  # [rows, actions, n]
+        functions = len(next_z) // batch
+        rows = transitions.repeated(functions)
+        policy, shift = self.update.bootstrap(head.q(next_z), outputs.next_q, rows.next_mask)
+        added = self.update.bonus(outputs.target_q, rows)
+        reward = rows.reward if added is None else rows.reward + added
+        target = head.backup(reward, rows.discount, next_z, policy, shift)  # [rows, n]
+        return target if functions == 1 else target.view(batch, -1)
 
     def _trace_inputs(
         self, outputs: NetworkOutputs, target: Tensor, transitions: Batch

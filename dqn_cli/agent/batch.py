@@ -27,6 +27,14 @@ class Batch(NamedTuple):
     logged: Tensor  # [batch], bool: read from data, not collected by this run
     starts: Tensor  # [batch], bool: obs is an episode's first one; False where nobody asks
 
+    def repeated(self, times: int) -> Batch:
+        """Return what a TD target is made of, each row `times` times; observations stay."""
+        if times == 1:
+            return self
+        names = ("action", "mask", "reward", "discount", "next_mask")
+        values = {name: getattr(self, name).repeat_interleave(times, 0) for name in names}
+        return self._replace(**values)
+
 
 class Sequences(NamedTuple):
     """Sampled sequences for recurrent networks; they run through the ends of episodes.
@@ -66,6 +74,7 @@ class RandomInputs(NamedTuple):
     noise: Tensor  # [3, size], standard normal, for noisy layers: online, target, selection
     # [2 or more, rows, numbers], in [0, 1), to augment obs, next_obs and what follows
     augment: Tensor = torch.empty(0)
+    mixture: Tensor = torch.empty(0)  # [heads], weights of an ensemble's heads, which sum to 1
 
     @property
     def online_taus(self) -> Tensor:

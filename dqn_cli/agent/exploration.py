@@ -17,6 +17,11 @@ from dqn_cli.ranges import NonNegative, Positive, Probability, Real
 class Exploration:
     """Base of all explorations."""
 
+    @property
+    def follows_heads(self) -> bool:
+        """True if each episode follows one head of an ensemble."""
+        return False
+
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float | Array:
         """Return the probability of a random action.
 
@@ -80,6 +85,19 @@ class Linear(Annealed):
     def epsilon(self, elapsed: Clock, horizon: Clock, envs: int) -> float:
         """Return start + (end - start) * min(t / duration, 1)."""
         return self.start + (self.end - self.start) * self.share(elapsed, horizon)
+
+
+@dataclass
+class Bootstrapped(Linear):
+    """An episode follows one head of an ensemble, drawn when it begins; epsilon comes on top.
+
+    This is Thompson sampling: Osband et al. 2016, algorithm 1.
+    """
+
+    @property
+    def follows_heads(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass

@@ -22,6 +22,11 @@ class Loss(Enum):
     huber = "huber"
     squared = "squared"
 
+    def of(self, z: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each element; Huber's delta is 1, as in Mnih et al. 2015."""
+        function = F.mse_loss if self is Loss.squared else F.huber_loss
+        return function(z, target, reduction="none")
+
 
 @dataclass
 class Head:
@@ -41,6 +46,24 @@ class Head:
     def samples(self) -> int:
         """Quantile levels that are drawn at random for each observation of an update."""
         return 0
+
+    @property
+    def mixed(self) -> int:
+        """Atoms that an update mixes at random; 0 if none are."""
+        return 0
+
+    @property
+    def prior_scale(self) -> float | None:
+        """Factor of a random function that is added to z and never trained; None for none."""
+        return None
+
+    def split(self, z: Tensor) -> Tensor:
+        """Return z [batch, actions, atoms] with a row for each value function, [rows, actions, n].
+
+        Each value function bootstraps from itself: an update rule gives each a policy of its own.
+        The rows of an observation follow each other, and n is atoms * batch / rows.
+        """
+        return z
 
     def q(self, z: Tensor) -> Tensor:
         """Return the expected returns [...] of z [..., atoms]."""
@@ -115,6 +138,15 @@ class Head:
         return function(values)
 
 
+def backup_atoms(
+    reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
+) -> Tensor:
+    """Compute the TD target of each atom by itself, [batch, atoms]; for `Head.backup`."""
+    moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
+    mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
+    return reward[:, None] + discount[:, None] * mixed
+
+
 @dataclass
 class Scalar(Head):
     """One number for each action: its expected return (Mnih et al. 2015)."""
@@ -139,9 +171,8 @@ class Scalar(Head):
         return (reward + discount * next_value).unsqueeze(1)  # [batch, 1]
 
     def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:
-        """Return the squared or Huber loss; Huber's delta is 1, as in Mnih et al. 2015."""
-        function = F.mse_loss if self.loss is Loss.squared else F.huber_loss
-        return function(z, target, reduction="none").squeeze(1)  # [batch]
+        """Return the squared or Huber loss."""
+        return self.loss.of(z, target).squeeze(1)  # [batch]
 
     def error(self, z: Tensor, target: Tensor) -> Tensor:
         """Return the TD errors [batch] with their signs; Huber's derivative clips them to [-1, 1].

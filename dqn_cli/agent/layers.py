@@ -82,6 +82,12 @@ def spectral_norm_layout(name: str, outputs: int) -> Layout:
     return {f"{name}.singular_vector": Parameter((outputs,), -1, 1)}
 
 
+def plain_layout(layout: Layout) -> Layout:
+    """Return a layout without noise and spectral norm."""
+    endings = (".weight_sigma", ".bias_sigma", ".singular_vector")
+    return {name: entry for name, entry in layout.items() if not name.endswith(endings)}
+
+
 def noise_layout(layout: Layout) -> Layout:
     """Return names and shapes of the standard normal numbers that noisy layers take."""
     noise: dict[str, Parameter] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,14 @@ from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.agent.update_rules import LazyValues
 
+PRIOR = "prior."  # before the names of parameters of a head's prior
+
 
 class NetworkOutputs(NamedTuple):
-    """Outputs on a batch: z is [batch, actions, atoms], action values are [batch, actions]."""
+    """Outputs on a batch: z is [batch, actions, atoms].
+
+    Action values are those of each value function of the head, [rows, actions]; see `Head.split`.
+    """
 
     z: Tensor  # online network at obs; the only field that gradients flow through
     taus: Tensor  # [batch, samples], the quantile levels of that z
@@ -56,7 +62,27 @@ class Model:
         """The part of the layout that has no gradient; that of normalization comes last."""
         layout = self.network.layout(self.spaces, self.head)
         constants = {name: entry for name, entry in layout.items() if not entry.learns}
-        return constants | normalization_layout(self.spaces, self.normalization)
+        normalization = normalization_layout(self.spaces, self.normalization)
+        return constants | self._prior_layout | normalization
+
+    @cached_property
+    def _prior_layout(self) -> Layout:
+        """Parameters of the function that a head's prior is."""
+        if self.head.prior_scale is None:
+            return {}
+        layout = self.network.prior_layout(self.spaces, self.head)
+        return {f"{PRIOR}{name}": entry._replace(learns=False) for name, entry in layout.items()}
+
+    def initial(self, layout: Layout, random: np.random.Generator) -> Tensor:
+        """Draw initial values of a layout that has the model's, a flat float64 vector [size]."""
+        own = {name: entry for name, entry in layout.items() if name not in self._prior_layout}
+        flat = self.network.initial(own, self.spaces, random)
+        if not self._prior_layout:
+            return flat
+        prior = {name.removeprefix(PRIOR): entry for name, entry in self._prior_layout.items()}
+        drawn = views(self.network.initial(prior, self.spaces, random), self._prior_layout)
+        named = views(flat, own) | drawn
+        return torch.cat([named[name].flatten() for name in layout])  # [size]
 
     @cached_property
     def noise_layout(self) -> Layout:
@@ -73,22 +99,43 @@ class Model:
         """Size of a recurrent network's state; 0 for all others."""
         return self.network.state_size if isinstance(self.network, Recurrent) else 0
 
-    def named(self, parameters: Tensor, noise: Tensor, taus: Tensor) -> Parameters:
+    def named(
+        self, parameters: Tensor, noise: Tensor, taus: Tensor, mixture: Tensor | None = None
+    ) -> Parameters:
         """Return parameters [size] and random numbers by name, as a network takes them.
 
         Args:
             parameters: All parameters, [size].
             noise: Numbers for the noisy layers [noise_size]; without noise if empty.
             taus: Quantile levels [rows, samples]; none if empty.
+            mixture: Weights of an ensemble's heads [heads], which are then mixed to one.
         """
         p = views(parameters, self.layout)
         if noise.numel():
             p |= views(noise, self.noise_layout)
+        if mixture is not None and mixture.numel():
+            p |= {"mixture": mixture}
         return p | {"taus": taus} if taus.numel() else p
 
     def z(self, p: Parameters, obs: Tensor) -> Tensor:
         """Return the network's z [batch, actions, atoms] for observations [batch, *shape]."""
-        return self.network.forward(p, self.normalized(p, obs), self.spaces, self.head)
+        obs = self.normalized(p, obs)
+        z = self.network.forward(p, obs, self.spaces, self.head)
+        return self.with_prior(p, obs, z)
+
+    def with_prior(self, p: Parameters, obs: Tensor, z: Tensor) -> Tensor:
+        """Return the network's z [batch, actions, atoms] with the head's prior, if it has one.
+
+        The prior is a network of the same kind, whose parameters never change. That of a recurrent
+        network reads each normalized observation [batch, *shape] alone.
+        """
+        scale = self.head.prior_scale
+        if scale is None:
+            return z
+        fixed = {name.removeprefix(PRIOR): p[name].detach() for name in self._prior_layout}
+        if "mixture" in p:
+            fixed["mixture"] = p["mixture"]
+        return z + scale * self.network.forward(fixed, obs, self.spaces, self.head)
 
     def normalized(self, p: Parameters, obs: Tensor) -> Tensor:
         """Return observations [..., *shape] as the network takes them."""
@@ -98,24 +145,29 @@ class Model:
         """Return action values [batch, actions] of observations [batch, *shape]."""
         return self.head.q(self.z(self.named(parameters, noise, self.head.taus(obs)), obs))
 
+    def own_q(self, parameters: Tensor, obs: Tensor, noise: Tensor, mixture: Tensor) -> Tensor:
+        """Return action values [rows, actions] of each value function of the head."""
+        p = self.named(parameters, noise, self.head.taus(obs), mixture)
+        return self.head.q(self.head.split(self.z(p, obs)))
+
     def evaluate(
         self, parameters: Tensor, target_parameters: Tensor, batch: Batch, random: RandomInputs
     ) -> NetworkOutputs:
         """Evaluate the online and the target network, with parameters [size], on transitions."""
-        taus = random.online_taus
-        z = self.z(self.named(parameters, random.online_noise, taus), batch.obs)
+        taus, mixture = random.online_taus, random.mixture
+        z = self.z(self.named(parameters, random.online_noise, taus, mixture), batch.obs)
         with torch.no_grad():
             if batch.next_obs.numel():
-                target = self.named(target_parameters, random.target_noise, random.target_taus)
-                next_z = self.z(target, batch.next_obs)
+                numbers = random.target_noise, random.target_taus, mixture
+                next_z = self.z(self.named(target_parameters, *numbers), batch.next_obs)
             else:
                 next_z = torch.zeros_like(z)
         return NetworkOutputs(
             z,
             taus,
             next_z,
-            lambda: self.q(parameters, batch.next_obs, random.selection_noise),
-            lambda: self.q(target_parameters, batch.obs, random.target_noise),
+            lambda: self.own_q(parameters, batch.next_obs, random.selection_noise, mixture),
+            lambda: self.own_q(target_parameters, batch.obs, random.target_noise, mixture),
         )
 
     def evaluations(self, batch: Batch | Sequences) -> int:
@@ -134,11 +186,17 @@ class Model:
 
     def values(self, p: Parameters, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `act` does, of parameters and random numbers by name."""
-        if not isinstance(self.network, Recurrent):
-            return self.head.q(self.z(p, obs)), state
-        step = self.normalized(p, obs).unsqueeze(1)  # [batch, 1, *shape]
-        z, state = self.network.unroll(p, step, state, None, self.spaces, self.head)
+        z, state = self.step(p, obs, state)
         return self.head.q(z), state
+
+    def step(self, p: Parameters, obs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z [batch, actions, atoms] and the next recurrent state [batch, state]."""
+        if not isinstance(self.network, Recurrent):
+            return self.z(p, obs), state
+        obs = self.normalized(p, obs)
+        # obs becomes [batch, 1, *shape].
+        z, state = self.network.unroll(p, obs.unsqueeze(1), state, None, self.spaces, self.head)
+        return self.with_prior(p, obs, z), state
 
     def dormant(self, parameters: Tensor, obs: Tensor, threshold: float = 0.025) -> Tensor:
         """Return the share of hidden units that hardly react to any of obs [batch, *shape].

@@ -39,6 +39,10 @@ class Network:
         """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         raise NotImplementedError
 
+    def prior_layout(self, spaces: Spaces, head: Head) -> Layout:
+        """Return the layout of a random function of the same kind, which is never trained."""
+        return layers.plain_layout(self.layout(spaces, head))
+
     def initial(self, layout: Layout, spaces: Spaces, random: np.random.Generator) -> Tensor:
         """Draw initial values of a layout, a flat float64 vector [size]."""
         return initial(layout, random)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.heads import Head
+from dqn_cli.agent.heads import Head, backup_atoms
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.ranges import Count
@@ -100,9 +100,7 @@ class Qr(Head):
 
         Munchausen-IQN mixes them in this way (Vieillard et al. 2020, appendix B.1).
         """
-        moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
-        mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
-        return reward[:, None] + discount[:, None] * mixed
+        return backup_atoms(reward, discount, z, policy, shift)
 
     def sample_error(self, z: Tensor, target: Tensor) -> Tensor:
         """Return the distance of the means, or with `pairwise` that of all pairs, [batch]."""

@@ -44,6 +44,20 @@ class Rescaled(Head):
         """Those of the head."""
         return self.head.samples
 
+    @property
+    def mixed(self) -> int:
+        """Those of the head."""
+        return self.head.mixed
+
+    @property
+    def prior_scale(self) -> float | None:
+        """That of the head, of squashed returns."""
+        return self.head.prior_scale
+
+    def split(self, z: Tensor) -> Tensor:
+        """Return z with a row for each value function of the head."""
+        return self.head.split(z)
+
     def q(self, z: Tensor) -> Tensor:
         """Return the expected returns [...] of squashed atoms z [..., atoms]."""
         return self.head.q(self.on_returns(unsquash, z))

@@ -25,9 +25,13 @@ def evaluate_sequences(
     Returns:
         The sequences' slots as transitions [batch * length], and the network outputs for them.
     """
-    online = _unroll(model, parameters, batch, random.online_noise, random.online_taus)
+    online = _unroll(
+        model, parameters, batch, random.online_noise, random.online_taus, random.mixture
+    )
     with torch.no_grad():
-        target = _unroll(model, target_parameters, batch, random.target_noise, random.target_taus)
+        target = _unroll(
+            model, target_parameters, batch, random.target_noise, random.target_taus, random.mixture
+        )
     sequences, length = batch.action.shape
     next_time = torch.arange(length, device=batch.ahead.device) + batch.ahead  # [batch, length]
     next_time = next_time[..., None, None]
@@ -57,8 +61,8 @@ def evaluate_sequences(
         at_obs(online),
         taus[:, :length].flatten(0, 1),  # [batch * length, samples]
         at_next_obs(target),
-        lambda: model.head.q(at_next_obs(online.detach())),
-        lambda: model.head.q(at_obs(target)),
+        lambda: model.head.q(model.head.split(at_next_obs(online.detach()))),
+        lambda: model.head.q(model.head.split(at_obs(target))),
     )
 
 
@@ -71,16 +75,23 @@ def sequence_errors(errors: Tensor, batch: Sequences) -> Tensor:
 
 
 def _unroll(
-    model: Model, parameters: Tensor, batch: Sequences, noise: Tensor, taus: Tensor
+    model: Model,
+    parameters: Tensor,
+    batch: Sequences,
+    noise: Tensor,
+    taus: Tensor,
+    mixture: Tensor,
 ) -> Tensor:
     """Return the z after the burn-in, [batch, length + n, actions, atoms]."""
     network = model.network
     assert isinstance(network, Recurrent)
-    p = model.named(parameters, noise, taus)
+    p = model.named(parameters, noise, taus, mixture)
     obs, starts, state = model.normalized(p, batch.obs), batch.starts, batch.state
     burn_in, spaces = network.burn_in, model.spaces
     if burn_in:
         with torch.no_grad():
             _, state = network.run_cell(p, obs[:, :burn_in], state, starts[:, :burn_in], spaces)
-    z, _ = network.unroll(p, obs[:, burn_in:], state, starts[:, burn_in:], spaces, model.head)
+    learned = obs[:, burn_in:]
+    z, _ = network.unroll(p, learned, state, starts[:, burn_in:], spaces, model.head)
+    z = model.with_prior(p, learned.flatten(0, 1), z)
     return z.view(obs.shape[0], -1, *z.shape[1:])  # [batch, length + n, actions, atoms]

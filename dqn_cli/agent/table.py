@@ -48,7 +48,7 @@ class Table(Network):
         return {"table": Parameter((cells, columns), 0, 0)}
 
     def forward(self, p: Parameters, obs: Tensor, spaces: Spaces, head: Head) -> Tensor:
-        """Map observations [batch, *shape] to z [batch, actions, outputs]."""
+        """Map observations [batch, *shape] to z [batch, actions, atoms]."""
         x = obs.flatten(1)  # [batch, observation_size]
         if spaces.is_one_hot:
             cell = x.argmax(1)
@@ -58,7 +58,14 @@ class Table(Network):
             digits = (unit * self.bins).clamp(0, self.bins - 1).long()
             cell = reduce(lambda cell, digit: cell * self.bins + digit, digits.unbind(1))
         row = F.embedding(cell, p["table"])  # [batch, actions * outputs]
-        return row.view(-1, spaces.actions, head.outputs)  # [batch, actions, outputs]
+        return head.fold(p, row.view(-1, spaces.actions, head.outputs))
+
+    def prior_layout(self, spaces: Spaces, head: Head) -> Layout:
+        """Return one table of numbers from -1 to 1."""
+        return {
+            name: entry._replace(low=-1, high=1)
+            for name, entry in self.layout(spaces, head).items()
+        }
 
     def _cells(self, spaces: Spaces) -> int:
         if spaces.is_one_hot:

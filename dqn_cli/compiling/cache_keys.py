@@ -121,7 +121,7 @@ def hash_files(files: Sequence[Path], installed: Container[Path]) -> str:
 
 def _agent(agent: Agent) -> list[Any]:
     """Return what an agent's graph depends on: all but the numbers that its scalars are."""
-    described: list[Any] = [agent.spaces.plain(), agent.normalization]
+    described: list[Any] = [agent.spaces.plain(), agent.normalization, agent.acts_by_heads]
     for name, part in agent.parts.items():
         values = {field.name: getattr(part, field.name) for field in fields(part)}
         described += [name, type(part).__module__, type(part).__qualname__]

@@ -18,6 +18,7 @@ from dqn_cli.agent.table import Table
 from dqn_cli.agent.target_networks import NoTarget
 from dqn_cli.agent.update_rules import Dqn
 from dqn_cli.config.data_limits import data_conflict
+from dqn_cli.config.ensemble_limits import ensemble_conflict
 from dqn_cli.config.native_limits import native_conflict
 from dqn_cli.config.streaming_limits import streaming_conflict
 from dqn_cli.replay.rollouts import Rollout
@@ -321,4 +322,5 @@ RULES: tuple[Rule, ...] = (
     _kept_without_init,
     data_conflict,
     streaming_conflict,
+    ensemble_conflict,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from dqn_cli.agent.ensembles import Ensemble
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.memory import free_bytes
 from dqn_cli.training.devices import MOST_THREADS
@@ -64,7 +65,8 @@ def _needs(settings: Settings) -> Iterator[tuple[str, float]]:
         yield f"network.units={network.units:g}", COPIES * size * network.units**2 * network.gates
     atoms: float = getattr(settings.head, "atoms", 1)
     outputs = max(settings.head.outputs, settings.head.samples, atoms)
-    yield f"head.atoms={outputs:g}", size * outputs * replay.batch_size
+    key = "heads" if isinstance(settings.head, Ensemble) else "atoms"
+    yield f"head.{key}={outputs:g}", size * outputs * replay.batch_size
     yield f"env.num_envs={envs:g}", ENVIRONMENT * envs
     longest = settings.longest_return
     yield f"replay.n_step={longest:g}", SLOT * longest * envs

@@ -40,6 +40,9 @@ def check_fits(data: Mapping[str, Any], run: Run, member: int) -> None:
         require(bool((squares >= 0).all()), "normalizer", "has a negative variance")
     if run.reward_normalizer:
         _check_reward_normalizer(data, run.reward_normalizer.statistics[member].shape)
+    if run.active_heads:
+        heads = _alike(data.get("active_heads"), "active_heads", run.active_heads.heads[member])
+        within(heads, "active_heads", 0, run.active_heads.count - 1)
     actions = run.envs.spaces.actions
     within(_alike(data["action"], "action", run.action[member]), "action", 0, actions - 1)
     finite(_alike(data["state"], "state", run.state[member]), "state")

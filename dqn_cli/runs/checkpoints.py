@@ -75,6 +75,9 @@ def run_data(
         "reward_normalizer": torch.from_numpy(run.reward_normalizer.statistics[member].copy())
         if run.reward_normalizer
         else None,
+        "active_heads": torch.from_numpy(run.active_heads.heads[member].copy())
+        if run.active_heads
+        else None,
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
         "random": {
@@ -186,6 +189,8 @@ def restore(data: Mapping[str, Any], run: Run, member: int, tracker: MetricsTrac
         run.normalizer.statistics[member] = data["normalizer"].numpy()
     if run.reward_normalizer:
         run.reward_normalizer.statistics[member] = data["reward_normalizer"].numpy()
+    if run.active_heads:
+        run.active_heads.heads[member] = data["active_heads"].numpy()
     run.action[member] = data["action"].numpy()
     run.state[member] = data["state"].numpy()
     for name, generator in run.random._asdict().items():

@@ -26,6 +26,7 @@ from dqn_cli.replay.logged import Transitions, hold_data, put_first
 from dqn_cli.replay.mixed import MixedSampler, logged_samples
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import Stream
+from dqn_cli.training.active_heads import ActiveHeads
 from dqn_cli.training.devices import torch_device
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run, is_lockstep
@@ -98,6 +99,7 @@ def agent_for(settings: Settings, spaces: Spaces) -> Agent:
         settings.auxiliary,
         settings.augment,
         settings.target.acts,
+        settings.exploration.follows_heads,
     )
 
 
@@ -133,6 +135,9 @@ def _assemble_run(
     if structure.env.normalize_reward:
         gamma = np.array([member.gamma for member in settings])
         reward_normalizer = RewardNormalizer(gamma, structure.env.num_envs)
+    active_heads = None
+    if structure.exploration.follows_heads:
+        active_heads = ActiveHeads(structure.head.outputs, envs.mask.shape[:2])
     return agents, Run(
         envs=envs,
         stream=stream,
@@ -148,6 +153,7 @@ def _assemble_run(
         exact=[True] * len(settings),
         normalizer=normalizer,
         reward_normalizer=reward_normalizer,
+        active_heads=active_heads,
         data=data[1] if data else None,
         data_sampler=data_sampler,
     )

@@ -88,7 +88,8 @@ class Learner:
         self._noise_size = self._model.noise_size
         self._augment_numbers = agents[0].augment.numbers
         self._following = sampler.spec.following if sampler else 0
-        takes = self._noise_size, self._model.head.samples, self._augment_numbers
+        head = self._model.head
+        takes = self._noise_size, head.samples, self._augment_numbers, head.mixed
         self._takes_random = any(takes)
         self._no_noise = self._template.new_zeros(members, 0)
         self._no_random_inputs = no_random_inputs(self._template, rows=1)
@@ -257,7 +258,8 @@ class Learner:
             noise: Random streams for noisy layers.
 
         Returns:
-            Action values [members, envs, actions], next states [members, envs, state].
+            Action values [members, envs, actions], or of each head [members, envs, actions, heads];
+            and next states [members, envs, state].
         """
         q, next_state = self.action_values(obs, state, self._acting_noise(noise))
         # A network without a state returns its input, which must not be wrapped as a tensor and

@@ -16,6 +16,7 @@ from dqn_cli.envs.environments import Environments
 from dqn_cli.replay.batches import observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
+from dqn_cli.training.active_heads import ActiveHeads
 from dqn_cli.training.annealed_numbers import (
     changes_returns,
     current_gamma,
@@ -56,6 +57,7 @@ class Run:
     exact: list[bool]  # of each member, whether it equals a run that was never interrupted
     normalizer: Normalizer | None = None  # of observations, with env.normalize=running
     reward_normalizer: RewardNormalizer | None = None  # with env.normalize_reward=true
+    active_heads: ActiveHeads | None = None  # with exploration=bootstrapped
     data: DataSummary | None = None  # transitions that the run was given
     data_sampler: Sampler[Replay] | None = None  # of batches of them alone
 
@@ -81,6 +83,7 @@ def train(settings: Sequence[Settings], run: Run) -> Iterator[StepReport]:
     shares = per_member(run, progress, settings, run.clocks)
     if not run.clocks[0].steps and structure.steps:
         observe(run)
+        draw_heads(run, np.ones_like(run.action, bool))
         run.action = act(structure, run, current_epsilon(settings, run))
     while min(shares) < 1:
         before = run.clocks
@@ -118,6 +121,8 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
     if explorers == explores.size and not needs_network:
         return random_action(mask, uniform[..., 1])
     q, run.state = run.learner.act(run.envs.obs, run.state, run.random.noise)
+    if run.active_heads is not None:
+        q = run.active_heads.values(q)
     if run.envs.masked:
         q = legal_values(q, mask)
     preferred = run.exploration.preferred(q, uniform[..., 1], run.envs.obs)
@@ -128,12 +133,19 @@ def act(settings: Settings, run: Run, epsilon: Array) -> Array:
 
 def store(run: Run, step: EnvStep) -> None:
     """Store the result of the action; a new episode begins with a recurrent state of zeros."""
-    if run.state.size:
+    if run.state.size or run.active_heads is not None:
         begins = step.ended if step.is_reset is None else step.ended | step.is_reset
         run.state = np.where(begins[..., None], 0, run.state)
+        draw_heads(run, begins)
     if run.reward_normalizer is not None:
         step = run.reward_normalizer.normalize(step)
     run.stream.append(run.action, step, run.state)
+
+
+def draw_heads(run: Run, begins: Array) -> None:
+    """Draw the heads that episodes follow which begin, [members, envs]."""
+    if run.active_heads is not None:
+        run.active_heads.draw(begins, run.random.exploration.uniform(begins.shape[1]))
 
 
 def observe(run: Run) -> None:

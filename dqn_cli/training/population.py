@@ -99,7 +99,8 @@ class Population:
             noise: For noisy layers, [members, noise size], or [members, 0] for none.
 
         Returns:
-            Action values [members, envs, actions], next states [members, envs, state].
+            Action values [members, envs, actions], or of each head [members, envs, actions, heads];
+            and next states [members, envs, state].
         """
         obs, state = self._moved(tensor(obs)), self._moved(tensor(state))
         return self._members(scalars)(Agent.act)(parameters, obs, state, noise)

@@ -30,7 +30,7 @@ def draw_random_inputs(
         augmented: Observations of each row that are augmented: two, and those that follow.
     """
     size, samples = model.noise_size, model.head.samples
-    taus, noise, numbers = no_random_inputs(like, rows)
+    taus, noise, numbers, mixture = no_random_inputs(like, rows)
     if size:
         noise = torch.from_numpy(random.normal(3, size)).to(like)
     if samples:
@@ -39,11 +39,14 @@ def draw_random_inputs(
         taus = torch.from_numpy((np.arange(samples) + uniform) / samples).to(like)
     if augment:
         numbers = torch.from_numpy(random.uniform(augmented, rows, augment)).to(like)
-    return RandomInputs(taus, noise, numbers)
+    if model.head.mixed:
+        weights = random.uniform(model.head.mixed)  # [members, heads]
+        mixture = torch.from_numpy(weights / weights.sum(1, keepdims=True)).to(like)
+    return RandomInputs(taus, noise, numbers, mixture)
 
 
 def no_random_inputs(like: Tensor, rows: int) -> RandomInputs:
     """Return the inputs of a model that needs none."""
     members = like.shape[0]
     empty = like.new_zeros(members, 2, rows, 0)
-    return RandomInputs(empty, like.new_zeros(members, 3, 0), empty)
+    return RandomInputs(empty, like.new_zeros(members, 3, 0), empty, like.new_zeros(members, 0))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dqn_cli.agent.clock import Clock, Unit
 from dqn_cli.agent.exploration import (
     Boltzmann,
+    Bootstrapped,
     Constant,
     Exploration,
     Exponential,
@@ -242,3 +243,10 @@ def test_boltzmann_keeps_leading_axes() -> None:
         [0, 0, 1],
         [1, 2, 2],
     ]
+
+
+def test_an_episode_follows_a_head_and_epsilon_comes_on_top() -> None:
+    exploration = Bootstrapped(Unit.steps, 0.4, 0.2, 100)
+    assert exploration.epsilon(Clock(50), Clock(1000), 3) == pytest.approx(0.3)
+    assert exploration.follows_heads
+    assert not BY_UNITS.follows_heads

@@ -89,7 +89,7 @@ def test_each_sample_has_its_own_loss() -> None:
     assert Scalar(Loss.squared).td_loss(z, target, NO_TAUS.expand(3, 0)).tolist() == [0, 1, 16]
 
 
-def test_by_default_a_head_has_no_levels_no_parameters_and_no_edges() -> None:
+def test_by_default_a_head_is_one_function_without_levels_parameters_and_edges() -> None:
     head, features = Head(), torch.arange(6.0).view(2, 3)
     assert head.samples == 0
     assert head.taus(torch.zeros(5, 4, 2)).shape == (5, 0)
@@ -97,6 +97,9 @@ def test_by_default_a_head_has_no_levels_no_parameters_and_no_edges() -> None:
     assert head.expand({}, features) is features
     assert head.fold({}, features) is features
     assert head.edge_mass(torch.ones(2, 3)).tolist() == [0, 0]
+    assert head.mixed == 0
+    assert head.prior_scale is None
+    assert head.split(features) is features
 
 
 def asked_for_outputs(head: Head) -> object:

@@ -298,6 +298,8 @@ EXPECTED = {
     "prioritised": ("agent=rainbow", "network.widths=[8]", "replay.capacity=400",
                     "replay.batch_size=8", *SHORT),
     "levels": ("agent=iqn", "replay.capacity=400", "replay.batch_size=8", *SHORT),
+    "mixtures": ("agent=bootstrapped", "head.heads=3", "head.mixture=true",
+                 "replay.capacity=400", "replay.batch_size=8", *SHORT),
     "sequences": ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2",
                   "replay.capacity=400", "replay.batch_size=8", *SHORT),
     "images": (*CASES["images"], *SHORT),

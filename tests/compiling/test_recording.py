@@ -161,6 +161,8 @@ RUNS = {
     "pqn": ("agent=pqn", "train_every=32", "env.num_envs=4", "steps=600"),
     "spectral": ("network.spectral_norm=true", "optimizer=radam", "env.normalize=running"),
     "resets": ("reset.every=30", "target=soft"),
+    "bootstrapped": ("agent=bootstrapped",),
+    "mixture": ("agent=rem", "head.heads=4"),
     "stream_q": ("agent=stream_q", "env.normalize=running", *STREAMING),
     "adaptive_q": ("agent=adaptive_q", *STREAMING),
     "images": ("env=pictures:Pictures-v0", "network.channels=[2]", "train_every=4"),

@@ -270,7 +270,7 @@ def test_settings_that_only_look_like_a_conflict_are_accepted(
 def test_every_other_pair_goes_together(settings_of: Compose) -> None:
     choices = {
         "network": ("mlp", "minatar", "gru", "lstm"),
-        "head": ("scalar", "c51", "qr", "iqn", "fqf", "expectile"),
+        "head": ("scalar", "c51", "qr", "iqn", "fqf", "expectile", "ensemble"),
         "update": ("dqn", "double", "munchausen"),
         "target": ("hard", "soft", "none"),
         "replay": ("uniform", "prioritised"),

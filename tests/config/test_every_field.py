@@ -49,7 +49,8 @@ RUNS = [
     " head=expectile",
     "network=mlp network.widths=[4] network.noisy=true replay=rollout replay.n_step=1 target=none"
     " head=fqf exploration=ladder env.num_envs=2 train_every=16 episodes=9",
-    "network=module network.path=own_networks:Small network.widths=[4,4] network.noisy=true",
+    "network=module network.path=own_networks:Small network.widths=[4,4] network.noisy=true"
+    " head=ensemble head.heads=3 head.prior=1 head.mixture=true exploration=bootstrapped",
     f"{PONG} protocol=nature network=nature network.noisy=true exploration=piecewise",
     f"{PONG} protocol=image network=impala network.noisy=true exploration=boltzmann"
     " env.vectorization=sync",

@@ -10,6 +10,7 @@ import pictures
 import torch
 
 from dqn_cli.agent.model import Model
+from dqn_cli.agent.normalization import normalization_layout
 from dqn_cli.agent.parameters import size, views
 from dqn_cli.envs.environments import read_spaces
 from dqn_cli.evaluation.greedy_policy import GreedyPolicy
@@ -62,6 +63,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     "iqn": ("head=iqn", "head.atoms=5", "head.cosines=6"),
     "expectile": ("head=expectile", "head.atoms=5"),
     "fqf": ("head=fqf", "head.atoms=5", "head.cosines=6"),
+    "ensemble": ("head=ensemble", "head.heads=3", "head.prior=2"),
 }
 NORMALIZATIONS = ("none", "running", "bounds")
 
@@ -81,7 +83,7 @@ def random_policy(settings: Settings, seed: int = 0) -> GreedyPolicy:
     dtype = getattr(torch, settings.dtype.name)
     parameters = 0.3 * torch.randn(size(model.layout), generator=random, dtype=dtype)
     named = views(parameters, model.layout)
-    for name in model.constant_layout:
+    for name in normalization_layout(model.spaces, model.normalization):
         named[name].abs_().add_(0.5)
     return GreedyPolicy(model, parameters)
 

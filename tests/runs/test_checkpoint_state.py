@@ -24,6 +24,7 @@ Typed = Callable[..., int]
 RUNS = {
     "per": ("agent=per", "env.num_envs=2", "env.normalize=running"),
     "pqn": ("agent=pqn", "env.num_envs=4", "train_every=32", "learning_starts=0"),
+    "bootstrapped": ("agent=bootstrapped", "head.heads=3"),
     "stream_q": ("agent=stream_q", *STREAMING[1:]),
     "drqn": ("agent=drqn", "network.units=5", "network.length=4", "network.burn_in=2"),
 }
@@ -87,6 +88,8 @@ BAD = [
     ("stream_q", "sampler.ends", filled(10**6), "sampler.ends is not in the stream's queue"),
     ("stream_q", "reward_normalizer", lambda x: x[:2], "reward_normalizer has shape"),
     ("stream_q", "reward_normalizer", filled(-1), "reward_normalizer has a negative count"),
+    ("bootstrapped", "active_heads", filled(3), "active_heads has values that are not from 0 to 2"),
+    ("bootstrapped", "active_heads", lambda x: x[:0], "active_heads has shape"),
     ("per", "random.noise.own.state.inc", lambda x: x + 1, "random.noise.own.state.inc must be"),
     ("per", "random.replay.random.rest", lambda x: [2.0], "random.replay.random.rest must be in"),
     ("per", "random.replay.random.rest", lambda x: ["a"], "random.replay.random.rest must be"),

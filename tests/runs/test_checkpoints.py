@@ -59,6 +59,10 @@ RUNS = {
         "network.widths=[6,5]",
     ),
     "boltzmann": ("exploration=boltzmann",),
+    "bootstrapped": ("agent=bootstrapped", "head.heads=5", "env.num_envs=3"),
+    "mixture of recurrent heads": (
+        *("agent=bootstrapped", "network=gru", *RECURRENT, "head.heads=3", "head.mixture=true"),
+    ),
     "stream_q": ("agent=stream_q", "env.normalize=running", *STREAMING[1:]),
     "adaptive_q": ("agent=adaptive_q", "env=LineWorld-v0", *STREAMING[1:]),
     "ladder": ("exploration=ladder", "env.num_envs=3"),

@@ -9,6 +9,7 @@ import torch
 from array_spaces import array_spaces
 
 from dqn_cli.agent.batch import Batch, RandomInputs, Sequences
+from dqn_cli.agent.ensembles import Ensemble
 from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.networks import Mlp, Network
@@ -202,3 +203,17 @@ def test_augmentation_takes_numbers_for_both_observations_of_each_row() -> None:
     assert ((inputs.augment >= 0) & (inputs.augment < 1)).all()
     assert len(inputs.augment.unique()) == inputs.augment.numel()
     assert draw_random_inputs(model, BATCH, noise(), LIKE).augment.numel() == 0
+
+
+def test_the_weights_of_a_mixture_are_drawn_for_each_update_and_sum_to_one() -> None:
+    random = noise()
+    model = Model(SPACES, mlp(False), Ensemble(6, Loss.huber, None, True))
+    first, second = (draw_random_inputs(model, BATCH, random, LIKE).mixture for _ in range(2))
+    assert first.shape == (len(LIKE), 6)
+    for weights in (first, second):
+        torch.testing.assert_close(weights.sum(1), torch.ones_like(LIKE))
+        assert (weights > 0).all()
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    model = Model(SPACES, mlp(False), Ensemble(6, Loss.huber, 1.0, False))
+    assert draw_random_inputs(model, BATCH, random, LIKE).mixture.shape == (len(LIKE), 0)
