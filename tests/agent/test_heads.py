@@ -96,6 +96,8 @@ def test_by_default_a_head_is_one_function_without_levels_parameters_and_edges()
     assert head.embedding(8) == {}
     assert head.expand({}, features) is features
     assert head.fold({}, features) is features
+    assert head.compute_z({}, features, torch.exp).equal(features.exp())
+    assert head.on_returns(torch.exp, features).equal(features.exp())
     assert head.edge_mass(torch.ones(2, 3)).tolist() == [0, 0]
     assert head.mixed == 0
     assert head.prior_scale is None
