@@ -63,10 +63,12 @@ def _needs(settings: Settings) -> Iterator[tuple[str, float]]:
     yield f"network.widths={_listed(widths)}", COPIES * size * weights
     if isinstance(network, Recurrent):
         yield f"network.units={network.units:g}", COPIES * size * network.units**2 * network.gates
+    if isinstance(settings.head, Ensemble):
+        heads = settings.head.heads
+        yield f"head.heads={heads:g}", size * heads * replay.batch_size
+    # Every atom of a prediction is compared with every one of its target.
     atoms: float = getattr(settings.head, "atoms", 1)
-    outputs = max(settings.head.outputs, settings.head.samples, atoms)
-    key = "heads" if isinstance(settings.head, Ensemble) else "atoms"
-    yield f"head.{key}={outputs:g}", size * outputs * replay.batch_size
+    yield f"head.atoms={atoms:g}", size * atoms**2 * replay.batch_size
     yield f"env.num_envs={envs:g}", ENVIRONMENT * envs
     longest = settings.longest_return
     yield f"replay.n_step={longest:g}", SLOT * longest * envs

@@ -21,6 +21,8 @@ Compose = Callable[..., Settings]
         (("replay.capacity=1e15",), "replay.capacity=1e[+]15 needs"),
         (("replay.batch_size=1e9", "replay.capacity=1e9"), "replay.batch_size=1e[+]09 needs"),
         (("head=c51", "head.atoms=1e12"), "head.atoms=1e[+]12 needs"),
+        (("head=qr", "head.atoms=1e6"), "head.atoms=1e[+]06 needs"),
+        (("head=ensemble", "head.heads=1e12"), "head.heads=1e[+]12 needs"),
         (("replay.n_step=1e9",), "replay.n_step=1000000000 is larger than replay.capacity=50000"),
         (("network=gru", "network.length=1e9"), "network.length=1000000000 .* must fit"),
         (("threads=100000",), "threads=100000 must be auto or a number of at most"),
