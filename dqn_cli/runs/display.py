@@ -32,9 +32,20 @@ _WIDE = 110  # columns that a bar with every metric needs
 class Display:
     """Progress of a run towards `steps` and `episodes`, with its latest metrics."""
 
-    def __init__(self, steps: int, episodes: int | None, done: float, title: str = "") -> None:
-        """Prefix each line with the `title`; a process of a sweep prints lines instead of a bar."""
+    def __init__(
+        self, steps: int, episodes: int | None, done: float, title: str = "", pretrain: int = 0
+    ) -> None:
+        """Begin with a share of the run that is done.
+
+        Args:
+            steps: Length of the run.
+            episodes: Its other limit, or None.
+            done: The share.
+            title: Prefix of each line; a process of a sweep prints lines instead of a bar.
+            pretrain: Updates before the first step.
+        """
         self._steps, self._episodes, self._title = steps, episodes, title
+        self._pretrain = pretrain
         self._console = Console(highlight=False, soft_wrap=True)
         self._latest: dict[str, float] = {}
         self._last_shown = time.monotonic()
@@ -69,6 +80,8 @@ class Display:
     def show(self, clock: Clock, done: float, metrics: Mapping[str, float]) -> None:
         """Update the metrics and the share of the run that is done."""
         self._latest |= metrics
+        if done <= self._start[1]:  # updates before the first step say nothing about later ones
+            self._start = (time.monotonic(), done)
         pause = SECONDS_BETWEEN_LINES if self._bar is None else SECONDS_BETWEEN_REFRESHES
         if time.monotonic() - self._last_shown < pause:
             return
@@ -77,7 +90,7 @@ class Display:
             text = self._text(clock)
             self._bar.update(self._task, completed=done, description=text, refresh=True)
         else:
-            self.print_line(f"{self._text(clock)}  eta {self._eta(done)}")
+            self.print_line(f"{self._text(clock)}{self._eta(done)}")
 
     @contextmanager
     def busy(self, activity: str) -> Iterator[None]:
@@ -103,7 +116,7 @@ class Display:
     def _text(self, clock: Clock) -> str:
         parts = [f"step {clock.steps:,}/{self._steps:,}"]
         if not clock.steps and clock.updates:  # from data, before the first step
-            parts = [f"update {clock.updates:,}"]
+            parts = [f"update {clock.updates:,}/{self._pretrain:,}"]
         if self._episodes:
             parts.append(f"episode {clock.episodes:,}/{self._episodes:,}")
         narrow = self._bar is not None and self._console.width < _WIDE
@@ -114,7 +127,9 @@ class Display:
 
     def _eta(self, done: float) -> str:
         start_time, done_at_start = self._start
+        if done <= done_at_start:
+            return ""
         elapsed = time.monotonic() - start_time
-        remaining = elapsed * (1 - done) / max(done - done_at_start, 1e-9)
+        remaining = elapsed * (1 - done) / (done - done_at_start)
         minutes, seconds = divmod(int(remaining), 60)
-        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        return f"  eta {minutes // 60}:{minutes % 60:02}:{seconds:02}"

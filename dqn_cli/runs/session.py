@@ -102,7 +102,7 @@ class Session:
             Interrupted: A signal ended the session.
         """
         shared, done = self._shared, progress(self._shared, self.run.clocks[0])
-        display = Display(shared.steps, shared.episodes, done, self._title)
+        display = Display(shared.steps, shared.episodes, done, self._title, shared.data.pretrain)
         patience = CLOSE_SECONDS
         try:
             with self._shutdown, display, last_resort(self._end_hung):

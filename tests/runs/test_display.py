@@ -199,3 +199,14 @@ def test_an_activity_that_is_interrupted_ends_with_it() -> None:
     with Display(100, None, 0.0) as shown, suppress(KeyboardInterrupt), shown.busy("compiling"):
         raise KeyboardInterrupt
     assert threading.active_count() == threads
+
+
+def test_updates_before_the_first_step_have_a_total_and_no_end(
+    watch: Watch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display(100, None, 0.0, pretrain=5000) as shown:
+        watch.now += 100
+        shown.show(Clock(0, 1000), 0.0, {})
+        watch.now += 20
+        shown.show(Clock(50, 5000), 0.5, {})
+    assert capsys.readouterr().out == "update 1,000/5,000\nstep 50/100  eta 0:00:20\n"
