@@ -24,6 +24,7 @@ class SearchConfig:
     _target_: str = "hydra_plugins.dqn_train_search.SearchSweeper"
     trials: Any = 40  # in all, those of earlier commands in this folder included
     seeds: Any = 3  # runs of a trial, with seeds 0, 1, ...
+    extra_seeds: Any = 0  # more of them at each rung that a trial passes
     batch: Any = 8  # trials that are launched at once
     objective: Any = "final"  # final | best | mean: which evaluations of a run count
     sampler: Any = "tpe"  # tpe | random

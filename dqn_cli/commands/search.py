@@ -138,7 +138,7 @@ class Search:
     def _train(self, numbers: Sequence[int], step: int) -> list[int]:
         """Train trials up to a step, and return those that got there."""
         due = [number for number in numbers if step not in self._study.record(number).scores]
-        runs = {number: self._runs(number) for number in due}
+        runs = {number: self._runs(number, step) for number in due}
         pause = step if step < self._steps else None
         self._jobs.train([run for group in runs.values() for run in group], pause)
         failed = []
@@ -161,8 +161,12 @@ class Search:
         score = trial_score(folders, objective)
         return score if math.isfinite(score) else None
 
-    def _runs(self, number: int) -> list[TrialRun]:
-        return self._jobs.runs_of(self._study.record(number), self._options.seeds)
+    def _runs(self, number: int, step: int) -> list[TrialRun]:
+        """Return the runs of a trial up to a step; each rung before it added some."""
+        seeds, extra = self._options.seeds, self._options.extra_seeds
+        passed = sum(rung < step for rung in self._rungs)
+        most = seeds + extra * len(self._rungs)
+        return self._jobs.runs_of(self._study.record(number), seeds + extra * passed, most)
 
 
 def judge_finalists(study: Study, jobs: Jobs, options: Options) -> list[Finalist]:

@@ -31,9 +31,10 @@ class Jobs:
         """Prepare runs in the folder of a search, with these words in common."""
         self._launcher, self._sweep, self._words = launcher, sweep, list(words)
 
-    def runs_of(self, trial: Record, seeds: int) -> list[TrialRun]:
-        """Return the runs of a trial."""
-        return [self._run(trial, seed, trial.number * seeds + seed, "") for seed in range(seeds)]
+    def runs_of(self, trial: Record, seeds: int, most: int | None = None) -> list[TrialRun]:
+        """Return the runs of a trial that has so many seeds, and later at most so many."""
+        first = trial.number * (most or seeds)
+        return [self._run(trial, seed, first + seed, "") for seed in range(seeds)]
 
     def fresh_runs_of(self, trial: Record, seeds: int) -> list[TrialRun]:
         """Return runs of a trial with seeds that the search has not seen."""

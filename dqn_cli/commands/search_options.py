@@ -22,6 +22,7 @@ class Options(NamedTuple):
 
     trials: int
     seeds: int
+    extra_seeds: int
     batch: int
     objective: Objective
     sampler: Sampler
@@ -35,6 +36,7 @@ class Options(NamedTuple):
         """Return what must stay the same when the search goes on."""
         return {
             "seeds": self.seeds,
+            "extra_seeds": self.extra_seeds,
             "batch": self.batch,
             "objective": self.objective.name,
             "sampler": self.sampler.name,
@@ -57,6 +59,7 @@ def read_options(values: Mapping[str, Any]) -> Options:
     return Options(
         trials=_count(values, "trials"),
         seeds=_count(values, "seeds"),
+        extra_seeds=_extra_seeds(values, pruner),
         batch=_count(values, "batch"),
         objective=_word(values, "objective", Objective),
         sampler=_word(values, "sampler", Sampler),
@@ -66,6 +69,13 @@ def read_options(values: Mapping[str, Any]) -> Options:
         finalists=_count(values, "finalists", 0),
         fresh_seeds=_count(values, "fresh_seeds"),
     )
+
+
+def _extra_seeds(values: Mapping[str, Any], pruner: Pruner) -> int:
+    count = _count(values, "extra_seeds", 0)
+    if count and pruner is Pruner.none:
+        raise _invalid("extra_seeds", count, "0 with pruner=none, which has no rungs to pass")
+    return count
 
 
 def _count(values: Mapping[str, Any], key: str, least: int = 1) -> int:

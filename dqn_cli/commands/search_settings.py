@@ -84,8 +84,9 @@ def header(winner: Finalist, options: Options) -> list[str]:
     interval = f" [{', '.join(map(format_return, fresh.mean_ci95))}]" if has_enough else ""
     numbers = versions() | {"optuna": package_version("optuna")}
     packages = ", ".join(f"{name} {number}" for name, number in numbers.items())
+    extra = f", and {options.extra_seeds} more at each rung" if options.extra_seeds else ""
     return [
-        f"Found by a search of {options.trials} trials with {options.seeds} seeds each.",
+        f"Found by a search of {options.trials} trials with {options.seeds} seeds each{extra}.",
         f"Mean return ({options.objective.name}) of trial {trial.number} on {winner.runs} fresh"
         f" seeds: {format_return(fresh.mean)}{interval}, worst"
         f" {format_return(fresh.min)}; in the search {format_return(trial.score or 0.0)}.",

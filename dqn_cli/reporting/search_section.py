@@ -43,7 +43,7 @@ def search_section(name: str, search: StoredSearch, folder: Path, number: int) -
         charts.append(draw_trials(search.domains, search.trials, folder, f"trials{suffix}"))
     table = f"trials{suffix}.csv"
     _write_trials(folder / table, search)
-    effect = pruning_of(search.trials, search.seeds)
+    effect = pruning_of(search.trials, search.seeds, search.extra_seeds)
     rungs: list[Sequence[str]] = [
         (f"{rung.step:,}", str(rung.judged), str(rung.ended), str(rung.judged - rung.ended))
         for rung in effect.rungs
@@ -55,6 +55,8 @@ def _summary(search: StoredSearch) -> str:
     counts = Counter(STATES[trial.state] for trial in search.trials)
     parts = [f"{counts[word]} {word}" for word in STATES.values() if counts[word]]
     runs = "1 run" if search.seeds == 1 else f"{search.seeds} runs"
+    if search.extra_seeds:
+        runs += f" and {search.extra_seeds} more at each rung passed,"
     text = f"{len(search.trials)} trials of {runs} each: {', '.join(parts) or 'none yet'}."
     if not search.importances:
         text += f" Importances are told from {ENOUGH} trials on that were trained to the end."

@@ -27,18 +27,22 @@ class Pruning(NamedTuple):
     unpruned: int | None  # they would have taken without pruning; None: none was trained to the end
 
 
-def pruning_of(trials: Sequence[Record], seeds: int) -> Pruning:
-    """Return what pruning did to trials of so many runs each."""
+def pruning_of(trials: Sequence[Record], seeds: int, extra_seeds: int = 0) -> Pruning:
+    """Return what pruning did to trials of so many runs each, and more at each rung passed."""
     pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]
     complete = [trial for trial in trials if trial.is_complete]
     length = max((step for trial in complete for step in trial.scores), default=None)
     rungs = {step for trial in trials for step in trial.scores} - {length}
+    most = seeds + extra_seeds * len(rungs)
     ended = [*pruned, *complete]
     return Pruning(
         rungs=[_rung(step, trials, pruned) for step in sorted(rungs)],
         trials=len(ended),
-        steps=seeds * sum(max(trial.scores, default=0) for trial in ended),
-        unpruned=None if length is None else seeds * length * len(ended),
+        steps=sum(
+            (seeds + extra_seeds * (len(trial.scores) - 1)) * max(trial.scores, default=0)
+            for trial in ended
+        ),
+        unpruned=None if length is None else most * length * len(ended),
     )
 
 

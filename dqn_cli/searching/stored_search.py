@@ -34,6 +34,7 @@ class StoredSearch(NamedTuple):
     trials: list[Record]
     importances: dict[str, float]  # empty until enough trials were trained to the end
     seeds: int  # runs of a trial
+    extra_seeds: int  # more of them at each rung that a trial passes
 
 
 def read_search(file: Path) -> StoredSearch:
@@ -52,9 +53,9 @@ def read_search(file: Path) -> StoredSearch:
             raise SearchError(f"{file} has no study named {NAME}") from error
         trials = study.get_trials(deepcopy=False)
         domains = {key: _domain(d) for trial in trials for key, d in trial.distributions.items()}
-        seeds = study.user_attrs.get(PLAN, {}).get("seeds", 1)
-        return StoredSearch(domains, [record_of(trial) for trial in trials],
-                            importances(study), int(seeds))  # fmt: skip
+        plan = study.user_attrs.get(PLAN, {})
+        return StoredSearch(domains, [record_of(trial) for trial in trials], importances(study),
+                            int(plan.get("seeds", 1)), int(plan.get("extra_seeds", 0)))  # fmt: skip
 
 
 def _domain(distribution: BaseDistribution) -> Domain:

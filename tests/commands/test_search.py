@@ -114,6 +114,25 @@ def test_runs_that_go_beyond_a_pause_train_in_full_groups(type_train: Typed, cap
     assert all("2 side by side" in line for line in groups)
 
 
+def test_trials_that_pass_a_rung_get_more_seeds(type_train: Typed, capsys: Lines) -> None:
+    words = ("hydra.sweeper.seeds=1", "hydra.sweeper.extra_seeds=1", "hydra.sweeper.trials=3",
+             "hydra.sweeper.reduction=1.5", "hydra.sweeper.finalists=0")  # fmt: skip
+    assert type_train(*TYPED, *SPACE, *words) == 0
+    runs = results("sweep")
+    # Two of three trials pass the first rung, and both of two the second one, as asynchronous
+    # halving keeps the best 1 / 1.5 of all that came there, rounded up.
+    assert sorted(run["steps"] for run in runs.values()) == [20, 120, 120, 120, 120, 120, 120]
+    assert sorted(run["seed"] for run in runs.values()) == [0, 0, 0, 1, 1, 2, 2]
+    numbers = sorted(int(name.partition("_")[0]) for name in runs)
+    assert [number % 3 for number in numbers] == [run["seed"] for run in sorted_by_number(runs)]
+    for _, _, scores, _ in trials():
+        assert len(scores) in (1, 3)
+
+
+def sorted_by_number(runs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [runs[name] for name in sorted(runs, key=lambda name: int(name.partition("_")[0]))]
+
+
 def test_the_same_command_goes_on_and_trains_nothing_twice(
     type_train: Typed, capsys: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,8 @@ def test_each_run_of_a_trial_has_a_number_a_seed_and_a_folder(jobs: Jobs, tmp_pa
     assert second.words == ["env=CartPole-v1", "optimizer.lr=0.001235", "n=3", "seed=1"]
     assert second.folder == tmp_path / "sweep" / "5_optimizer.lr-0.001235_n-3_seed-1"
     assert jobs.runs_of(TRIAL._replace(number=3), 2)[0].number == 6
+    first, second = jobs.runs_of(TRIAL, 2, most=5)  # which leaves numbers for three more
+    assert (first.number, second.number) == (10, 11)
     assert trial_words(TRIAL) == ["optimizer.lr=0.001235", "n=3"]
 
 

@@ -11,7 +11,7 @@ from dqn_cli.searching.study import Sampler
 from dqn_cli.searching.trial_scores import Objective
 
 SHIPPED = {
-    "trials": 40, "seeds": 3, "batch": 8, "objective": "final", "sampler": "tpe",
+    "trials": 40, "seeds": 3, "extra_seeds": 0, "batch": 8, "objective": "final", "sampler": "tpe",
     "pruner": "halving", "rungs": OmegaConf.create([0.1, 0.3]), "reduction": 3, "finalists": 3,
     "fresh_seeds": 10,
 }  # fmt: skip
@@ -39,6 +39,7 @@ def test_a_search_may_go_on_to_more_trials_and_finalists() -> None:
         ("trials", 0, "a whole number of at least 1"),
         ("trials", "many", "a whole number"),
         ("seeds", True, "a whole number"),
+        ("extra_seeds", -1, "at least 0"),
         ("finalists", -1, "at least 0"),
         ("objective", "median", "final or best or mean"),
         ("sampler", "grid", "tpe or random"),
@@ -56,3 +57,9 @@ def test_a_wrong_value_is_named_with_what_would_be_right(key: str, value: Any, r
     with pytest.raises(ConfigError, match=right) as caught:
         read_options(SHIPPED | {key: value})
     assert str(caught.value).startswith(f"hydra.sweeper.{key}={value} is not valid: it must be ")
+
+
+def test_without_rungs_no_trial_gets_more_seeds() -> None:
+    assert read_options(SHIPPED | {"extra_seeds": 2}).plan()["extra_seeds"] == 2
+    with pytest.raises(ConfigError, match=r"extra_seeds=2 .* 0 with pruner=none"):
+        read_options(SHIPPED | {"extra_seeds": 2, "pruner": "none"})

@@ -28,3 +28,10 @@ def test_before_a_trial_gets_to_its_end_its_length_is_not_known(tmp_path: Path) 
     trials = write_search(tmp_path / "search.db", complete=0, pruned=2).records()
     assert pruning_of(trials, SEEDS).unpruned is None
     assert pruning_of([], SEEDS).rungs == []
+
+
+def test_runs_that_trials_get_later_are_counted(tmp_path: Path) -> None:
+    trials = write_search(tmp_path / "search.db", complete=2, pruned=3).records()
+    found = pruning_of(trials, SEEDS, extra_seeds=2)
+    assert found.steps == (SEEDS + 2) * 2 * LENGTH + SEEDS * 3 * RUNG
+    assert found.unpruned == (SEEDS + 2) * 5 * LENGTH
