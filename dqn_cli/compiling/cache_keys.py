@@ -30,6 +30,7 @@ from dqn_cli.replay.samplers import Replay, Sampler
 OURS = Path(__file__).parents[1]
 # Their versions are in each key.
 LIBRARIES = ("numpy", "torch")
+PLUGINS = "hydra_plugins.dqn_train_"  # ours, which compute nothing
 
 
 def graph_key(graph: fx.GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> str:
@@ -139,7 +140,9 @@ def _files_of_others() -> Iterator[Path]:
 
 def _file_of_other(module: str) -> Path | None:
     file = getattr(sys.modules.get(module), "__file__", None)
-    is_known = module.partition(".")[0] in {"dqn_cli", *LIBRARIES, *sys.stdlib_module_names}
+    package = module.partition(".")[0]
+    is_known = package in {"dqn_cli", *LIBRARIES, *sys.stdlib_module_names}
+    is_known = is_known or module.startswith(PLUGINS)
     return Path(file) if file and not is_known and Path(file).is_file() else None
 
 

@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -47,6 +48,17 @@ def python_state(parts: Sequence[object]) -> str | None:
     except Exception:  # any object may refuse to be read in its own way
         return None
     return output.hash.hexdigest()
+
+
+@cache
+def warn_once(names: str) -> None:
+    """Say that parts are not compiled; they are both in updates and in the choice of actions."""
+    print(
+        f"warning: {names} can't be compiled, because state of the part or its module changes or"
+        " can't be read: it runs as Python, which is slower (compile=false leaves this out)",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def watching(compiler: Compiler, parts: Sequence[object]) -> Compiler:
@@ -111,6 +123,8 @@ class Watched:
         results = self._function(*self._fixed, *changing)
         self._states.append(python_state(self._parts))
         self._keeps_state = None in self._states or len(set(self._states)) > 1
+        if self._keeps_state:
+            warn_once(", ".join(sorted({_name(part) for part in foreign_parts(self._parts)})))
         return results
 
     def _try(self, changing: tuple[Any, ...]) -> None:
@@ -163,7 +177,13 @@ class _StatePickler(pickle.Pickler):
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if not name.startswith("__")}
+    # An abstract class keeps its registered ones in `_abc_impl`, which can't be read.
+    names = [name for name in values if not name.startswith("__") and name != "_abc_impl"]
+    return {name: values[name] for name in names}
+
+
+def _name(part: object) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"
 
 
 def _packages(part: object) -> set[str]:

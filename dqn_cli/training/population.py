@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from dqn_cli.agent.agent import PARTS, Agent
+from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.metrics import SampleErrors
 from dqn_cli.agent.optimizers import OptimizerState
@@ -82,8 +82,8 @@ class Population:
 
     @property
     def parts(self) -> list[object]:
-        """The objects whose methods compute: network, head, update rule and optimizer."""
-        return [getattr(agent, name) for agent in self._own_members.agents for name in PARTS]
+        """The objects whose methods compute: network, head, update rule, auxiliary parts, ..."""
+        return [part for agent in self._own_members.agents for part in agent.parts.values()]
 
     @torch.no_grad()
     def act(

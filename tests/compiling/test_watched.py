@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent.heads import Scalar
+from dqn_cli.compiling.cache_keys import is_of_user
 from dqn_cli.compiling.recording import Recording
 from dqn_cli.compiling.watched import foreign_parts, python_state, watching
 
@@ -140,3 +142,46 @@ def test_only_parts_of_others_are_foreign() -> None:
 
 def test_what_cannot_be_read_has_no_state_to_compare() -> None:
     assert python_state([iter(lambda: 0, 1)]) is None
+
+
+ABSTRACT = """
+from abc import ABC, abstractmethod
+
+class Base(ABC):
+    @abstractmethod
+    def scaled(self, x): ...
+
+class Part(Base):
+    def scaled(self, x):
+        return 3 * x
+"""
+
+
+def test_abstract_classes_are_read(tmp_path: Path, modules: pytest.MonkeyPatch) -> None:
+    module = own_module(tmp_path, "abstract_parts", ABSTRACT)
+    modules.setitem(sys.modules, "abstract_parts", module)
+    before = python_state([module.Part()])
+    assert before is not None
+    module.Part.kept = 1
+    assert python_state([module.Part()]) != before
+
+
+@pytest.mark.parametrize("name", ["search", "population"])
+def test_our_plugins_are_no_modules_of_a_user(name: str) -> None:
+    importlib.import_module(f"hydra_plugins.dqn_train_{name}")
+    assert not is_of_user(f"hydra_plugins.dqn_train_{name}")
+
+
+def test_a_part_that_runs_as_python_is_named_once(
+    tmp_path: Path, modules: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MODULE.replace("BODY", next(iter(CHANGED.values())).replace("; ", "\n        "))
+    module = own_module(tmp_path, "told_parts", text)
+    modules.setitem(sys.modules, "told_parts", module)
+    part = module.Part()
+    for _ in range(2):  # an update, and the choice of actions
+        called = watching(Recording(), [part])(lambda x: (part.scaled(x),), ())
+        for nth in range(4):
+            called(torch.tensor([float(nth)]))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: told_parts.Part can't be compiled")
