@@ -152,10 +152,15 @@ class _StatePickler(pickle.Pickler):
     def __init__(self, file: _Hash, modules: Collection[str]) -> None:
         super().__init__(file)
         self._modules = modules
+        self._begun: dict[int, object] = {}  # functions and classes, by their place in memory
 
     def persistent_id(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return "tensor", value.data_ptr(), tuple(value.shape)
+        if isinstance(value, FunctionType | type):
+            if id(value) in self._begun:  # as a class holds itself whose methods call super()
+                return "begun", value.__qualname__
+            self._begun[id(value)] = value
         return value.__name__ if isinstance(value, ModuleType) else None
 
     def reducer_override(self, value: Any) -> Any:

@@ -185,3 +185,25 @@ def test_a_part_that_runs_as_python_is_named_once(
             called(torch.tensor([float(nth)]))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: told_parts.Part can't be compiled")
+
+
+CYCLE = """
+class Base:
+    def scaled(self, x):
+        return 3 * x
+
+class Part(Base):
+    calls = 0
+    def scaled(self, x):
+        return super().scaled(x)
+"""
+
+
+def test_classes_that_hold_themselves_are_read(tmp_path: Path, modules: pytest.MonkeyPatch) -> None:
+    module = own_module(tmp_path, "cyclic_parts", CYCLE)
+    modules.setitem(sys.modules, "cyclic_parts", module)
+    before = python_state([module.Part()])
+    assert before is not None
+    assert python_state([module.Part()]) == before
+    module.Part.calls = 1
+    assert python_state([module.Part()]) != before
