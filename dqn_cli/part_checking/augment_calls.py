@@ -25,6 +25,9 @@ NAME = "augmented(obs, uniform, spaces)"
 
 def check_augment(part: Augment) -> Iterator[str]:
     """Yield what is wrong with an augmentation, on all observations that it takes."""
+    if type(part.numbers) is not int:
+        yield f"numbers is {part.numbers!r}: it must be a class attribute, a whole number"
+        return
     if type(part).augmented is Augment.augmented:
         if part.numbers:
             yield "it takes random numbers, and has no method augmented"

@@ -71,6 +71,15 @@ class Choosy(Own):
         raise ValueError("sounds only")
 
 
+def test_numbers_are_no_method() -> None:
+    class Wrong(Own):
+        def numbers(self) -> int:  # type: ignore[override]
+            return 2
+
+    (problem,) = check_augment(Wrong(lambda obs, u: obs))
+    assert problem.endswith("it must be a class attribute, a whole number")
+
+
 def test_parts_that_do_nothing_are_told() -> None:
     assert list(check_augment(Nothing())) == [
         "it takes random numbers, and has no method augmented"
