@@ -13,7 +13,7 @@ import torch
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.spaces import Spaces
 from dqn_cli.config.combinations import find_conflict
-from dqn_cli.config.stored_settings import stored_settings
+from dqn_cli.config.stored_settings import acting_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.deployed_policy import Policy
 from dqn_cli.envs.environments import read_spaces
@@ -82,7 +82,7 @@ def greedy_policy(
         ConfigError: Its network is of a module that is not among `modules`.
     """
     try:
-        settings = stored_settings(data["settings"])
+        settings = acting_settings(data["settings"])
     except ValueError as error:
         raise CheckpointError(f"{path} can't be used: {error}") from error
     known = modules

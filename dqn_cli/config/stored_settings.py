@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn_cli.agent.augmentation import NoAugment
 from dqn_cli.config.registry import part_named
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.training.settings import Settings
@@ -35,6 +36,34 @@ def stored_settings(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> S
     for override in overrides:
         _apply(override, config)
     return settings_from(config)
+
+
+def acting_settings(data: Mapping[str, Any]) -> Settings:
+    """Return stored settings without unknown parts that acting does without.
+
+    So a policy acts where the package of an auxiliary part, a logger or an augmentation is missing.
+
+    Raises:
+        ConfigError: As `stored_settings`.
+    """
+    known = dict(data)
+    for group in ("auxiliary", "logger"):
+        if isinstance(parts := data.get(group), dict):
+            known[group] = {name: part for name, part in parts.items() if _is_known(part)}
+    if "augment" in data and not _is_known(data["augment"]):
+        known["augment"] = {"type": NoAugment.__name__}
+    return stored_settings(known)
+
+
+def _is_known(part: Any) -> bool:
+    """Return whether a part is of a registered class; what is no part is left to be refused."""
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        return True
+    try:
+        part_named(part["type"])
+    except KeyError:
+        return False
+    return True
 
 
 def _apply(override: str, config: DictConfig) -> None:

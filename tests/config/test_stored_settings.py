@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dqn_cli.config.errors import explain
-from dqn_cli.config.stored_settings import CHANGEABLE, stored_settings
+from dqn_cli.config.stored_settings import CHANGEABLE, acting_settings, stored_settings
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.training.settings import Device, Settings, plain
 
@@ -166,3 +166,19 @@ def test_a_part_that_is_not_known_here_says_how_to_import_it(settings_of: Compos
     data["network"] = {"type": "Transformer", "heads": 8}
     with pytest.raises(ConfigError, match=r"uses Transformer.*import=\[package\]"):
         stored_settings(data)
+
+
+def test_acting_needs_no_package_of_parts_that_only_learn(settings_of: Compose) -> None:
+    data = plain(settings_of("auxiliary=[cql,rnd]", "logger=[tensorboard,csv]"))
+    data["auxiliary"]["rnd"]["type"] = "Theirs"
+    data["logger"]["csv"]["type"] = "TheirLog"
+    data["augment"] = {"type": "TheirNoise", "scale": 0.5}
+    with pytest.raises(ConfigError, match=r"Their.* unknown here; name its package"):
+        stored_settings(data)
+    settings = acting_settings(data)
+    assert list(settings.auxiliary) == ["cql"]
+    assert list(settings.logger) == ["tensorboard"]
+    assert settings.augment.numbers == 0
+    data["head"]["type"] = "TheirHead"
+    with pytest.raises(ConfigError, match="TheirHead, which is unknown here"):
+        acting_settings(data)
