@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dqn_cli.agent.annealing import Shape
 from dqn_cli.agent.atari_cnns import AtariCnn
-from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import Unit
-from dqn_cli.agent.expectiles import Expectile
 from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
-from dqn_cli.agent.fractions import Fqf
+from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.normalization import Normalization
-from dqn_cli.agent.quantiles import Iqn
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.table import Table
 from dqn_cli.agent.target_networks import NoTarget
 from dqn_cli.agent.update_rules import Dqn
+from dqn_cli.config.annealing_limits import annealing_conflict
 from dqn_cli.config.data_limits import data_conflict
 from dqn_cli.config.ensemble_limits import ensemble_conflict
+from dqn_cli.config.head_limits import head_conflict
 from dqn_cli.config.native_limits import native_conflict
 from dqn_cli.config.streaming_limits import streaming_conflict
 from dqn_cli.replay.rollouts import Rollout
@@ -58,49 +56,6 @@ def _table_of_normalized(settings: Settings) -> str | None:
     return None
 
 
-def _empty_support(settings: Settings) -> str | None:
-    head = settings.head
-    if isinstance(head, C51) and head.v_min >= head.v_max:
-        return f"head=c51 needs v_min below v_max; they are {head.v_min:g} and {head.v_max:g}"
-    return None
-
-
-def _rescaled_support(settings: Settings) -> str | None:
-    if settings.update.rescale and isinstance(settings.head, C51):
-        return (
-            "update.rescale=true squashes the atoms of values, and those of head=c51 are fixed: use"
-            " head=qr, or update.rescale=false"
-        )
-    return None
-
-
-def _expectile_limits(settings: Settings) -> str | None:
-    head = settings.head
-    if not isinstance(head, Expectile):
-        return None
-    if head.atoms < 5 or head.atoms % 2 == 0:
-        return (
-            "head=expectile needs an odd number of head.atoms, at least 5, whose middle one is the"
-            f" mean; there are {head.atoms}"
-        )
-    if settings.update.rescale:
-        return (
-            "update.rescale=true squashes returns, and expectiles of squashed returns are not those"
-            " of returns: use head=qr, or update.rescale=false"
-        )
-    return None
-
-
-def _levels_without_features(settings: Settings) -> str | None:
-    if isinstance(settings.head, Iqn | Fqf) and not settings.network.has_features:
-        name = "iqn" if isinstance(settings.head, Iqn) else "fqf"
-        return (
-            f"head={name} combines its quantile levels with a network's features, and"
-            f" {type(settings.network).__name__} has none: use network=mlp or head=qr"
-        )
-    return None
-
-
 def _noise_without_noisy_layers(settings: Settings) -> str | None:
     if isinstance(settings.exploration, Noisy) and not settings.network.is_noisy:
         network = "network=mlp " if isinstance(settings.network, Table) else ""
@@ -123,51 +78,13 @@ def _reset_without_layers(settings: Settings) -> str | None:
 def _recycling_without_links(settings: Settings) -> str | None:
     network = settings.network
     if settings.reset.dormant is not None and not network.recycles:
-        name = "network.skip=true" if getattr(network, "skip", False) else type(network).__name__
-        remedy = "network.skip=false" if getattr(network, "skip", False) else "network=multi"
+        name, remedy = type(network).__name__, "network=multi"
+        if isinstance(network, Mlp) and network.skip:
+            name, remedy = "network.skip=true", "network.skip=false"
         return (
             f"reset.dormant begins units anew whose layers follow each other, and those of {name}"
             f" do not: use {remedy}, or reset.dormant=null"
         )
-    return None
-
-
-def _unknown_number_of_updates(settings: Settings) -> str | None:
-    start, exploration = settings.anneal.updates_per_train.start, settings.exploration
-    if start is None:
-        return None
-    if not settings.steps:
-        return (
-            "steps=0 takes data.pretrain updates one after the other, and has no trainings: use"
-            " anneal.updates_per_train.start=null"
-        )
-    counts_updates = getattr(exploration, "unit", None) is Unit.updates
-    if counts_updates and getattr(exploration, "duration", 2) <= 1:
-        return (
-            "exploration.duration is a share of all updates, whose number is not known with"
-            " anneal.updates_per_train: use exploration.unit=steps, or a duration above 1"
-        )
-    return None
-
-
-def _unreachable_annealing(settings: Settings) -> str | None:
-    gamma, n_step, lr = settings.anneal.gamma, settings.anneal.n_step, settings.anneal.lr
-    for name in ("n_step", "updates_per_train"):
-        start = getattr(settings.anneal, name).start
-        if start is not None and (start < 1 or start != int(start)):
-            return f"anneal.{name}.start={start:g} must be a whole number of at least 1"
-    is_factor = gamma.shape is Shape.exponential
-    if gamma.start is not None and (gamma.start > 1 or (is_factor and gamma.start == 1)):
-        return (
-            f"anneal.gamma.start={gamma.start:g} must be below 1, or 1 with"
-            " anneal.gamma.shape=linear"
-        )
-    if gamma.start is not None and is_factor and settings.gamma == 1:
-        return "gamma=1 is not reached by equal factors: use anneal.gamma.shape=linear"
-    if n_step.start is not None and isinstance(settings.replay, Rollout):
-        return "anneal.n_step is for stored transitions: use replay=uniform, or its start=null"
-    if lr.start == 0 and lr.shape is Shape.exponential:
-        return "anneal.lr.start=0 changes by no factor: use anneal.lr.shape=linear"
     return None
 
 
@@ -304,15 +221,11 @@ RULES: tuple[Rule, ...] = (
     _bfloat16_of_float64,
     _fraction_without_episodes,
     _table_of_normalized,
-    _empty_support,
-    _rescaled_support,
-    _expectile_limits,
-    _levels_without_features,
+    head_conflict,
     _noise_without_noisy_layers,
     _reset_without_layers,
     _recycling_without_links,
-    _unreachable_annealing,
-    _unknown_number_of_updates,
+    annealing_conflict,
     _auxiliary_without_data,
     _auxiliary_without_observations,
     _epsilons_of_one_environment,

@@ -69,41 +69,6 @@ REFUSED = [
         ["episodes=1", "exploration.duration=1.5"],
     ),
     (
-        "head=c51 head.v_min=5 head.v_max=5",
-        ["head=c51", "v_min below v_max", "they are 5 and 5"],
-        ["head.v_min=4", "head.v_max=6"],
-    ),
-    (
-        "head=c51 head.v_min=0.5 head.v_max=-2",
-        ["head=c51", "v_min below v_max", "they are 0.5 and -2"],
-        ["head.v_min=-3", "head.v_max=1"],
-    ),
-    (
-        "head=iqn network=table",
-        ["head=iqn", "Table", "network=mlp", "head=qr"],
-        ["network=mlp", "head=qr"],
-    ),
-    (
-        "head=expectile head.atoms=3",
-        ["head=expectile", "odd", "at least 5", "there are 3"],
-        ["head.atoms=5"],
-    ),
-    (
-        "head=expectile head.atoms=8",
-        ["head=expectile", "odd", "at least 5", "there are 8"],
-        ["head.atoms=9"],
-    ),
-    (
-        "head=expectile update.rescale=true",
-        ["update.rescale=true", "expectiles", "head=qr", "update.rescale=false"],
-        ["head=qr", "update.rescale=false"],
-    ),
-    (
-        "head=fqf network=table",
-        ["head=fqf", "Table", "network=mlp", "head=qr"],
-        ["network=mlp", "head=qr"],
-    ),
-    (
         "exploration=noisy",
         ["exploration=noisy", "network.noisy=true", "exploration=linear"],
         ["network.noisy=true", "exploration=linear"],
@@ -127,41 +92,6 @@ REFUSED = [
         "reset.dormant=1000 network=gru",
         ["reset.dormant", "Gru", "network=multi", "reset.dormant=null"],
         ["network=multi", "reset.dormant=null"],
-    ),
-    (
-        "anneal.gamma.start=1",
-        ["anneal.gamma.start=1", "below 1", "anneal.gamma.shape=linear"],
-        ["anneal.gamma.start=0.9", "anneal.gamma.shape=linear"],
-    ),
-    (
-        "anneal.gamma.start=0.5 gamma=1",
-        ["gamma=1", "anneal.gamma.shape=linear"],
-        ["anneal.gamma.shape=linear"],
-    ),
-    (
-        "anneal.n_step.start=2.5",
-        ["anneal.n_step.start=2.5", "whole number"],
-        ["anneal.n_step.start=2"],
-    ),
-    (
-        f"{ROLLOUT}anneal.n_step.start=2",
-        ["anneal.n_step", "replay=uniform"],
-        ["anneal.n_step.start=null"],
-    ),
-    (
-        "anneal.updates_per_train.start=0",
-        ["anneal.updates_per_train.start=0", "whole number"],
-        ["anneal.updates_per_train.start=2"],
-    ),
-    (
-        "anneal.updates_per_train.start=4 exploration.unit=updates",
-        ["exploration.duration", "exploration.unit=steps"],
-        ["exploration.unit=steps", "exploration.duration=100"],
-    ),
-    (
-        "anneal.lr.start=0",
-        ["anneal.lr.start=0", "anneal.lr.shape=linear"],
-        ["anneal.lr.shape=linear", "anneal.lr.start=1e-9"],
     ),
     (
         "exploration=ladder",
