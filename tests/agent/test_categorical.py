@@ -6,17 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from exact_numbers import DOUBLE, NO_TAUS, tensor
 from torch import Tensor
 
 from dqn_cli.agent.categorical import C51
 
 HEAD = C51(3, -1.0, 1.0)  # atoms at -1, 0 and 1
-DOUBLE = torch.float64
-NO_TAUS = torch.zeros(1, 0)
-
-
-def tensor(values: Sequence[object]) -> Tensor:
-    return torch.tensor(values, dtype=DOUBLE)
 
 
 def logits(probabilities: Sequence[object]) -> Tensor:

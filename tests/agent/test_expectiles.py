@@ -1,25 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import torch
+from exact_numbers import DOUBLE, NO_TAUS, normal, tensor
 from torch import Tensor
 
 from dqn_cli.agent.expectiles import Expectile, expectile_loss, impute
 from dqn_cli.agent.quantiles import midpoints
 
-DOUBLE = torch.float64
-NO_TAUS = torch.zeros(1, 0)
 EQUAL = [0.2] * 5
-
-
-def tensor(values: Sequence[object]) -> Tensor:
-    return torch.tensor(values, dtype=DOUBLE)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed))
 
 
 def expectiles_of(samples: Tensor, weights: Tensor, taus: Tensor) -> Tensor:

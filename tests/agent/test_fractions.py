@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 import torch
 from array_spaces import array_spaces
+from exact_numbers import DOUBLE, NO_TAUS, normal, tensor
 from torch import Tensor
 
 from dqn_cli.agent.fractions import Fqf, fraction_slope, fractions
@@ -16,17 +16,7 @@ from dqn_cli.agent.parameters import size, views
 from dqn_cli.agent.quantiles import Iqn, quantile_huber
 from dqn_cli.agent.rescaling import Rescaled, squash
 
-DOUBLE = torch.float64
-NO_TAUS = torch.zeros(1, 0)
 SPACES = array_spaces((2,), (-1, -1), (1, 1), 3)
-
-
-def tensor(values: Sequence[object]) -> Tensor:
-    return torch.tensor(values, dtype=DOUBLE)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed))
 
 
 def fqf(atoms: int, fraction_lr: float = 1.0, entropy: float = 0.0) -> Fqf:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 import torch
 from array_spaces import array_spaces
+from exact_numbers import DOUBLE, NO_TAUS, normal, tensor
 from oriented import sizes, stored
 from torch import Tensor
 
@@ -14,17 +15,7 @@ from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.parameters import size
 from dqn_cli.agent.quantiles import Iqn, Qr, midpoints, quantile_huber
 
-DOUBLE = torch.float64
-NO_TAUS = torch.zeros(1, 0)
 SPACES = array_spaces((2,), (-1, -1), (1, 1), 3)
-
-
-def tensor(values: Sequence[object]) -> Tensor:
-    return torch.tensor(values, dtype=DOUBLE)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(

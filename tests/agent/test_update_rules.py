@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NoReturn
 
 import pytest
 import torch
+from exact_numbers import tensor
 from torch import Tensor
 
 from dqn_cli.agent.batch import Batch
@@ -20,10 +20,6 @@ PAPERS = Munchausen(0.9, 0.03, -1.0)
 
 def never() -> NoReturn:
     raise AssertionError("nobody may ask for these values")
-
-
-def tensor(values: Sequence[object]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def taken(mask: Tensor, action: Tensor) -> Batch:
