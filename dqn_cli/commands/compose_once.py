@@ -26,7 +26,8 @@ class ComposeOnce:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._parse = cache(OverridesParser.create().parse_override)
+        self._parser = OverridesParser.create()
+        self._read = cache(self._read_word)  # which looks for files
         self._templates: dict[_Structure, bytes] = {}  # packed: a copy is faster, and small
 
     def __getattr__(self, name: str) -> Any:
@@ -54,16 +55,21 @@ class ComposeOnce:
 
     def _structure_of(self, config: DictConfig, words: Sequence[str]) -> _Structure | None:
         """Return what a job shares with others, or None if Hydra has to compose it alone."""
-        overrides = [self._parse(word) for word in words]
-        if not overrides or any(override.is_hydra_override() for override in overrides):
+        read = [self._read(word) for word in words]
+        if not read or any(override.is_hydra_override() for override, _ in read):
             return None
         return _Structure(
             tuple(config.hydra.overrides.hydra),
             tuple(
-                override.key_or_group if self._is_value(override) else str(override.input_line)
-                for override in overrides
+                override.key_or_group if is_value else str(override.input_line)
+                for override, is_value in read
             ),
         )
+
+    def _read_word(self, word: str) -> tuple[Override, bool]:
+        """Return the override that a word is, and whether it sets a value."""
+        override = self._parser.parse_override(word)
+        return override, self._is_value(override)
 
     def _is_value(self, override: Override) -> bool:
         """Return whether an override sets a number, a text or a list, and chooses no file."""
@@ -79,9 +85,11 @@ class ComposeOnce:
     def _fill(self, structure: _Structure, config: DictConfig, words: Sequence[str]) -> DictConfig:
         """Return the structure's configuration with the values of a job."""
         composed: DictConfig = pickle.loads(self._templates[structure])
-        overrides = [self._parse(word) for word in words]
-        for override in filter(self._is_value, overrides):
-            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
+        overrides = []
+        for override, is_value in map(self._read, words):
+            overrides.append(override)
+            if is_value:
+                OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
         composed.hydra.overrides.task = [override.input_line for override in overrides]
         composed.hydra.job.override_dirname = get_overrides_dirname(
             overrides, **composed.hydra.job.config.override_dirname
@@ -91,7 +99,7 @@ class ComposeOnce:
 
 
 class _Structure(NamedTuple):
-    """What jobs that differ in values have in common."""
+    """Words that jobs have in common which differ in values alone."""
 
     hydra: tuple[str, ...]  # overrides of Hydra itself
     words: tuple[str, ...]  # overrides, and of values the keys
