@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dqn_cli.agent.heads import Head
+from dqn_cli.agent.heads import Head, mix_actions
 from dqn_cli.agent.quantiles import midpoints
 from dqn_cli.ranges import Several
 
@@ -109,8 +109,7 @@ class Expectile(Head):
         self, reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
     ) -> Tensor:
         """Back up the imputed returns; a policy mixes expectiles of the same level."""
-        moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
-        weights, samples = impute((policy.unsqueeze(2) * moved).sum(1))
+        weights, samples = impute(mix_actions(z, policy, shift))
         return torch.cat([weights, reward[:, None] + discount[:, None] * samples], 1)
 
     def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:

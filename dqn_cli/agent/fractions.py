@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqn_cli.agent import layers
-from dqn_cli.agent.heads import Function, Head, Layers
+from dqn_cli.agent.heads import Function, Head, Layers, mix_actions
 from dqn_cli.agent.layers import Parameters
 from dqn_cli.agent.parameters import Layout
 from dqn_cli.agent.quantiles import join_levels, multiply_by_levels, quantile_huber
@@ -70,8 +70,7 @@ class Fqf(Head):
         # All actions have the same logits. Zeros, which stand for no next value, are equal widths.
         widths = z[:, 0, : self.atoms].softmax(1)  # [batch, atoms]
         values = z[..., self.atoms : 2 * self.atoms]
-        moved = values if shift is None else values + shift.unsqueeze(2)
-        mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
+        mixed = mix_actions(values, policy, shift)  # [batch, atoms]
         return torch.cat([widths, reward[:, None] + discount[:, None] * mixed], 1)
 
     def td_loss(self, z: Tensor, target: Tensor, taus: Tensor) -> Tensor:

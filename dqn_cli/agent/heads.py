@@ -142,9 +142,13 @@ def backup_atoms(
     reward: Tensor, discount: Tensor, z: Tensor, policy: Tensor, shift: Tensor | None
 ) -> Tensor:
     """Compute the TD target of each atom by itself, [batch, atoms]; for `Head.backup`."""
+    return reward[:, None] + discount[:, None] * mix_actions(z, policy, shift)
+
+
+def mix_actions(z: Tensor, policy: Tensor, shift: Tensor | None) -> Tensor:
+    """Return the policy's mean of each atom over the shifted actions, [batch, atoms]."""
     moved = z if shift is None else z + shift.unsqueeze(2)  # [batch, actions, atoms]
-    mixed = (policy.unsqueeze(2) * moved).sum(1)  # [batch, atoms]
-    return reward[:, None] + discount[:, None] * mixed
+    return (policy.unsqueeze(2) * moved).sum(1)
 
 
 @dataclass

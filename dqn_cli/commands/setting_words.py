@@ -13,12 +13,8 @@ from dqn_cli.commands.words import check_plain_words, warn, word_error
 MOST_JOBS = 100_000
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 SEARCH = ("search=", "hydra/sweeper=search")
-SWEEPERS = (
-    "hydra/sweeper",
-    "hydra.sweeper",
-    "experiment",
-    "search",
-)  # may have values to sweep over
+# Words of these may have values to sweep over.
+SWEEPERS = ("hydra/sweeper", "hydra.sweeper", "experiment", "search")
 
 
 def check_settings(words: Sequence[str], sweeps: bool, folders: Sequence[str] = ()) -> None:

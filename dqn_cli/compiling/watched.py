@@ -183,8 +183,11 @@ class _StatePickler(pickle.Pickler):
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     # An abstract class keeps its registered ones in `_abc_impl`, which can't be read.
-    names = [name for name in values if not name.startswith("__") and name != "_abc_impl"]
-    return {name: values[name] for name in names}
+    return {
+        name: value
+        for name, value in values.items()
+        if not name.startswith("__") and name != "_abc_impl"
+    }
 
 
 def _name(part: object) -> str:
