@@ -12,6 +12,7 @@ from dqn_cli.config.gymnasium_source import registered_envs
 from dqn_cli.config.hints import did_you_mean, unknown_key, unknown_preset_key
 from dqn_cli.config.registry import SEVERAL, is_part, part_named
 from dqn_cli.config.tuned_source import LOOKUP
+from dqn_cli.config.value_errors import value_error
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.outcomes import TrainingFailure
@@ -104,7 +105,7 @@ def _composition(error: Exception) -> str:
     if sweep := re.match(r"Ambiguous value for argument '([^']*)'", text):
         return f"{sweep[1]} has several values: add -m to sweep over them, or [] around a list"
     if merged := re.match(r"Error merging override (.*)", text):
-        return f"{merged[1]}: {_reason(cause)}"
+        return f"{merged[1]}: {_reason(cause, merged[1])}"
     key = re.search(r"full_key: (\S+)", f"{cause}\n{text}")
     if key and re.search(r"Key '\S+' not in", f"{cause}"):  # a file sets what another choice lacks
         message = _unknown(key[1], f"{cause}\n{text}")
@@ -130,11 +131,8 @@ def _unknown(key: str, details: str) -> str:
     return unknown_key(key.split(".")[0] if part[1] == "Settings" else key, part_named(part[1]))
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of an error, or the second where Hydra adds one of its own."""
+def _reason(error: Exception, word: str = "") -> str:
+    """Return the first line of a word's error, or the second where Hydra adds one of its own."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     wrapped = "raised while composing config" in lines[0] and len(lines) > 1
-    reason = lines[1] if wrapped else lines[0]
-    endings = "list or tuple.", "list, or tuple.", "DictConfig with ListConfig"
-    no_list = "ListConfig" in reason and reason.endswith(endings)
-    return "it must be a list, as in [1,2]" if no_list else reason
+    return value_error(lines[1] if wrapped else lines[0], word)
