@@ -16,8 +16,6 @@ from torch.utils.tensorboard.summary import hparams
 
 from dqn_cli.loggers.logger import Log
 
-HPARAMS_METRIC = "eval/mean_reward"
-
 
 class EventFile(Log):
     """Writer of metrics by tag.
@@ -32,12 +30,12 @@ class EventFile(Log):
         """Open a new file; TensorBoard hides rows of older files from `purge_step` on."""
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._records = RecordWriter((folder / name).open("xb"))
-        summaries = hparams(dict(hyperparameters), {HPARAMS_METRIC: 0.0})  # type: ignore[no-untyped-call]
-        experiment, start, self._end = summaries
+        summaries = hparams(dict(hyperparameters), {})  # type: ignore[no-untyped-call]
+        # TensorBoard lists hyperparameters in which runs differ first, unless a run has a list.
+        _, start, self._end = summaries
         self._add(file_version="brain.Event:2")
         if purge_step is not None:
             self._add(session_log=SessionLog(status=SessionLog.START), step=purge_step)
-        self._add(summary=experiment)
         self._add(summary=start)
 
     def row(self, values: Mapping[str, float], step: int) -> None:

@@ -9,6 +9,7 @@ import parts
 import pictures
 import torch
 
+from dqn_cli.agent.hadamax import Hadamax
 from dqn_cli.agent.model import Model
 from dqn_cli.agent.normalization import normalization_layout
 from dqn_cli.agent.parameters import size, views
@@ -53,7 +54,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     ),
     "minatar": ("env=MinAtar/Breakout-v1", "network=minatar", DENSE, "network.channels=[4]"),
     "table": ("env=CliffWalking-v1", "network=table"),
-    "table of bins": ("env=MountainCar-v0", "network=table", "network.bins=5"),
+    "table of bins": ("env=MountainCar-v0", "network=table", "network.bins=30"),
     "choices": ("env=Blackjack-v1", "network=mlp", DENSE),
 }  # fmt: skip
 HEADS: dict[str, tuple[str, ...]] = {
@@ -81,7 +82,8 @@ def random_policy(settings: Settings, seed: int = 0) -> GreedyPolicy:
     )
     random = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, settings.dtype.name)
-    parameters = 0.3 * torch.randn(size(model.layout), generator=random, dtype=dtype)
+    scale = 0.5 if isinstance(settings.network, Hadamax) else 0.3  # its products get small
+    parameters = scale * torch.randn(size(model.layout), generator=random, dtype=dtype)
     named = views(parameters, model.layout)
     for name in normalization_layout(model.spaces, model.normalization):
         named[name].abs_().add_(0.5)

@@ -12,13 +12,14 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dqn_cli.loggers import event_file
-from dqn_cli.loggers.event_file import HPARAMS_METRIC, EventFile
+from dqn_cli.loggers.event_file import EventFile
 from dqn_cli.loggers.logger import LoggedRun
 from dqn_cli.loggers.run_loggers import RunLoggers
 from dqn_cli.loggers.tensorboard import TensorBoard
 from dqn_cli.runs.hyperparameters import hyperparameters
 from dqn_cli.training.settings import Settings
 
+REWARD = "eval/mean_reward"
 FULL = Path("/dev/full")
 
 
@@ -36,13 +37,13 @@ def read(folder: Path) -> Any:
 
 def test_rows_are_read_back_by_tag_and_step(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, hyperparameters(settings), None)
-    file.row({HPARAMS_METRIC: 1.5, "train/loss": 0.25}, 10)
-    file.row({HPARAMS_METRIC: 2.5}, 20)
+    file.row({REWARD: 1.5, "train/loss": 0.25}, 10)
+    file.row({REWARD: 2.5}, 20)
     file.close()
     events = read(tmp_path)
-    assert [(e.step, e.value) for e in events.Scalars(HPARAMS_METRIC)] == [(10, 1.5), (20, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars(REWARD)] == [(10, 1.5), (20, 2.5)]
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(10, 0.25)]
-    assert set(events.Tags()["scalars"]) == {HPARAMS_METRIC, "train/loss"}
+    assert set(events.Tags()["scalars"]) == {REWARD, "train/loss"}
 
 
 def written_hyperparameters(folder: Path) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def written_hyperparameters(folder: Path) -> dict[str, Any]:
 
 def test_hyperparameters_are_in_the_one_file_of_the_run(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, hyperparameters(settings), None)
-    file.row({HPARAMS_METRIC: 1.0}, 1)
+    file.row({REWARD: 1.0}, 1)
     file.close()
     assert [path.is_file() for path in tmp_path.iterdir()] == [True]
     values = written_hyperparameters(tmp_path)
@@ -103,7 +104,7 @@ def test_hyperparameters_of_every_kind_of_part_are_named_as_the_user_names_them(
 
 def test_closing_writes_the_end_of_the_session(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, hyperparameters(settings), None)
-    file.row({HPARAMS_METRIC: 1.0}, 1)
+    file.row({REWARD: 1.0}, 1)
     file.close()
     content = read(tmp_path).summary_metadata["_hparams_/session_end_info"].plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(content).HasField("session_end_info")
@@ -113,9 +114,9 @@ def test_a_resumed_run_hides_rows_from_its_step_on(tmp_path: Path, settings: Set
     for purge_step, steps, value in ((None, (10, 20, 30), 1.0), (20, (20, 40), 2.0)):
         file = EventFile(tmp_path, hyperparameters(settings), purge_step)
         for step in steps:
-            file.row({HPARAMS_METRIC: value}, step)
+            file.row({REWARD: value}, step)
         file.close()
-    rows = [(event.step, event.value) for event in read(tmp_path).Scalars(HPARAMS_METRIC)]
+    rows = [(event.step, event.value) for event in read(tmp_path).Scalars(REWARD)]
     assert rows == [(10, 1), (20, 2), (40, 2)]
 
 
@@ -153,20 +154,20 @@ def test_a_full_disk_costs_the_rows_and_not_the_run(
     warned: list[str] = []
     run = LoggedRun(tmp_path, "", hyperparameters(settings))
     loggers = RunLoggers({"tensorboard": TensorBoard()}, run, warned.append)
-    loggers.row({HPARAMS_METRIC: 1.0}, 1)
+    loggers.row({REWARD: 1.0}, 1)
     writers[0].redirect(FULL.open("wb"))
-    loggers.row({HPARAMS_METRIC: 2.0}, 2)
-    loggers.row({HPARAMS_METRIC: 3.0}, 3)
+    loggers.row({REWARD: 2.0}, 2)
+    loggers.row({REWARD: 3.0}, 3)
     loggers.close({})
     assert len(warned) == 1
     assert re.search("TensorBoard rows end here: .*No space left", warned[0])
-    assert [event.step for event in read(tmp_path).Scalars(HPARAMS_METRIC)] == [1]
+    assert [event.step for event in read(tmp_path).Scalars(REWARD)] == [1]
 
 
 def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path: Path, settings: Settings) -> None:
     file = EventFile(tmp_path, hyperparameters(settings), None)
     threads = threading.active_count()
-    file.row({HPARAMS_METRIC: 1.0, "train/loss": 0.5}, 1)
+    file.row({REWARD: 1.0, "train/loss": 0.5}, 1)
     assert [event.step for event in read(tmp_path).Scalars("train/loss")] == [1]
     assert threading.active_count() == threads
     file.close()
