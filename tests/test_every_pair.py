@@ -105,7 +105,7 @@ PIXELS = ("image", *ATARI)
 NORMALIZED = ("running", "bounds")
 FRAMELESS = ("minatar", "table")
 OTHER_ENVS = tuple(env for env in AXES["env"] if not env.startswith("ALE/"))
-BYTE_ENVS = ("CliffWalking-v1", "MinAtar/Breakout-v1", "Bytes-v0", "ALE/Pong-v5")
+BYTE_ENVS = ("CliffWalking-v1", "Bytes-v0", "ALE/Pong-v5")  # choices and pixels
 BONUSES = ("counts", "rnd")
 TRACES = ("obgd", "trace_adam")
 # What there is with an ensemble of heads alone.

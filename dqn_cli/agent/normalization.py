@@ -50,7 +50,7 @@ def normalization_layout(spaces: Spaces, normalization: Normalization) -> Layout
     if not shape:
         raise ValueError(
             f"env.normalize={normalization.name} finds nothing to normalize, because observations"
-            " are choices, flags or pictures of bytes: use env.normalize=none"
+            " are choices, flags or pixels: use env.normalize=none"
         )
     if normalization is Normalization.running:
         return {OFFSET: Parameter(shape, 0, 0), FACTOR: Parameter(shape, 1, 1)}
@@ -73,7 +73,7 @@ def normalize(p: Parameters, obs: Tensor, spaces: Spaces) -> Tensor:
 
 
 def picture_scale(p: Parameters, part: Part) -> float:
-    """Return the factor of a picture's pixels: bytes become 0 to 1, unless they are normalized."""
+    """Return the factor of a picture's values: pixels become 0 to 1, unless they are normalized."""
     return 1.0 if OFFSET in p and part.can_be_normalized else part.scale
 
 

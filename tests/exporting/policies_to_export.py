@@ -36,9 +36,10 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "multi of frames": (PARTS, "network=multi", DENSE, "network.channels=[3,3]", FRAMES),
     "gru": (VECTOR, "network=gru", DENSE, "network.units=8"),
     "lstm": (PARTS, "network=lstm", DENSE, "network.units=8", "network.channels=[3,3]"),
+    "minatar": ("env=MinAtar/Breakout-v1", "network=minatar", DENSE, "network.channels=[4]"),
     "module": (VECTOR, "network=module", "network.path=own_networks:Small", DENSE),
 }
-# These read pictures of bytes or choices, which are not normalized.
+# These read pixels or choices, which are not normalized.
 OTHERS: dict[str, tuple[str, ...]] = {
     "nature": (PICTURES, "network=nature", DENSE, CHANNELS, FRAMES),
     "nature in colors": (PICTURES, "+env.kwargs.colors=true", "network=nature", DENSE, CHANNELS),
@@ -52,7 +53,6 @@ OTHERS: dict[str, tuple[str, ...]] = {
         PICTURES, "network=hadamax", DENSE, FRAMES, "network.channels=[4,4]",
         "network.kernels=[4,3]", "network.pools=[2,3]", "network.strides=[2,1]",
     ),
-    "minatar": ("env=MinAtar/Breakout-v1", "network=minatar", DENSE, "network.channels=[4]"),
     "table": ("env=CliffWalking-v1", "network=table"),
     "table of bins": ("env=MountainCar-v0", "network=table", "network.bins=30"),
     "choices": ("env=Blackjack-v1", "network=mlp", DENSE),
