@@ -24,6 +24,8 @@ COMMON = ["steps=2000", "eval.every=2000", "eval.episodes=1", "checkpoint.every=
 ROUNDS = {
     "pqn": ["train_every=256", "updates_per_train=16"],
     "drqn": ["learning_starts=500", "train_every=8", "updates_per_train=1"],
+    "stream_q": [],  # an update in every step
+    "adaptive_q": [],
 }
 OFTEN = ["learning_starts=500", "train_every=4", "updates_per_train=1"]
 MEMBERS = ["-m", "seed=0,1,2,3", "hydra/launcher=population", "hydra.launcher.processes=1"]
@@ -34,6 +36,7 @@ def runs() -> dict[str, list[str]]:
     words = {name: [f"agent={name}", *ROUNDS.get(name, OFTEN)] for name in PRESETS}
     words["rollout_rounds"] = ["env=CartPole-v1", "learning_starts=500"]
     words["minatar"] = ["env=MinAtar/Breakout-v1", *OFTEN]
+    words["auxiliary"] = ["auxiliary=[rnd,cql]", *OFTEN]
     words["population"] = [*MEMBERS, "agent=rainbow", *OFTEN]
     words["population_rates"] = [*MEMBERS, "agent=per", "optimizer.lr=1e-3,1e-4", *OFTEN]
     both = {

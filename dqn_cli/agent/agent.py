@@ -15,9 +15,9 @@ from dqn_cli.agent.augmentation import Augment, NoAugment
 from dqn_cli.agent.auxiliary import (
     PREFIX,
     Auxiliary,
+    AuxiliaryOutputs,
     evaluate_parts,
     layout_of_parts,
-    losses_on_following,
     observe_by_parts,
     reset_shares_of_parts,
 )
@@ -133,53 +133,35 @@ class Agent:
             scalar is minus the value of the action taken.
         """
         batch = self.augment.batch(batch, random, self.spaces)
-        own, own_target = self.of_model(parameters), self.of_model(target_parameters)
-        transitions, outputs = self._evaluate(own, own_target, batch, random)
-        counted = (transitions.weight > 0).to(transitions.reward.dtype)
+        following = self.augment.following(following, random, self.spaces)
+        transitions, outputs = self._evaluate(parameters, target_parameters, batch, random)
+        auxiliary = self._auxiliary_outputs(
+            parameters, target_parameters, transitions, outputs, following
+        )
+        head, z = self.model.head, outputs.z_of(transitions.action)  # [batch, atoms]
+        with torch.no_grad():
+            target = self._td_target(outputs, transitions, auxiliary.bonus)
+        losses = head.td_loss(z, target, outputs.taus)  # [batch]
+        loss = td_loss = (transitions.weight * losses).mean()
+        counted = (transitions.weight > 0).to(losses.dtype)
 
         def mean(values: Tensor) -> Tensor:
             return (values * counted).sum() / counted.sum().clamp(min=1)
 
-        auxiliary_losses, bonus = None, None
-        if self.auxiliary:
-            p = views(parameters, self.layout)
-            auxiliary_losses, bonus = evaluate_parts(
-                self.auxiliary, p, self.model, outputs, transitions
-            )
-            following = self.augment.following(following, random, self.spaces)
-            if isinstance(following, Following):
-                target_p = views(target_parameters, self.layout)
-                auxiliary_losses = losses_on_following(
-                    self.auxiliary,
-                    p,
-                    target_p,
-                    self.model,
-                    transitions,
-                    following,
-                    auxiliary_losses,
-                )
-        head = self.model.head
-        taken = transitions.action[:, None, None].expand(-1, 1, outputs.z.shape[2])
-        z = outputs.z.gather(1, taken).squeeze(1)  # [batch, atoms]
+        if auxiliary.losses is not None:
+            loss = td_loss + mean(auxiliary.losses)
         with torch.no_grad():
-            target = self._td_target(outputs, transitions, bonus)
-        losses = head.td_loss(z, target, outputs.taus)  # [batch]
-        loss = td_loss = (transitions.weight * losses).mean()
-        if auxiliary_losses is not None:
-            loss = td_loss + mean(auxiliary_losses)
-        with torch.no_grad():
-            q = head.q(z)
-            td_error = head.sample_error(z, target)
+            errors = SampleErrors(losses.detach(), head.sample_error(z, target))
+            zero = torch.zeros_like(td_loss)
             metrics = Metrics(
                 loss=td_loss.detach(),
-                q_mean=mean(q),
-                td_error=mean(td_error),
+                q_mean=mean(head.q(z)),
+                td_error=mean(errors.td_error),
                 edge_mass=mean(head.edge_mass(target)),
                 auxiliary_loss=(loss - td_loss).detach(),
-                bonus=torch.zeros_like(td_loss) if bonus is None else mean(bonus),
-                gradient_norm=torch.zeros_like(td_loss),
+                bonus=zero if auxiliary.bonus is None else mean(auxiliary.bonus),
+                gradient_norm=zero,
             )
-            errors = SampleErrors(losses.detach(), td_error)
             if isinstance(batch, Sequences):
                 errors = SampleErrors(*(sequence_errors(error, batch) for error in errors))
             trace = self._trace_inputs(outputs, target, transitions)
@@ -258,9 +240,25 @@ class Agent:
         random: RandomInputs,
     ) -> tuple[Batch, NetworkOutputs]:
         """Return the batch as transitions, and the outputs of both networks for them."""
+        both = self.of_model(parameters), self.of_model(target_parameters)
         if isinstance(batch, Sequences):
-            return evaluate_sequences(self.model, parameters, target_parameters, batch, random)
-        return batch, self.model.evaluate(parameters, target_parameters, batch, random)
+            return evaluate_sequences(self.model, *both, batch, random)
+        return batch, self.model.evaluate(*both, batch, random)
+
+    def _auxiliary_outputs(
+        self,
+        parameters: Tensor,
+        target_parameters: Tensor,
+        transitions: Batch,
+        outputs: NetworkOutputs,
+        following: Following | tuple[()],
+    ) -> AuxiliaryOutputs:
+        if not self.auxiliary:
+            return AuxiliaryOutputs()
+        p, target = (views(each, self.layout) for each in (parameters, target_parameters))
+        return evaluate_parts(
+            self.auxiliary, p, target, self.model, outputs, transitions, following
+        )
 
     def _td_target(
         self, outputs: NetworkOutputs, transitions: Batch, bonus: Tensor | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,13 @@ from dqn_cli.agent.parameters import Layout
 from dqn_cli.ranges import NonNegative
 
 PREFIX = "auxiliary"  # of the names of their parameters
+
+
+class AuxiliaryOutputs(NamedTuple):
+    """Sums over all auxiliary parts, None where no part has any."""
+
+    losses: Tensor | None = None  # [batch], added to the TD loss
+    bonus: Tensor | None = None  # [batch], added to the rewards; no gradient
 
 
 @dataclass
@@ -150,43 +157,29 @@ def layout_of_parts(parts: Mapping[str, Auxiliary], model: Model) -> tuple[Layou
 def evaluate_parts(
     parts: Mapping[str, Auxiliary],
     p: Parameters,
+    target: Parameters,
     model: Model,
     outputs: NetworkOutputs,
     batch: Batch,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the sum of all losses, and the sum of all bonuses, each [batch] or None."""
+    following: Following | tuple[()],
+) -> AuxiliaryOutputs:
+    """Return the losses and bonuses of all parts on transitions and what follows them."""
     if any(part.needs_observations for part in parts.values()):
         obs, next_obs = model.normalized(p, batch.obs), model.normalized(p, batch.next_obs)
         batch = batch._replace(obs=obs, next_obs=next_obs)
     losses, bonuses = [], []
     for name, part in parts.items():
         own = parameters_of(name, p)
-        if (loss := part.loss(own, model, outputs, batch)) is not None:
-            losses.append(loss)
+        losses.append(part.loss(own, model, outputs, batch))
         with torch.no_grad():
-            if (bonus := part.bonus(own, model, batch)) is not None:
-                bonuses.append(bonus)
-    return _sum(losses), _sum(bonuses)
-
-
-def losses_on_following(
-    parts: Mapping[str, Auxiliary],
-    p: Parameters,
-    target: Parameters,
-    model: Model,
-    batch: Batch,
-    following: Following,
-    others: Tensor | None,
-) -> Tensor | None:
-    """Return the sum [batch] of the losses on what follows, and of others."""
-    batch = batch._replace(obs=model.normalized(p, batch.obs))
-    following = following._replace(obs=model.normalized(p, following.obs))
-    losses = [] if others is None else [others]
-    for name, part in parts.items():
-        both = parameters_of(name, p), parameters_of(name, target)
-        loss = part.following_loss(*both, model, batch, following) if part.following else None
-        losses += [] if loss is None else [loss]
-    return _sum(losses)
+            bonuses.append(part.bonus(own, model, batch))
+    if isinstance(following, Following):
+        following = following._replace(obs=model.normalized(p, following.obs))
+        for name, part in parts.items():
+            if part.following:
+                both = parameters_of(name, p), parameters_of(name, target)
+                losses.append(part.following_loss(*both, model, batch, following))
+    return AuxiliaryOutputs(_sum(losses), _sum(bonuses))
 
 
 def reset_shares_of_parts(
@@ -230,8 +223,9 @@ def parameters_of(part: str, p: Parameters) -> Parameters:
     return {**p, **within(p, f"{PREFIX}.{part}")}
 
 
-def _sum(values: Sequence[Tensor]) -> Tensor | None:
-    return sum(values[1:], values[0]) if values else None
+def _sum(values: Sequence[Tensor | None]) -> Tensor | None:
+    given = [value for value in values if value is not None]
+    return sum(given[1:], given[0]) if given else None
 
 
 def _taken(q: Tensor, batch: Batch) -> Tensor:

@@ -36,6 +36,11 @@ class NetworkOutputs(NamedTuple):
     next_q: LazyValues  # online network at next_obs
     target_q: LazyValues  # target network at obs
 
+    def z_of(self, action: Tensor) -> Tensor:
+        """Return the z of one action for each row [batch], [batch, atoms]."""
+        index = action[:, None, None].expand(-1, 1, self.z.shape[2])  # [batch, 1, atoms]
+        return self.z.gather(1, index).squeeze(1)  # [batch, atoms]
+
 
 @dataclass
 class Model:
