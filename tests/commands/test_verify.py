@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dqn_cli.commands import verify
 from dqn_cli.commands.train import dispatch
 from dqn_cli.commands.verify import sweep_of, verification_words
 from dqn_cli.config.validation import ConfigError
@@ -26,16 +27,19 @@ def test_fresh_seeds_train_together_with_the_documented_words() -> None:
     ]
 
 
-def test_as_many_seeds_are_trained_as_can_tell() -> None:
-    _, command = sweep_of({"verify": "Acrobot-v1/dqn"}, [])  # beside five documented ones
-    assert "seed=range(2000,2004)" in command
+def test_as_many_seeds_are_trained_as_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "fewest_seeds", lambda documented: documented // 2)
+    _, command = sweep_of({"verify": "Acrobot-v1/dqn"}, [])  # beside ten documented ones
+    assert "seed=range(2000,2005)" in command
+    with pytest.raises(ConfigError, match=r"seeds=3 is not valid: .* at least 5"):
+        sweep_of({"verify": "Acrobot-v1/dqn", "seeds": "3"}, [])
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ({"verify": "CartPole-v1"}, "did you mean CartPole-v1/dqn?"),
-        ({"verify": "Acrobot-v1/dqn", "seeds": "3"}, "seeds=3 is not valid: .* at least 4"),
+        ({"verify": "Acrobot-v1/dqn", "seeds": "2"}, "seeds=2 is not valid: .* at least 3"),
         ({"verify": "CartPole-v1/dqn", "seeds": "many"}, "seeds=many is not valid"),
         ({"verify": "CartPole-v1/dqn", "seeds": "0"}, "seeds=0 is not valid"),
     ],
