@@ -13,11 +13,14 @@ from torch import Tensor
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.batch import Batch
 from dqn_cli.agent.categorical import C51
+from dqn_cli.agent.ensembles import Ensemble
+from dqn_cli.agent.expectiles import Expectile
+from dqn_cli.agent.fractions import Fqf
 from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.optimizers import RmsProp, Schedule
 from dqn_cli.agent.quantiles import Iqn, Qr
 from dqn_cli.agent.spaces import PICTURE, Part, Spaces
-from dqn_cli.agent.update_rules import Double, Munchausen, UpdateRule
+from dqn_cli.agent.update_rules import Double, Dqn, Munchausen, UpdateRule
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.random_inputs import draw_random_inputs
 from dqn_cli.training.randomness import Purpose, Randomness
@@ -29,6 +32,10 @@ HEADS: dict[str, tuple[Head, UpdateRule]] = {
     "c51": (C51(51, -10, 10), Double()),
     "qr": (Qr(51), Munchausen(0.9, 0.03, -1.0)),
     "iqn": (Iqn(8, 64), Munchausen(0.9, 0.03, -1.0)),
+    "fqf": (Fqf(8, 64, 1e-2, 0.0), Double()),
+    "expectile": (Expectile(11), Double()),
+    "ensemble": (Ensemble(10, Loss.huber, 1.0, mixture=False), Double()),
+    "mixture": (Ensemble(10, Loss.huber, None, mixture=True), Dqn()),
 }
 # Largest differences, relative to the largest value of the CPU. Float32 is computed without TF32.
 LIMITS = {torch.float32: 1e-3, torch.float64: 1e-9}
