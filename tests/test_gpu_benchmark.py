@@ -17,6 +17,7 @@ import torch
 
 from dqn_cli.training.settings import Settings
 
+HEADS = {"scalar", "c51", "qr", "iqn", "fqf", "expectile", "ensemble", "mixture"}
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Compose = Callable[..., Settings]
 
@@ -36,8 +37,8 @@ def test_a_trial_on_the_cpu_measures_every_part(tmp_path: Path) -> None:
     assert {name: part["error"] for name, part in report.items()} == dict.fromkeys(report)
     rows = {name: part["rows"] for name, part in report.items()}
     assert rows["machine"][0]["torch"] == torch.__version__
-    assert [row["agrees"] for row in rows["agreement"]] == [True] * 8
-    assert {row["head"] for row in rows["agreement"]} == {"scalar", "c51", "qr", "iqn"}
+    assert [row["agrees"] for row in rows["agreement"]] == [True] * 2 * len(HEADS)
+    assert {row["head"] for row in rows["agreement"]} == HEADS
     for row in rows["eager"] + rows["inductor"]:
         assert "error" not in row
         assert all(row[key] > 0 for key in ("acting", "updates", "learning", "both"))
