@@ -29,7 +29,7 @@ from dqn_cli.runs.manifest import (
 from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
-from dqn_cli.training.loop import position
+from dqn_cli.training.progress import position
 from dqn_cli.training.settings import Settings
 
 Position = tuple[bool, int, int, int]  # has a checkpoint, steps, updates, stored observations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.training.loop import is_finished, position
+from dqn_cli.training.progress import is_finished, position
 from dqn_cli.training.settings import Settings, StopConfig
 
 PAUSE = "stop.step="  # the word that is typed, and begins the reason of a pause

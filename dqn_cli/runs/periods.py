@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dqn_cli.agent.clock import crossings
-from dqn_cli.training.loop import StepReport, position
+from dqn_cli.training.loop import StepReport
+from dqn_cli.training.progress import position
 from dqn_cli.training.settings import Settings
 
 

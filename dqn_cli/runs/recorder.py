@@ -28,7 +28,8 @@ from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.storage import write_json
 from dqn_cli.training.annealed_numbers import lr_factor
-from dqn_cli.training.loop import Run, StepReport, position, progress
+from dqn_cli.training.loop import Run, StepReport
+from dqn_cli.training.progress import position, progress
 from dqn_cli.training.randomness import Purpose
 from dqn_cli.training.settings import Settings
 

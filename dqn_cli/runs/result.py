@@ -13,7 +13,8 @@ from dqn_cli.runs.early_stopping import stop_reason
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.provenance import git_commit, versions
 from dqn_cli.storage import load_json, write_json
-from dqn_cli.training.loop import Run, position
+from dqn_cli.training.loop import Run
+from dqn_cli.training.progress import position
 from dqn_cli.training.settings import Settings, plain
 
 RESULT = "result.json"

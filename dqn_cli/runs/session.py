@@ -38,8 +38,9 @@ from dqn_cli.runs.startup import (
 from dqn_cli.runs.stopwatch import Stopwatch
 from dqn_cli.text import one_line
 from dqn_cli.training.build_run import build_run
-from dqn_cli.training.loop import StepReport, progress, train
+from dqn_cli.training.loop import StepReport, train
 from dqn_cli.training.pretraining import pretrain
+from dqn_cli.training.progress import progress
 
 HURRY_SECONDS = 0.3  # that environments and loggers get to close after a second Ctrl-C
 LOGGER_SECONDS = 60.0  # that loggers get to send the rest of a run

@@ -29,8 +29,9 @@ from dqn_cli.replay.stream import Stream
 from dqn_cli.training.active_heads import ActiveHeads
 from dqn_cli.training.devices import torch_device
 from dqn_cli.training.learner import Learner
-from dqn_cli.training.loop import Run, is_lockstep
+from dqn_cli.training.loop import Run
 from dqn_cli.training.normalizer import Normalizer
+from dqn_cli.training.progress import is_lockstep
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.reward_normalizer import RewardNormalizer
 from dqn_cli.training.settings import Device, Settings

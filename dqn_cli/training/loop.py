@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dqn_cli.agent.clock import Clock, Unit, crossings
+from dqn_cli.agent.clock import Clock, crossings
 from dqn_cli.agent.exploration import Exploration, legal_values, random_action
 from dqn_cli.arrays import Array
 from dqn_cli.data.load import DataSummary
@@ -26,6 +26,7 @@ from dqn_cli.training.annealed_numbers import (
 )
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.normalizer import Normalizer
+from dqn_cli.training.progress import advance, progress, recycling_due, reset_due
 from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.reward_normalizer import RewardNormalizer
 from dqn_cli.training.settings import Settings
@@ -206,17 +207,6 @@ def per_member(run: Run, function: Callable[..., Result], *values: Sequence[Any]
     return list(map(function, *values))
 
 
-def is_lockstep(settings: Sequence[Settings]) -> bool:
-    """Return whether schedules and periods are the same for all members, at any time."""
-    first, parts = settings[0], ("steps", "target", "exploration")
-    units = {getattr(part, "unit", None) for part in (first.target, first.exploration)}
-    if Unit.episodes in units or any(member.episodes is not None for member in settings):
-        return False
-    return all(
-        getattr(member, part) == getattr(first, part) for member in settings for part in parts
-    )
-
-
 def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     """Return how many updates follow this step; 0 before learning starts or a batch is stored."""
     stream = run.stream
@@ -230,23 +220,11 @@ def updates_due(settings: Settings, run: Run, before: Clock) -> int:
     return trainings * current_updates(settings, run.clocks[0], run.learning_began[0])
 
 
-def recycling_due(settings: Settings, before: Clock, now: Clock) -> bool:
-    """Return whether dormant units begin anew, which none do before there were updates."""
-    every = settings.reset.dormant
-    return every is not None and now.updates > 0 and crossings(before.steps, now.steps, every) > 0
-
-
 def recycle(settings: Settings, run: Run, finished: Sequence[bool]) -> None:
     """Let units begin anew that are dormant on observations from all over the replay."""
     stream, places = run.sampler.spread(RECYCLING_SAMPLE)
     obs = observations(stream.storage, places.ring, places.slot, stream.frames)
     run.learner.recycle(obs, run.random.resets, finished, settings.reset.threshold)
-
-
-def reset_due(settings: Settings, before: Clock, now: Clock) -> bool:
-    """Return whether the last layers are reset."""
-    every = settings.reset.every
-    return every is not None and crossings(before.steps, now.steps, every) > 0
 
 
 def current_epsilon(settings: Sequence[Settings], run: Run) -> Array:
@@ -261,32 +239,3 @@ def scheduled_epsilon(settings: Settings, now: Clock, began: Clock) -> float | A
     """Return epsilon of one member, or [envs] if each environment has its own."""
     elapsed, envs = now.since(began), settings.env.num_envs
     return settings.exploration.epsilon(elapsed, settings.horizon, envs)
-
-
-def progress(settings: Settings, clock: Clock) -> float:
-    """Return the share of the run that is over, by steps or by episodes, whichever is larger.
-
-    A run without steps goes by its updates.
-    """
-    if not settings.steps:
-        return clock.updates / settings.data.pretrain
-    by_episodes = clock.episodes / settings.episodes if settings.episodes else 0.0
-    return max(clock.steps / settings.steps, by_episodes)
-
-
-def position(settings: Settings, clock: Clock) -> int:
-    """Return what a run's periods count: its steps, or without steps, its updates."""
-    return clock.steps if settings.steps else clock.updates
-
-
-def is_finished(settings: Settings, clock: Clock) -> bool:
-    """Return whether the run has taken all its steps or episodes."""
-    return progress(settings, clock) >= 1
-
-
-def advance(clocks: Sequence[Clock], ended: Sequence[Sequence[bool]]) -> list[Clock]:
-    """Return the members' clocks after a step of their environments."""
-    return [
-        Clock(steps + len(env_ended), updates, episodes + sum(env_ended))
-        for (steps, updates, episodes), env_ended in zip(clocks, ended, strict=True)
-    ]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dqn_cli.training.loop import Run, StepReport, learn, per_member, progress
+from dqn_cli.training.loop import Run, StepReport, learn, per_member
+from dqn_cli.training.progress import progress
 from dqn_cli.training.settings import Settings
 
 

@@ -24,16 +24,11 @@ from dqn_cli.training.build_run import build_run
 from dqn_cli.training.loop import (
     Run,
     StepReport,
-    advance,
     current_epsilon,
-    is_finished,
-    is_lockstep,
-    progress,
-    recycling_due,
-    reset_due,
     train,
     updates_due,
 )
+from dqn_cli.training.progress import is_lockstep
 from dqn_cli.training.randomness import Randomness
 from dqn_cli.training.settings import Settings
 
@@ -217,14 +212,6 @@ def test_epsilon_is_one_until_learning_starts_then_follows_its_schedule(
     assert seen[29:] == pytest.approx([0.2] * 11)
 
 
-def test_progress_is_by_steps_or_episodes_whichever_is_larger(settings_of: Compose) -> None:
-    settings = settings_of("steps=100", "episodes=10")
-    assert progress(settings, Clock(steps=25)) == pytest.approx(0.25)
-    assert progress(settings, Clock(steps=25, episodes=5)) == pytest.approx(0.5)
-    assert not is_finished(settings, Clock(steps=99, episodes=9))
-    assert is_finished(settings, Clock(steps=99, episodes=10))
-
-
 @pytest.mark.parametrize("falls", [True, False])
 def test_the_learning_rate_follows_its_schedule_over_the_run(
     settings_of: Compose, monkeypatch: pytest.MonkeyPatch, falls: bool
@@ -292,39 +279,6 @@ def drawn_parameters(agents: Sequence[Agent], weights: Randomness) -> torch.Tens
     """Draw the parameters of new networks, [members, size], float64."""
     pairs = zip(agents, weights, strict=True)
     return torch.stack([initial(agent.layout, random) for agent, random in pairs])
-
-
-@pytest.mark.parametrize(
-    ("every", "before", "now", "due"),
-    [
-        (None, 0, 50, False),
-        (10, 8, 9, False),
-        (10, 9, 10, True),
-        (10, 10, 11, False),
-        (10, 8, 12, True),
-        (10, 8, 35, True),
-        (10, 99, 100, True),
-        (100, 99, 100, True),
-        (30, 80, 100, True),
-        (30, 80, 89, False),
-    ],
-)
-def test_a_reset_is_due_at_each_multiple(
-    settings_of: Compose, every: int | None, before: int, now: int, due: bool
-) -> None:
-    settings = settings_of("steps=100", f"reset.every={'null' if every is None else every}")
-    assert reset_due(settings, Clock(steps=before), Clock(steps=now)) is due
-
-
-@pytest.mark.parametrize(
-    ("every", "before", "now", "updates", "due"),
-    [(None, 9, 10, 5, False), (10, 9, 10, 5, True), (10, 9, 10, 0, False), (10, 10, 11, 5, False)],
-)
-def test_units_are_recycled_at_each_multiple_once_there_were_updates(
-    settings_of: Compose, every: int | None, before: int, now: int, updates: int, due: bool
-) -> None:
-    settings = settings_of(f"reset.dormant={'null' if every is None else every}")
-    assert recycling_due(settings, Clock(before, updates), Clock(now, updates)) is due
 
 
 def test_a_run_revives_dormant_units_of_its_threshold(settings_of: Compose) -> None:
@@ -701,32 +655,6 @@ def test_the_first_update_does_not_depend_on_where_episodes_end(
         "network.widths=[4]", "train_every=1", "updates_per_train=1",
     )  # fmt: skip
     assert next(report.now[0].steps for report in reports(settings) if report.updates) == 22
-
-
-def test_members_count_their_own_episodes_and_take_steps_together() -> None:
-    ended = [[True, False, False], [False, False, False], [True, True, False]]
-    before = [Clock(9, 2, 4), Clock(9, 2, 0), Clock(9, 2, 7)]
-    assert advance(before, ended) == [Clock(12, 2, 5), Clock(12, 2, 0), Clock(12, 2, 9)]
-
-
-@pytest.mark.parametrize(
-    ("common", "own", "together"),
-    [
-        ((), ("gamma=0.5", "optimizer.lr=0.1"), True),
-        (("optimizer.schedule=linear",), (), True),
-        ((), ("target.every=3",), False),
-        ((), ("target=soft",), False),
-        ((), ("exploration.end=0.3",), False),
-        (("episodes=5",), (), False),
-        (("target.unit=episodes",), (), False),
-        (("exploration.unit=episodes", "exploration.duration=5"), (), False),
-    ],
-)
-def test_members_are_in_lockstep_where_schedules_and_periods_are_the_same(
-    settings_of: Compose, common: tuple[str, ...], own: tuple[str, ...], together: bool
-) -> None:
-    settings = [settings_of(*common), settings_of(*common, "seed=1", *own)]
-    assert is_lockstep(settings) is together
 
 
 def test_members_in_lockstep_end_as_they_do_when_each_schedule_is_computed(
