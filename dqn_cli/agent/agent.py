@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from dqn_cli.agent.auxiliary import (
 from dqn_cli.agent.batch import Batch, Following, RandomInputs, Sequences
 from dqn_cli.agent.heads import Head, Scalar
 from dqn_cli.agent.layers import has_spectral_norm, power_iteration
-from dqn_cli.agent.metrics import Metrics, SampleErrors
+from dqn_cli.agent.metrics import Metrics, SampleErrors, mean_over
 from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Network
 from dqn_cli.agent.normalization import Normalization
@@ -142,14 +142,9 @@ class Agent:
         with torch.no_grad():
             target = self._td_target(outputs, transitions, auxiliary.bonus)
         losses = head.td_loss(z, target, outputs.taus)  # [batch]
-        loss = td_loss = (transitions.weight * losses).mean()
-        counted = (transitions.weight > 0).to(losses.dtype)
-
-        def mean(values: Tensor) -> Tensor:
-            return (values * counted).sum() / counted.sum().clamp(min=1)
-
-        if auxiliary.losses is not None:
-            loss = td_loss + mean(auxiliary.losses)
+        td_loss = (transitions.weight * losses).mean()
+        mean = partial(mean_over, counted=(transitions.weight > 0).to(losses.dtype))
+        loss = td_loss if auxiliary.losses is None else td_loss + mean(auxiliary.losses)
         with torch.no_grad():
             errors = SampleErrors(losses.detach(), head.sample_error(z, target))
             zero = torch.zeros_like(td_loss)
@@ -165,9 +160,8 @@ class Agent:
             if isinstance(batch, Sequences):
                 errors = SampleErrors(*(sequence_errors(error, batch) for error in errors))
             trace = self._trace_inputs(outputs, target, transitions)
-        if trace:
-            loss = -(transitions.weight * z.squeeze(1)).mean()
-        return loss, metrics, errors, trace
+        objective = -(transitions.weight * z.squeeze(1)).mean() if trace else loss
+        return objective, metrics, errors, trace
 
     def step(
         self,

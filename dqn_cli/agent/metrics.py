@@ -19,6 +19,11 @@ class Metrics(NamedTuple):
     gradient_norm: Tensor  # before clipping; 0 as long as only the loss is known
 
 
+def mean_over(values: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean of values [batch] over the rows that count; `counted` [batch] is 1 or 0."""
+    return (values * counted).sum() / counted.sum().clamp(min=1)
+
+
 class SampleErrors(NamedTuple):
     """Errors of each sample [batch]; replay makes priorities of them."""
 

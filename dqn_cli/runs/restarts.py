@@ -8,7 +8,7 @@ import numpy as np
 
 from dqn_cli.arrays import Array
 from dqn_cli.runs.metrics_tracker import MetricsTracker
-from dqn_cli.training.loop import Run, act, current_epsilon
+from dqn_cli.training.loop import Run, act, current_epsilon, draw_heads
 from dqn_cli.training.randomness import RandomStreams
 from dqn_cli.training.settings import Settings
 
@@ -50,8 +50,10 @@ def begin_new_episodes(
 def _choose_anew(settings: Sequence[Settings], run: Run, restarted: Array) -> None:
     """Choose the next actions of environments that were `restarted`, [members, envs]."""
     action, state, random = run.action, run.state, run.random
-    # The other members' random streams must not move on.
-    run.random = RandomStreams.of([member.seed for member in settings])
+    # The other members' random streams must not move on, nor each restart draw the same numbers.
+    seeds = [member.seed + now.steps for member, now in zip(settings, run.clocks, strict=True)]
+    run.random = RandomStreams.of(seeds)
+    draw_heads(run, restarted)
     run.state = np.where(restarted[..., None], 0, state)
     chosen = act(settings[0], run, current_epsilon(settings, run))
     run.random = random

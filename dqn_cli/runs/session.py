@@ -18,7 +18,7 @@ from dqn_cli.loggers.run_loggers import wait_until_closed
 from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
-from dqn_cli.runs.init_checkpoint import load_inits, start_members
+from dqn_cli.runs.init_checkpoint import InitCheckpoint, load_inits, start_members
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.periods import due, positions
@@ -27,6 +27,7 @@ from dqn_cli.runs.restarts import begin_new_episodes
 from dqn_cli.runs.scale_warnings import scale_warnings
 from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown
 from dqn_cli.runs.startup import (
+    Checkpoint,
     check_evaluations,
     check_stored_spaces,
     choose_threads,
@@ -69,27 +70,36 @@ class Session:
         # An environment may change the working folder.
         folders = [job.folder.absolute() for job in jobs]
         agents, self.run = build_run(self._settings, snapshots, make_learner)
-        check_stored_spaces(self._shared, self.run)
-        check_evaluations(self._shared, self.run)
-        torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
-        group = [job.folder.name for job in jobs]
-        self.recorders = [
-            RunRecorder(job, folders[member], member, agent, self.run, self._stopwatch, group)
-            for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
-        ]
-        self._active = list(self.recorders)  # of members that have not ended
-        self._pauses = {step for member in self._settings if (step := member.stop.step)}
         try:
-            for member, data in enumerate(resumed):
-                tracker = self.recorders[member].tracker
-                checkpoints.check_and_restore(data, jobs[member].folder, self.run, member, tracker)
-                self.recorders[member].origin = data.get("init")
-            for recorder, init in zip(self.recorders, inits, strict=True):
-                recorder.origin = init.origin if init else recorder.origin
-            self.init_lines = start_members(inits, self._settings, self.run)
+            check_stored_spaces(self._shared, self.run)
+            check_evaluations(self._shared, self.run)
+            torch.set_num_threads(choose_threads(self._shared, len(jobs), resumed))
+            group = [job.folder.name for job in jobs]
+            self.recorders = [
+                RunRecorder(job, folders[member], member, agent, self.run, self._stopwatch, group)
+                for member, (job, agent) in enumerate(zip(jobs, agents, strict=True))
+            ]
+            self._restore(jobs, resumed, inits)
         except BaseException:
             self.run.envs.close()
             raise
+        self._active = list(self.recorders)  # of members that have not ended
+        self._pauses = {step for member in self._settings if (step := member.stop.step)}
+
+    def _restore(
+        self,
+        jobs: Sequence[Job],
+        resumed: Sequence[Checkpoint],
+        inits: Sequence[InitCheckpoint | None],
+    ) -> None:
+        """Give the members the state of their checkpoints, or the networks that they start from."""
+        for member, data in enumerate(resumed):
+            tracker = self.recorders[member].tracker
+            checkpoints.check_and_restore(data, jobs[member].folder, self.run, member, tracker)
+            self.recorders[member].origin = data.get("init")
+        for recorder, init in zip(self.recorders, inits, strict=True):
+            recorder.origin = init.origin if init else recorder.origin
+        self.init_lines = start_members(inits, self._settings, self.run)
         trackers = [recorder.tracker for recorder in self.recorders]
         self._restarted = begin_new_episodes(self._settings, self.run, trackers)
 

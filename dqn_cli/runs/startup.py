@@ -70,27 +70,21 @@ def check_evaluations(settings: Settings, run: Run) -> None:
     """Check that evaluations will work, if their environment has arguments of its own.
 
     Raises:
-        EnvironmentFailure: It can't be made, or has other spaces; the run is closed.
+        EnvironmentFailure: It can't be made, or has other spaces.
     """
-    if settings.eval.every is None or not settings.eval.env.kwargs:
-        return
-    try:
+    if settings.eval.every is not None and settings.eval.env.kwargs:
         check_evaluation_env(settings.evaluation_env, run.envs.spaces)
-    except EnvironmentFailure:
-        run.envs.close()
-        raise
 
 
 def check_stored_spaces(settings: Settings, run: Run) -> None:
     """Check that checkpoints can hold the environment's spaces.
 
     Raises:
-        EnvironmentFailure: They can't; the run is closed.
+        EnvironmentFailure: They can't.
     """
     try:
         check_spaces(run.envs.spaces.plain())
     except FieldError as error:
-        run.envs.close()
         reason = f"a checkpoint can't hold its spaces: {error}"
         raise EnvironmentFailure(f"env={settings.env.id}: {reason}") from error
 

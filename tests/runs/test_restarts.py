@@ -137,6 +137,17 @@ def test_all_other_members_and_environments_stay_as_they_were(
     assert other.stream.head.tolist() == [*run.stream.head[:3].tolist(), run.stream.head[3] + 1]
 
 
+def test_a_new_episode_follows_a_head_of_its_own(settings_of: Compose) -> None:
+    words = (*SMALL, "agent=bootstrapped", "exploration=bootstrapped", "head.heads=1000")
+    settings = [settings_of(*words, "env.num_envs=2", "steps=200", "learning_starts=20")]
+    run, trackers = after_steps(settings, 4)
+    assert run.active_heads is not None
+    before = run.active_heads.heads.copy()
+    run.envs.not_restored = {1: "does not repeat its seed: it differs"}
+    begin_new_episodes(settings, run, trackers)
+    assert (run.active_heads.heads == before).tolist() == [[True, False]]
+
+
 def test_nothing_happens_where_every_environment_was_restored(settings_of: Compose) -> None:
     settings = [settings_of(*SMALL, "steps=100")]
     run, trackers = after_steps(settings, 9)

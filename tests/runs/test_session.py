@@ -21,7 +21,9 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.compiling import when
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.envs.environments import Environments
 from dqn_cli.runs import checkpoints
+from dqn_cli.runs import session as session_module
 from dqn_cli.runs.display import Display
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.recorder import Job
@@ -558,6 +560,21 @@ def test_a_diverged_member_is_not_saved_when_the_others_are_interrupted(
     assert "NaN or infinite" in result_in(failed.folder)["error"]
     assert result_in(other.folder)["status"] == "interrupted"
     assert last(other.folder)["clock"][0] == 77
+
+
+@pytest.mark.parametrize("failing", ["check_stored_spaces", "check_evaluations", "RunRecorder"])
+def test_environments_are_closed_if_a_session_can_not_begin(
+    settings_of: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    closed = list[Environments]()
+    monkeypatch.setattr(session_module, failing, fail)
+    monkeypatch.setattr(Environments, "close", lambda envs: closed.append(envs))
+    with pytest.raises(OSError, match="no space left"):
+        Session(jobs_of(settings_of, tmp_path), "jobs")
+    assert len(closed) == 1
 
 
 def test_an_environment_that_fails_ends_all_members(settings_of: Compose, tmp_path: Path) -> None:
