@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from dqn_cli.agent.clock import length_of
 from dqn_cli.ranges import NonNegative, Positive
 
 
@@ -35,7 +36,7 @@ class Annealing:
             run_length: Steps of the whole run.
             limit: The distance to this number is what changes by factors.
         """
-        duration = self.duration * run_length if self.duration <= 1 else self.duration
+        duration = length_of(self.duration, run_length)
         if self.start is None or passed >= duration:
             return end
         start, share = self.start, passed / duration

@@ -91,11 +91,9 @@ class Shift(Augment):
 
     def augmented(self, obs: Tensor, uniform: Tensor, spaces: Spaces) -> Tensor:
         """Return observations [batch, *shape] whose pictures are moved."""
-        frames = obs.reshape(obs.shape[0], max(spaces.frames, 1), -1)  # [batch, frames, elements]
-        pieces = torch.split(frames, [part.size for part in spaces.parts], 2)
         changed = [
             self._picture(piece, uniform, part) if part.kind == PICTURE else piece
-            for part, piece in zip(spaces.parts, pieces, strict=True)
+            for part, piece in zip(spaces.parts, spaces.split(obs), strict=True)
         ]
         joined = torch.cat(changed, 2) if len(changed) > 1 else changed[0]
         return joined.view(obs.shape)

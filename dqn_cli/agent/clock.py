@@ -19,6 +19,11 @@ class Unit(Enum):
     episodes = "episodes"
 
 
+def length_of(duration: float, run_length: int) -> float:
+    """Return how many units a duration has; one of at most 1 is a fraction of the run."""
+    return duration * run_length if duration <= 1 else duration
+
+
 class Clock(NamedTuple):
     """Environment steps, gradient updates and finished episodes so far."""
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dqn_cli.agent.clock import Clock, Unit
+from dqn_cli.agent.clock import Clock, Unit, length_of
 from dqn_cli.arrays import Array
 from dqn_cli.ranges import NonNegative, Positive, Probability, Real
 
@@ -71,9 +71,7 @@ class Annealed(Exploration):
 
     def share(self, elapsed: Clock, horizon: Clock) -> float:
         """Return the share of the duration that is over, 0 to 1."""
-        duration = self.duration
-        if duration <= 1:
-            duration *= horizon.reading(self.unit)
+        duration = length_of(self.duration, horizon.reading(self.unit))
         passed = elapsed.reading(self.unit)
         return passed / duration if passed < duration else 1.0
 

@@ -69,11 +69,9 @@ def observation_parts(obs: Tensor, spaces: Spaces) -> Tensor | dict[str, Tensor]
     """Return observations [batch, *shape] as a module takes them; several parts by their names."""
     if len(spaces.parts) == 1:
         return obs
-    rows = obs.reshape(obs.shape[0], max(spaces.frames, 1), -1)  # [batch, frames, elements]
-    pieces = torch.split(rows, [part.size for part in spaces.parts], 2)
-    return {
+    return {  # each [batch, *shape]
         part.name: piece.reshape(obs.shape[0], *_with_frames(spaces, part.shape))
-        for part, piece in zip(spaces.parts, pieces, strict=True)
+        for part, piece in zip(spaces.parts, spaces.split(obs), strict=True)
     }
 
 

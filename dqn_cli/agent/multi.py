@@ -83,10 +83,8 @@ class Multi(Convolutional):
         if all(part.kind != PICTURE for part in spaces.parts):
             return obs.flatten(1)  # [batch, observation_size]
         frames = max(spaces.frames, 1)
-        rows = obs.reshape(obs.shape[0], frames, -1)  # [batch, frames, elements]
-        pieces = torch.split(rows, [part.size for part in spaces.parts], 2)
         features, others = [], []
-        for index, (part, piece) in enumerate(zip(spaces.parts, pieces, strict=True)):
+        for index, (part, piece) in enumerate(zip(spaces.parts, spaces.split(obs), strict=True)):
             if part.kind != PICTURE:
                 others.append(piece.flatten(1))  # [batch, frames * size]
                 continue

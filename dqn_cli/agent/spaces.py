@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
+from torch import Tensor
+
 PICTURE, VECTOR, ONE_HOT, BINARY = "picture", "vector", "one_hot", "binary"
 BYTE = 255
 
@@ -104,6 +107,14 @@ class Spaces(NamedTuple):
         """Slice of each part in the elements of a frame."""
         ends = list(accumulate(part.size for part in self.parts))
         return [slice(end - part.size, end) for part, end in zip(self.parts, ends, strict=True)]
+
+    def split(self, obs: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts [batch, frames, size] of observations [batch, *shape].
+
+        There is one frame if none are stacked.
+        """
+        rows = obs.reshape(obs.shape[0], max(self.frames, 1), -1)  # [batch, frames, elements]
+        return torch.split(rows, [part.size for part in self.parts], 2)
 
     def fits(self, other: Spaces) -> bool:
         """Return whether a network for these spaces can be used with others."""

@@ -79,18 +79,22 @@ def run_job(
             raise
         sys.exit(interrupted.exit_code)
     except Exception as error:
-        if in_sweep:
-            reason = explain(error)
-            if job and not can_resume(folder) and not isinstance(error, (ConfigError, InUse)):
-                write_unstarted_result(job.settings, overrides, folder, reason)
-            elif not isinstance(error, InUse):
-                note_failure(folder, reason)
-            # Hydra reports a failed job only after all others.
-            print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
-            raise
-        raise Refused from error
+        if not in_sweep:
+            raise Refused from error
+        _report_failure(job, folder, number, error)
+        raise
     best = result["best"] if result else None
     return best["mean"] if best else None
+
+
+def _report_failure(job: Job | None, folder: Path, number: int, error: Exception) -> None:
+    """Note why a job of a sweep failed, and print it; Hydra tells only after all others."""
+    reason = explain(error)
+    if job and not can_resume(folder) and not isinstance(error, (ConfigError, InUse)):
+        write_unstarted_result(job.settings, job.overrides, folder, reason)
+    elif not isinstance(error, InUse):  # the folder belongs to another process
+        note_failure(folder, reason)
+    print(f"job {number} failed: {reason}", file=sys.stderr, flush=True)
 
 
 def _train(

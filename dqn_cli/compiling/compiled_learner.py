@@ -17,7 +17,7 @@ from dqn_cli.arrays import Array
 from dqn_cli.compiling.cache_keys import describe_structure
 from dqn_cli.compiling.compiler import Compiler
 from dqn_cli.compiling.watched import watching
-from dqn_cli.replay.batches import observations
+from dqn_cli.replay.batches import stored_observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.training.learner import Learner, UpdateInputs
 from dqn_cli.training.population import UpdateTensors
@@ -106,7 +106,7 @@ class CompiledLearner(Learner):
         if self._sampler is None:
             return None
         stream, newest = self._sampler.stream, self._sampler.stream.newest(1)
-        obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+        obs = stored_observations(stream, newest)
         state = self._template.new_zeros(stream.members, stream.envs, self._model.state_size)
         return obs, state.numpy(), self._acting_noise(self._spare_randomness)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from dqn_cli.evaluation.comparison import Scores
 from dqn_cli.evaluation.statistics import (
     RESAMPLES,
     expanded_percentiles,
-    interquartile_mean,
-    iqm_interval,
 )
 
 
@@ -42,17 +39,6 @@ def normalise(envs: Sequence[str], choices: Sequence[Scores]) -> tuple[list[list
         for scores in choices
     ]
     return scaled, "score between the lowest (0) and the highest (1) of each environment"
-
-
-def aggregate_iqm(scores: Scores) -> tuple[float, tuple[float, float]]:
-    """Return the interquartile mean over seeds and environments, with its 95 % interval."""
-    together = np.concatenate(scores)
-    return float(interquartile_mean(together)), iqm_interval(together, strata(scores))
-
-
-def strata(scores: Scores) -> list[int]:
-    """Return the number of the environment that each score belongs to."""
-    return list(chain.from_iterable([place] * len(v) for place, v in enumerate(scores)))
 
 
 def performance_profile(scores: Scores, levels: Array) -> Array:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dqn_cli.agent.batch import Batch, Following, Sequences
 from dqn_cli.arrays import Values, array_namespace, cast, tensor
-from dqn_cli.replay.stream import Indices, StreamStorage
+from dqn_cli.replay.stream import Indices, Stream, StreamStorage
 
 
 class BatchSpec(NamedTuple):
@@ -154,6 +154,11 @@ def what_follows(storage: StreamStorage, indices: Indices, spec: BatchSpec) -> F
         within=begins.cumprod(-1) != 0,
     )
     return Following(*map(tensor, following))
+
+
+def stored_observations(stream: Stream, indices: Indices) -> Values:
+    """Return the observations in slots [members, n] of a stream, [members, n, *shape]."""
+    return observations(stream.storage, indices.ring, indices.slot, stream.frames)
 
 
 def observations(storage: StreamStorage, ring: Values, slot: Values, frames: int) -> Values:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.arrays import tensor
+from dqn_cli.arrays import Array, tensor
 from dqn_cli.envs.episode_seeds import EnvSnapshot
 from dqn_cli.fields import damage_named
 from dqn_cli.runs.checkpoint_fields import POLICY_KEYS, check_state
@@ -69,15 +70,11 @@ def run_data(
         "learner": {name: values[member].clone() for name, values in learner.items()},
         "stream": {name: tensor(values).cpu() for name, values in stream.items()},
         "sampler": {name: tensor(values) for name, values in sampler.items()},
-        "normalizer": torch.from_numpy(run.normalizer.statistics[member].copy())
-        if run.normalizer
-        else None,
-        "reward_normalizer": torch.from_numpy(run.reward_normalizer.statistics[member].copy())
-        if run.reward_normalizer
-        else None,
-        "active_heads": torch.from_numpy(run.active_heads.heads[member].copy())
-        if run.active_heads
-        else None,
+        "normalizer": _copied(run.normalizer.statistics if run.normalizer else None, member),
+        "reward_normalizer": _copied(
+            run.reward_normalizer.statistics if run.reward_normalizer else None, member
+        ),
+        "active_heads": _copied(run.active_heads.heads if run.active_heads else None, member),
         "action": torch.from_numpy(run.action[member]),
         "state": torch.from_numpy(run.state[member]),
         "random": {
@@ -252,3 +249,8 @@ def _of_policy(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _check_finite(data: Mapping[str, Any]) -> None:
     if not bool(torch.isfinite(data["parameters"]).all()):
         raise CheckpointError("parameters are not finite numbers, so no checkpoint is written")
+
+
+def _copied(values: Array | None, member: int) -> Tensor | None:
+    """Return a copy of a member's values, or None if the run has no such part."""
+    return None if values is None else torch.from_numpy(values[member].copy())

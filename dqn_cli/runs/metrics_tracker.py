@@ -16,7 +16,7 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.metrics import Metrics
 from dqn_cli.arrays import Array
 from dqn_cli.evaluation.info_means import InfoMeans, info_metrics
-from dqn_cli.replay.batches import observations
+from dqn_cli.replay.batches import stored_observations
 from dqn_cli.runs.early_stopping import EvaluationHistory
 from dqn_cli.runs.scores import RECENT
 from dqn_cli.runs.stopwatch import ACTIVITIES, Stopwatch
@@ -167,15 +167,15 @@ class MetricsTracker:
 
     def load(self, state: Mapping[str, Any], clock: Clock) -> None:
         """Restore the state that `state()` returned at this clock."""
-        self.best, self.final = state["best"], state.get("final")
+        self.best, self.final = state["best"], state["final"]
         self.evaluated_at = state["evaluated"]
-        self.evaluations = EvaluationHistory(**state.get("evaluations", {}))
-        self.info.load(state.get("info", {}))
+        self.evaluations = EvaluationHistory(**state["evaluations"])
+        self.info.load(state["info"])
         self._earlier_seconds = dict(state["seconds"])
         self._return[:], self._length[:] = state["return"], state["length"]
         self._returns.extend(state["returns"])
         self._lengths.extend(state["lengths"])
-        self._has_new_returns = state.get("new_returns", False)
+        self._has_new_returns = state["new_returns"]
         self.sums[:] = torch.tensor(state["sums"], dtype=torch.float64)
         self._updates = state["updates"]
         self._last_speed = (self.seconds["train"], clock.steps)
@@ -194,7 +194,7 @@ def dormant_shares(run: Run) -> list[float]:
     newest = stream.newest(DORMANCY_SAMPLE // stream.envs + 1)
     if run.data_sampler and not run.clocks[0].steps:
         stream, newest = run.data_sampler.spread(DORMANCY_SAMPLE)
-    obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+    obs = stored_observations(stream, newest)
     shares: list[float] = run.learner.dormant(obs).tolist()
     return shares
 

@@ -9,7 +9,7 @@ import numpy as np
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.arrays import tensor
 from dqn_cli.checking.number_findings import LARGE_OBSERVATION, LARGE_REWARD
-from dqn_cli.replay.batches import observations
+from dqn_cli.replay.batches import stored_observations
 from dqn_cli.training.loop import Run
 from dqn_cli.training.settings import Settings
 
@@ -21,7 +21,7 @@ def scale_warnings(settings: Settings, run: Run) -> Iterator[str]:
     env, spaces, stream = settings.env, run.envs.spaces, run.stream
     if env.normalize is Normalization.none:
         newest = stream.newest(-(-SAMPLE // stream.envs))
-        obs = observations(stream.storage, newest.ring, newest.slot, stream.frames)
+        obs = stored_observations(stream, newest)
         values = tensor(obs).cpu().numpy()
         rows = values.reshape(-1, sum(part.size for part in spaces.parts))  # [rows, elements]
         for part, elements in zip(spaces.parts, spaces.part_slices, strict=True):

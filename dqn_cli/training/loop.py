@@ -13,7 +13,7 @@ from dqn_cli.agent.exploration import Exploration, legal_values, random_action
 from dqn_cli.arrays import Array
 from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.environments import Environments
-from dqn_cli.replay.batches import observations
+from dqn_cli.replay.batches import stored_observations
 from dqn_cli.replay.samplers import Replay, Sampler
 from dqn_cli.replay.stream import EnvStep, Stream
 from dqn_cli.training.active_heads import ActiveHeads
@@ -223,7 +223,7 @@ def updates_due(settings: Settings, run: Run, before: Clock) -> int:
 def recycle(settings: Settings, run: Run, finished: Sequence[bool]) -> None:
     """Let units begin anew that are dormant on observations from all over the replay."""
     stream, places = run.sampler.spread(RECYCLING_SAMPLE)
-    obs = observations(stream.storage, places.ring, places.slot, stream.frames)
+    obs = stored_observations(stream, places)
     run.learner.recycle(obs, run.random.resets, finished, settings.reset.threshold)
 
 
