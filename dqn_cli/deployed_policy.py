@@ -118,7 +118,7 @@ class Policy:
         raise ValueError(f"the observation {reason}; this policy takes {self._spaces}")
 
     def _stacked(self, rows: Array, starts: Array) -> Array:
-        """Return observations [n, *shape]; frames are put behind those before."""
+        """Return observations [n, *shape]; frames follow those before."""
         dtype = np.dtype(str(self._policy.parameters.dtype).removeprefix("torch."))
         rows = rows.astype(dtype)
         if not self._spaces.frames or rows.shape[1:] == self._spaces.observation_shape:

@@ -1,8 +1,9 @@
 """Atomic writes, and checkpoint files that hold data only.
 
 A checkpoint is one line of text, `dqn-train checkpoint SCHEMA SHA256`, followed by the output of
-torch.save. The checksum detects changed bytes, which would be read as weights. It is no signature:
-whoever changes a file can compute it anew. So all that a file says is checked before it is used.
+torch.save. The checksum detects changed bytes, which would be read as weights. It is not a
+signature: whoever changes a file can compute another. So all that a file says is checked before it
+is used.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def load_json(path: Path) -> dict[str, Any]:
     """Read a file of `write_json`.
 
     Raises:
-        CheckpointError: It is no such file.
+        CheckpointError: It is not such a file.
     """
 
     def refuse(constant: str) -> None:

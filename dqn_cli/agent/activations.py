@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Activation(Enum):
-    """Nonlinearity behind each hidden layer; a member can be called."""
+    """Nonlinearity after each hidden layer; a member can be called."""
 
     relu = "relu"
     leaky_relu = "leaky_relu"  # with a slope of 0.01 below 0 (Maas et al. 2013)

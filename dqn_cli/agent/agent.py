@@ -86,7 +86,7 @@ class Agent:
     def reset_shares(self, shrink: float) -> Tensor:
         """Return how far to fresh values a reset moves each parameter [size], from 0 to 1.
 
-        The last layers are drawn anew, all others of the network go by `shrink`. What has no
+        The last layers are reinitialized, the network's others move by `shrink`. What has no
         gradient stays. Auxiliary parts say how far theirs go.
         """
         network = self.model.network_layout

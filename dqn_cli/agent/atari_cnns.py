@@ -55,7 +55,7 @@ class AtariCnn(Spatial):
         """Return the layout of convolutions and dense torso, and the number of features.
 
         Raises:
-            ValueError: If observations are no images, or too small.
+            ValueError: If observations are not images, or too small.
         """
         shape, name = list(spaces.observation_shape), type(self).__name__.lower()
         if not self.channels:

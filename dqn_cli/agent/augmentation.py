@@ -1,4 +1,4 @@
-"""Augmentation: observations of a batch are changed at random, as in ways that mean the same."""
+"""Augmentation: random changes of observations that keep their meaning."""
 
 from __future__ import annotations
 

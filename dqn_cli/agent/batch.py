@@ -23,12 +23,12 @@ class Batch(NamedTuple):
     discount: Tensor  # [batch]
     next_obs: Tensor  # [batch, *shape]
     next_mask: Tensor  # [batch, actions], bool: legal at next_obs
-    weight: Tensor  # [batch], importance weights; 0 where a row is no transition
+    weight: Tensor  # [batch], importance weights; 0 where a row is not a transition
     logged: Tensor  # [batch], bool: read from data, not collected by this run
     starts: Tensor  # [batch], bool: obs is an episode's first one; False where nobody asks
 
     def repeated(self, times: int) -> Batch:
-        """Return what a TD target is made of, each row `times` times; observations stay."""
+        """Repeat each row `times` times for a TD target; observations are not repeated."""
         if times == 1:
             return self
         names = ("action", "mask", "reward", "discount", "next_mask")

@@ -26,7 +26,7 @@ class NormAxes(Enum):
 
 @dataclass
 class Convolutional(Mlp):
-    """Fully connected layers behind convolutions; `norm_axes` is for `layer_norm` of the latter."""
+    """Fully connected layers after convolutions, whose `layer_norm` takes `norm_axes`."""
 
     norm_axes: NormAxes = field(default=NormAxes.image, kw_only=True)
 

@@ -86,7 +86,7 @@ class Expectile(Head):
     """Expectiles at the midpoints of `atoms` equal parts of (0, 1) (ER-DQN, Rowland et al. 2019).
 
     The middle one is the mean, which so is learned as by a scalar head with the squared loss.
-    Expectiles are no samples: a TD target made of them would have ever less spread. So the target
+    Expectiles are not samples: a TD target made of them would have ever less spread. So the target
     is a distribution that has the next expectiles; it holds probabilities and returns.
     """
 

@@ -182,7 +182,7 @@ class Boltzmann(Exploration):
         scaled = q / np.asarray(self.temperature)[..., None]  # one, or [members, 1, 1]
         with np.errstate(invalid="ignore"):
             odds = np.exp(scaled - scaled.max(-1, keepdims=True)).cumsum(-1)
-        # Rounding must not select an action behind the last one with a positive probability.
+        # Rounding must not select an action after the last one with a positive probability.
         drawn = np.minimum(uniform[..., None] * odds[..., -1:], np.nextafter(odds[..., -1:], 0))
         chosen = (odds <= drawn).sum(-1)
         # Without finite values there are no odds, but the environment must get a legal action.

@@ -91,7 +91,7 @@ def _padded(x: Tensor, window: int, stride: int, value: float) -> Tensor:
     """Return images [batch, channels, height, width] with the padding that is called SAME.
 
     A window is then at ceil(side / stride) places along each side. Of an odd number of rows or
-    columns of padding, the larger half is behind the image.
+    columns of padding, the larger half comes after the image.
     """
     padding: list[int] = []
     for side in (x.shape[3], x.shape[2]):  # F.pad takes the last axis first

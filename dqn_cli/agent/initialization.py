@@ -29,7 +29,7 @@ class Initialization(Enum):
 def draw_weights(
     flat: torch.Tensor, layout: Layout, how: Initialization, random: np.random.Generator
 ) -> None:
-    """Draw the weights of all layers anew, in place; a layer is a weight with a bias.
+    """Reinitialize the weights of all layers in place; a layer is a weight with a bias.
 
     Args:
         flat: Parameters of the layout, [size].

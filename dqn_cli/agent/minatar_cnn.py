@@ -26,7 +26,7 @@ class MinAtarCnn(Spatial):
         """Return the layout of convolutions and dense torso, and the number of features.
 
         Raises:
-            ValueError: If observations are no images, or too small.
+            ValueError: If observations are not images, or too small.
         """
         shape = spaces.observation_shape
         smallest = (KERNEL - 1) * len(self.channels) + 1

@@ -79,7 +79,7 @@ def make_module(path: str, kwargs: Mapping[str, Any], spaces: Spaces, seed: int)
     """Make the module with initial values that follow from the seed alone.
 
     Raises:
-        ValueError: It can't be imported or made, or is no module; in one line that names it.
+        ValueError: It can't be imported or made, or is not a module; in one line that names it.
     """
     own = _load_class(path)
     # PyTorch's own generator is seeded, because constructors draw from no other.

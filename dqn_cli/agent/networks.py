@@ -72,7 +72,7 @@ class Network:
         return self.is_large
 
     def is_last(self, name: str) -> bool:
-        """Return whether a parameter is of the last layers, which periodic resets draw anew."""
+        """Return whether a parameter is of the last layers, which resets reinitialize."""
         return False
 
     @property
@@ -81,7 +81,7 @@ class Network:
         return False
 
     def unit_links(self, spaces: Spaces) -> dict[str, Links]:
-        """Return the layers before and behind the units of each hidden layer."""
+        """Return the layers before and after the units of each hidden layer."""
         return {}
 
 
@@ -151,7 +151,7 @@ class Mlp(Network):
         return (name,)
 
     def unit_links(self, spaces: Spaces) -> dict[str, Links]:
-        """Return the layers before and behind the units of each hidden layer."""
+        """Return the layers before and after the units of each hidden layer."""
         torso = [f"torso.{index}" for index in range(len(self.widths[:-1]))]
         streams = STREAMS if self.dueling else STREAMS[:1]
         hidden = tuple(f"{stream}.hidden" for stream in streams) if self.widths else ()
@@ -161,8 +161,8 @@ class Mlp(Network):
             for name, following in pairwise(chain):
                 links[name] = Links(self.incoming(name), self.incoming(following))
         for index, chain in enumerate(chains):
-            behind = tuple(torso[:1]) or hidden or out
-            links[chain[-1]] = Links(self.incoming(chain[-1]), behind, index, len(chains))
+            after = tuple(torso[:1]) or hidden or out
+            links[chain[-1]] = Links(self.incoming(chain[-1]), after, index, len(chains))
         if torso:
             links[torso[-1]] = Links((torso[-1],), hidden)
         return links | {one: Links((one,), (to,)) for one, to in zip(hidden, out, strict=False)}

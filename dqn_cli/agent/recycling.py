@@ -1,4 +1,4 @@
-"""ReDo: dormant units begin anew while training goes on (Sokar et al. 2023, algorithm 1)."""
+"""ReDo: reinitialization of dormant units during training (Sokar et al. 2023, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dqn_cli.agent.parameters import Layout, views
 
 
 class Links(NamedTuple):
-    """Layers before and behind the units of a hidden layer."""
+    """Layers before and after the units of a hidden layer."""
 
     incoming: tuple[str, ...]  # their outputs are the units
     outgoing: tuple[str, ...]  # the units are among their inputs
@@ -28,9 +28,9 @@ def recycle(
     parameters: Tensor,
     fresh: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Draw what leads to dormant units anew, and make the weights that lead from them zeros.
+    """Reinitialize the incoming weights of dormant units, and zero their outgoing weights.
 
-    A weight between two dormant units is fresh.
+    A weight from one dormant unit to another is reinitialized, not zeroed.
 
     Args:
         layout: Layout of the parameters.

@@ -49,7 +49,7 @@ class Spr(Auxiliary):
 
         Raises:
             ValueError: The network has no convolutions whose channels are predicted, or no hidden
-                layer behind them.
+                layer after them.
         """
         network, actions = model.network, model.spaces.actions
         if not isinstance(network, Spatial):

@@ -116,7 +116,7 @@ def trace_inputs(
 
     Watkins's Q(lambda) (Watkins 1989): earlier actions get the TD errors of greedy actions alone.
     The trace is cut before an action that is not greedy, and where an episode begins or terminated.
-    A row of weight 0 is no transition, and leaves the trace as it is.
+    A row of weight 0 is not a transition, and leaves the trace as it is.
 
     Args:
         head: Head of the agent.

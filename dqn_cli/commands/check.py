@@ -66,7 +66,7 @@ def split_seconds(words: Sequence[str]) -> tuple[float | None, list[str]]:
     """Return the value of `seconds=N` if it is typed, and all other words.
 
     Raises:
-        ConfigError: It is no positive number.
+        ConfigError: It is not a positive number.
     """
     from dqn_cli.config.validation import ConfigError
 

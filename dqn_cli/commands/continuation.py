@@ -160,7 +160,7 @@ def check_job_number(
 
     Args:
         job: The job, whose folder is there.
-        list_folders: What lists its sweep's folder; who checks many jobs lists it once.
+        list_folders: Lists the sweep's folder; pass a cached function to check many jobs.
 
     Raises:
         ConfigError: One has, so another sweep was begun in this folder.

@@ -156,7 +156,7 @@ def _is_left_alone(run: Continuation) -> bool:
 def _set_result(job_return: JobReturn, job: Job, is_old: bool) -> None:
     """Copy the best mean or the error of a job's result.json to Hydra's result.
 
-    An old job was not trained by this command, so its failure is no error again.
+    An old job was not trained by this command, so its failure is not an error again.
     """
     result = read_result(job.folder) or {}
     if is_old or result.get("status") == "finished":

@@ -33,7 +33,7 @@ def check_plain_words(words: Sequence[str], values: Iterable[str] = ()) -> None:
         if not separator or (keys and key not in keys):
             continue
         if not value.strip():
-            raise word_error(f"{word} has no value: type one behind the =, or leave the word out")
+            raise word_error(f"{word} has no value: type one after the =, or leave the word out")
         key = key.lstrip("+~")
         if key in seen and keys and key not in REPEATED:
             raise word_error(f"{key} is given twice: {seen[key]} and {word}")

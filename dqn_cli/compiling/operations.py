@@ -189,7 +189,7 @@ class _ProgramGraph:
 def _needed(
     operations: Sequence[Operation], results: Sequence[Tensor], constants: Mapping[int, Tensor]
 ) -> list[Operation]:
-    """Return the operations that write a tensor, or compute what is used and is no constant."""
+    """Return the operations that write a tensor, or compute what is used and not constant."""
     used, needed = {id(result) for result in results}, []
     for operation in reversed(operations):
         computed = {id(result) for result in operation.results} - set(constants)

@@ -72,7 +72,7 @@ def _keys_named(name: str) -> list[str]:
 
 
 def _has_key(part: Any, name: str) -> bool:
-    """Return True if the part or one of its subclasses has the key, which is no part itself."""
+    """Return True if the part or a subclass has the key, and the key is not a part itself."""
     if not is_dataclass(part) or not isinstance(part, type):
         return False
     in_part = name in {field.name for field in fields(part)}

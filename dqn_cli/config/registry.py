@@ -1,7 +1,7 @@
 """Registry of the dataclass of each choice in each configuration group.
 
 The values of a choice are in configs/GROUP/CHOICE.yaml. Its defaults list names the schema, and the
-comment behind it the dataclass: `defaults: [base_qr]  # dqn_cli.agent.quantiles:Qr`.
+comment after it the dataclass: `defaults: [base_qr]  # dqn_cli.agent.quantiles:Qr`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def acting_settings(data: Mapping[str, Any]) -> Settings:
 
 
 def _is_known(part: Any) -> bool:
-    """Return whether a part is of a registered class; what is no part is left to be refused."""
+    """Return whether a part is of a registered class; True for anything else, refused later."""
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         return True
     try:

@@ -44,8 +44,8 @@ class TunedSource(ConfigSource):
         """Return the file of a name, or for a lookup a configuration that includes the file.
 
         Raises:
-            ValueError: The file is no file of settings.
-            YAMLError: It is no YAML.
+            ValueError: The file is not a file of settings.
+            YAMLError: It is not YAML.
         """
         if config_path.startswith(LOOKUP):
             name = self._find(config_path.removeprefix(LOOKUP))

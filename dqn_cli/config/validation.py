@@ -83,7 +83,7 @@ def _checked_value(key: str, value: Any, hint: Any) -> Any:
     """Return the value as the number that its type hint asks for.
 
     Raises:
-        ConfigError: If it is no number or out of range.
+        ConfigError: If it is not a number, or out of range.
     """
     options = [hint, *get_args(hint)]
     is_optional = type(None) in options

@@ -19,7 +19,7 @@ def require_rows(is_valid: Array, file: str, column: Column, reason: str) -> Non
         is_valid: Whether each element is, [rows, ...].
         file: The file's name.
         column: The column.
-        reason: What is wrong, behind the value; what would be right.
+        reason: What is wrong, printed after the value; what would be right.
     """
     valid_rows = is_valid.reshape(len(is_valid), -1).all(1)
     if valid_rows.all():

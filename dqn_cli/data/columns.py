@@ -107,7 +107,7 @@ class _Found:
         return column if column is not None else self._missing(names)
 
     def single(self, names: tuple[str, ...]) -> Column:
-        """Return a column of single numbers, which may have an axis of length 1 behind the rows."""
+        """Return a column of single numbers, which may have an axis of length 1 after the rows."""
         column = self.required(names)
         if column.values.shape[1:] not in ((), (1,)):
             raise DataError(

@@ -30,7 +30,7 @@ def transitions_of(columns: Columns, task: Task) -> Transitions:
     """Return the checked transitions of a file.
 
     Raises:
-        DataError: They don't fit the environment, or are no whole episodes.
+        DataError: They don't fit the environment, or are not whole episodes.
     """
     file = columns.file
     obs = encoded_observations(file, columns.observations, task)

@@ -162,7 +162,7 @@ def _channels_first(bounds: Sequence[float], part: Part) -> Sequence[float]:
 
 
 def _encoded(leaf: Leaf, values: Tensor, lead: int, dtype: torch.dtype) -> Tensor:
-    """Return a part as an array of the part's shape, behind `lead` axes."""
+    """Return a part as an array of the part's shape, after `lead` axes."""
     space = leaf.space
     if isinstance(space, spaces.Discrete):
         return _one_hot(values, int(space.start), int(space.n), dtype)
@@ -179,7 +179,7 @@ def _encoded(leaf: Leaf, values: Tensor, lead: int, dtype: torch.dtype) -> Tenso
 
 
 def _one_hot(values: Tensor, start: int, count: int, dtype: torch.dtype) -> Tensor:
-    """Return [..., count]; zeros for a value that is no choice."""
+    """Return [..., count]; zeros for a value that is not a choice."""
     numbers = torch.arange(start, start + count, device=values.device)
     return (values.unsqueeze(-1) == numbers).to(dtype)
 

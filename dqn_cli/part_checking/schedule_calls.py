@@ -1,4 +1,4 @@
-"""Calls of explorations and target rules, which are no functions of tensors."""
+"""Calls of explorations and target rules, which are not functions of tensors."""
 
 from __future__ import annotations
 

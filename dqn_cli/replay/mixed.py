@@ -148,7 +148,7 @@ def logged_samples(share: float, batch_size: int) -> int:
 
 
 def _numbers(uniforms: Uniforms, count: int, _: int) -> Array:
-    """Draw numbers for a part of a batch, however large the whole batch of its sampler is."""
+    """Draw numbers for one part of a batch; the size of the whole batch is ignored."""
     return uniforms(count)
 
 

@@ -44,7 +44,7 @@ class ReplayStorage(NamedTuple):
 class Draw(NamedTuple):
     """Random inputs of one sample call, drawn outside of it."""
 
-    numbers: Values  # [members, batch], in [0, 1); or indices into a rollout
+    numbers: Values  # [members, batch], in [0, 1); indices of a rollout, weights of the newest
     progress: Values | None = None  # [members, 1], share of the run that is over, where it matters
 
 

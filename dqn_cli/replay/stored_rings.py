@@ -14,7 +14,7 @@ Problem = tuple[str, str]  # the field, and what is wrong with it
 
 
 def find_problem(stream: Stream, contents: Mapping[str, Array]) -> Problem | None:
-    """Return why a stream can't take over the contents of a member, or None if it can.
+    """Return why a stream can't load a member's contents, or None if it can.
 
     A sample would be incomplete, overwritten or no transition. Types and shapes are those of the
     stream, see `Stream.contents`.

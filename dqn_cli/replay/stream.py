@@ -25,7 +25,7 @@ class EnvStep(NamedTuple):
     first observation of the next one. Where a life is `lost` the episode goes on, but the learner
     takes it for terminated. `info` has the scalars that are logged, and NaN where there is none.
 
-    Some vector environments begin an episode in a step of its own, which is no transition: there
+    Some vector environments begin an episode in a step of its own, which is not a transition: there
     `is_reset`, and one step earlier the observation to act on is the final one.
     """
 
@@ -55,12 +55,12 @@ class StreamStorage(NamedTuple):
     mask: Values  # [rings, slots, actions], or [rings, slots, 0] if all are always legal
     action: Values  # [rings, slots], as are the four below
     reward: Values
-    terminated: Values
+    terminated: Values  # the episode terminated here, or a life was lost
     truncated: Values
-    begins: Values
-    queue: Values  # [rings, capacity]
-    first: Values  # [rings]
-    size: Values  # [rings]
+    begins: Values  # True where the slot begins a transition
+    queue: Values  # [rings, capacity], slots of the transitions that can be sampled
+    first: Values  # [rings], position of the oldest in the queue, counted from the run's start
+    size: Values  # [rings], transitions that can be sampled
 
 
 class Indices(NamedTuple):

@@ -206,7 +206,7 @@ def _check_same(
         before, now = _value(init.data["settings"], key), _value(own, key)
         if before != now:
             what = f"{key}={before}"
-            if key.endswith(".type"):  # whose values are no words that can be typed
+            if key.endswith(".type"):  # class names, which can't be typed
                 what = f"the same {key.removesuffix('.type')}, {before}"
             raise CheckpointError(f"{purpose}=true needs {what}, as in {init.path}; it is {now}")
 

@@ -25,7 +25,7 @@ class Layers(NamedTuple):
 def compare(stored: Shapes, own: Layout) -> Layers:
     """Compare the shapes of a checkpoint's parameters with those of a network.
 
-    A layer is taken as a whole: if one of its parameters has another shape, all are drawn anew.
+    A layer is taken as a whole: if one of its parameters has another shape, all are reinitialized.
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in own.items()}
     different = {

@@ -11,7 +11,7 @@ from dqn_cli.training.settings import Settings
 
 
 class Due(NamedTuple):
-    """What is due."""
+    """Outputs that are due after a step."""
 
     row: bool
     evaluation: bool

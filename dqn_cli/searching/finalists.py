@@ -22,7 +22,7 @@ class Finalist(NamedTuple):
 def judge(chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective) -> list[Finalist]:
     """Return the finalists with runs on fresh seeds, that of the highest mean first.
 
-    Those of which some runs failed come last: what is left of them is no fair sample.
+    Trials with failed runs come last, because their other runs are a biased sample.
     """
     finalists = [
         Finalist(trial, summarize([run_score(run, objective) for run in runs]), len(runs))

@@ -1,4 +1,4 @@
-"""Heads of an ensemble that episodes follow: Thompson sampling (Osband et al. 2016)."""
+"""The head of an ensemble that each episode follows: Thompson sampling (Osband et al. 2016)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ActiveHeads:
         self.heads = np.zeros(shape, np.int64)  # [members, envs]
 
     def draw(self, begins: Array, uniform: Array) -> None:
-        """Draw a head where an episode begins, by random numbers in [0, 1); [members, envs] all."""
+        """Draw a head where an episode begins; `uniform` is in [0, 1), all are [members, envs]."""
         self.heads = np.where(begins, (uniform * self.count).astype(np.int64), self.heads)
 
     def values(self, q: Array) -> Array:

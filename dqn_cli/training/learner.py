@@ -129,7 +129,7 @@ class Learner:
         return self.replay_update(inputs)
 
     def replay_update(self, inputs: UpdateInputs) -> SampleErrors:
-        """Take one gradient step on a batch from the replay's storage as it is now."""
+        """Take one gradient step on a batch from replay; `CompiledLearner` compiles it."""
         return self.sample_and_update(self.tensors, self._replay.storage, inputs)
 
     def sample_and_update(
@@ -146,7 +146,7 @@ class Learner:
     def update_on_batch(
         self, batch: Batch | Sequences, noise: Randomness, lr_factors: list[float]
     ) -> SampleErrors:
-        """Take one gradient step on a given batch, [members, batch]."""
+        """Take one gradient step on a ready-made batch, [members, batch]: your own data."""
         random = self._random_inputs(self._model.evaluations(batch), noise)
         return self.batch_update(self.tensors, batch, random, self._factors(lr_factors))
 
@@ -158,7 +158,7 @@ class Learner:
         lr_factors: Tensor,
         following: Following | tuple[()] = (),
     ) -> SampleErrors:
-        """Take one gradient step of all members."""
+        """Take one gradient step of all members on a batch; `CompiledLearner` compiles it."""
         return self.population.update(tensors, batch, random, lr_factors, following)
 
     def polyak_update(self, coefficients: Sequence[float]) -> None:
@@ -182,7 +182,7 @@ class Learner:
         spared: Sequence[bool],
         shrink: float = 0,
     ) -> None:
-        """Draw the last layers anew and restart the optimizer (Nikishin et al. 2022).
+        """Reinitialize the last layers and restart the optimizer (Nikishin et al. 2022).
 
         All other layers go a share of the way to fresh values (shrink and perturb, Ash & Adams
         2020; Schwarzer et al. 2023, section 4). All moments become zeros, since one correction of
@@ -213,13 +213,13 @@ class Learner:
         spared: Sequence[bool],
         threshold: float,
     ) -> None:
-        """Let dormant units begin anew, with moments of zeros (Sokar et al. 2023, algorithm 1).
+        """Reinitialize dormant units and zero their moments (Sokar et al. 2023, algorithm 1).
 
         Args:
-            obs: Observations that they are found on, [members, n, *shape].
+            obs: Observations to measure dormancy on, [members, n, *shape].
             weights: A random generator for each member.
             spared: True for members that keep everything.
-            threshold: A unit is dormant whose score is at most this.
+            threshold: A unit is dormant if its score is at most this.
         """
         fresh, state = self._initial(weights), self.state
         # No score is below zero.

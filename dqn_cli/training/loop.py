@@ -60,7 +60,7 @@ class Run:
     reward_normalizer: RewardNormalizer | None = None  # with env.normalize_reward=true
     active_heads: ActiveHeads | None = None  # with exploration=bootstrapped
     data: DataSummary | None = None  # transitions that the run was given
-    data_sampler: Sampler[Replay] | None = None  # of batches of them alone
+    data_sampler: Sampler[Replay] | None = None  # of batches from these alone
 
 
 class StepReport(NamedTuple):
@@ -144,7 +144,7 @@ def store(run: Run, step: EnvStep) -> None:
 
 
 def draw_heads(run: Run, begins: Array) -> None:
-    """Draw the heads that episodes follow which begin, [members, envs]."""
+    """Draw a head for each episode that begins, [members, envs]."""
     if run.active_heads is not None:
         run.active_heads.draw(begins, run.random.exploration.uniform(begins.shape[1]))
 
@@ -221,7 +221,7 @@ def updates_due(settings: Settings, run: Run, before: Clock) -> int:
 
 
 def recycle(settings: Settings, run: Run, finished: Sequence[bool]) -> None:
-    """Let units begin anew that are dormant on observations from all over the replay."""
+    """Reinitialize dormant units, measured on observations from all over the replay."""
     stream, places = run.sampler.spread(RECYCLING_SAMPLE)
     obs = stored_observations(stream, places)
     run.learner.recycle(obs, run.random.resets, finished, settings.reset.threshold)

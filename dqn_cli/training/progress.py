@@ -20,7 +20,7 @@ def progress(settings: Settings, clock: Clock) -> float:
 
 
 def position(settings: Settings, clock: Clock) -> int:
-    """Return what a run's periods count: its steps, or without steps, its updates."""
+    """Return the count that periods go by: steps, or updates in a run without steps."""
     return clock.steps if settings.steps else clock.updates
 
 
@@ -49,7 +49,7 @@ def is_lockstep(settings: Sequence[Settings]) -> bool:
 
 
 def recycling_due(settings: Settings, before: Clock, now: Clock) -> bool:
-    """Return whether dormant units begin anew, which none do before there were updates."""
+    """Return whether dormant units are reinitialized; never before the first update."""
     every = settings.reset.dormant
     return every is not None and now.updates > 0 and crossings(before.steps, now.steps, every) > 0
 

@@ -154,7 +154,7 @@ class Settings:
 
     @cached_property
     def horizon(self) -> Clock:
-        """Clock at the end of the run, as far as it is known before."""
+        """Expected clock at the end of the run."""
         trainings = max(self.steps - self.learning_starts, 0) // self.train_every
         return Clock(self.steps, trainings * self.updates_per_train, self.episodes or 0)
 
