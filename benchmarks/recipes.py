@@ -1,4 +1,4 @@
-"""Print finished sweeps of recipes as the table of docs/recipes.md.
+"""Print finished sweeps of recipes as a Markdown table.
 
 python benchmarks/recipes.py outputs/SWEEP [outputs/SWEEP ...]
 """

@@ -95,7 +95,7 @@ def header(winner: Finalist, options: Options) -> list[str]:
     ]
 
 
-CHOSEN = ("env=", "agent=", "experiment=", "import=")
+CHOSEN = ("env=", "agent=", "experiment=", "import=", "steps=", "episodes=")
 
 
 def _key(word: str) -> str:

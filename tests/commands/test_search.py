@@ -98,8 +98,9 @@ def test_the_printed_command_has_what_no_file_can_hold(type_train: Typed, capsys
     space = ("auxiliary.cql.weight=interval(0.1,0.2)", "optimizer=choice(adam,sgd)")
     assert type_train(*words, *space) == 0
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert command[:4] == ["dqn-train", "--config-dir", "sweep", "env=CartPole-v1"]
-    assert command[4:6] in (["auxiliary=cql", f"optimizer={name}"] for name in ("adam", "sgd"))
+    start = ["dqn-train", "--config-dir", "sweep", "env=CartPole-v1", "steps=120"]
+    assert command[:5] == start
+    assert command[5:7] in (["auxiliary=cql", f"optimizer={name}"] for name in ("adam", "sgd"))
     found = yaml.safe_load(Path("sweep/tuned/CartPole-v1/dqn.yaml").read_text())
     assert 0.1 <= found["auxiliary"]["cql"]["weight"] <= 0.2
 

@@ -132,7 +132,10 @@ def test_without_the_extra_a_game_says_what_to_install(
         (f"{PONG} env.preprocess.frame_skip=0", ["env.preprocess.frame_skip=0", "at least 1"]),
         (f"{PONG} env.preprocess.max_frames=0", ["env.preprocess.max_frames=0", "at least 1"]),
         ("env.preprocess.stack=0", ["env.preprocess.stack=0", "at least 1"]),
-        ("env.preprocess.clip_rewards=maybe", ["env.preprocess.clip_rewards", "maybe", "bool"]),
+        (
+            "env.preprocess.clip_rewards=maybe",
+            ["env.preprocess.clip_rewards", "maybe", "true or false"],
+        ),
     ],
 )
 def test_an_error_is_one_line(settings_of: Compose, words: str, told: list[str]) -> None:
