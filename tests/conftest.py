@@ -16,10 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn_cli.commands.arguments import hydra_words
 from dqn_cli.commands.command_line import imported_modules, run_command
 from dqn_cli.config import registry
+from dqn_cli.config.current_command import Sweep
 from dqn_cli.config.gymnasium_source import register_source
 from dqn_cli.config.hydra_versions import compose_config
 from dqn_cli.config.paths import config_folder
-from dqn_cli.config.run_folders import Sweep, register_resolvers
+from dqn_cli.config.run_folders import register_resolvers
 from dqn_cli.config.validation import settings_from
 from dqn_cli.envs.preprocessing import Preprocess
 from dqn_cli.training.settings import Settings

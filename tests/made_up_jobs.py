@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 
 
 def job(number: int, *overrides: str) -> Job:

@@ -19,7 +19,7 @@ from short_runs import IMAGES, OWN, SHORT, SMALL, trained
 from dqn_cli.config.paths import config_folder
 from dqn_cli.policies import load_policy
 from dqn_cli.replay.samplers import ReplayDevice
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Device, Settings

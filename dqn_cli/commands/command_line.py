@@ -78,8 +78,8 @@ def run_command(command: Callable[[], int]) -> int:
             print(f"error: unknown flag: {advice}", file=sys.stderr)
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except BaseException as error:
+        from dqn_cli.config.current_command import Refused
         from dqn_cli.config.errors import explain
-        from dqn_cli.config.run_folders import Refused
 
         cause = error.__cause__ if isinstance(error, Refused) and error.__cause__ else error
         if full_error == "1":

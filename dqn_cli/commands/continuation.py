@@ -19,6 +19,7 @@ from dqn_cli.policies import check_modules
 from dqn_cli.replay.prioritised import Prioritised
 from dqn_cli.runs.early_stopping import PAUSE, is_over, stop_reason, stored_evaluations
 from dqn_cli.runs.grouping import group_jobs, group_key
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.manifest import (
     can_resume,
     discard_job,
@@ -26,7 +27,6 @@ from dqn_cli.runs.manifest import (
     holds_run,
     load_state,
 )
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.startup import Checkpoint
 from dqn_cli.training.progress import position

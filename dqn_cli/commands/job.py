@@ -16,17 +16,17 @@ from omegaconf import DictConfig
 
 from dqn_cli.commands.command_line import import_modules, note_modules, shell_command
 from dqn_cli.commands.continuation import check_job_number, continue_typed, run_status
+from dqn_cli.config.current_command import Refused, Sweep
 from dqn_cli.config.errors import explain
-from dqn_cli.config.run_folders import Refused, Sweep
 from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.evaluation.tables import format_return
 from dqn_cli.loggers.logger import check_installed
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.launched_jobs import launched_job
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.manifest import can_resume, note_failure, write_manifests
 from dqn_cli.runs.outcomes import Interrupted
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result, write_unstarted_result
 from dqn_cli.runs.scores import TRAINING
 from dqn_cli.runs.signals import PREEMPTED, hand_over

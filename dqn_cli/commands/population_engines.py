@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from dqn_cli.commands.population_options import PREFIX, On, Options
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 
 Group = Sequence[Job]
 SHARED_DISK_SECONDS = 60.0  # after which a network file system shows a new file

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from dqn_cli.commands.population_engines import Ending, Engine, Group, Placed
 from dqn_cli.commands.population_work import group_title, train_group
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.manifest import can_resume, is_unstarted, write_manifests
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import RESULT, write_unstarted_result
 from dqn_cli.runs.signals import GracefulShutdown
 

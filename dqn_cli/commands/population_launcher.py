@@ -27,16 +27,16 @@ from dqn_cli.commands.job import relative_to_cwd
 from dqn_cli.commands.population_engines import connect, open_engine
 from dqn_cli.commands.population_groups import print_groups, train_groups
 from dqn_cli.commands.population_options import read_options
+from dqn_cli.config.current_command import Command
 from dqn_cli.config.errors import explain
-from dqn_cli.config.run_folders import Command
 from dqn_cli.config.run_metadata import job_number
 from dqn_cli.config.validation import settings_from
 from dqn_cli.loggers.logger import check_installed
 from dqn_cli.runs.grouping import group_jobs
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import InUse
 from dqn_cli.runs.manifest import note_failure
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 
 

@@ -15,10 +15,10 @@ from dqn_cli.commands.command_line import import_modules, imported_modules
 from dqn_cli.commands.continuation import Continuation, Position, run_status
 from dqn_cli.config.errors import explain
 from dqn_cli.runs.grouping import format_ranges
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import InUse, lock_runs
 from dqn_cli.runs.manifest import can_resume, has_checkpoint, load_state
 from dqn_cli.runs.outcomes import Interrupted
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import write_unstarted_result
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.signals import END_SIGNALS, GracefulShutdown

@@ -24,7 +24,8 @@ from dqn_cli.commands.search_settings import (
     keep_plugins,
     write_tuned,
 )
-from dqn_cli.config.run_folders import STUDY_FILE, Sweep
+from dqn_cli.config.current_command import Sweep
+from dqn_cli.config.run_folders import STUDY_FILE
 from dqn_cli.config.search_words import read_space
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import TrainingFailure

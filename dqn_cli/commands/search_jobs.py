@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dqn_cli.config.run_folders import FRESH, Sweep, job_folder
+from dqn_cli.config.current_command import Sweep
+from dqn_cli.config.run_folders import FRESH, job_folder
 from dqn_cli.runs.early_stopping import PAUSE
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.searching.space import typed_word

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.search_jobs import trial_words
 from dqn_cli.commands.search_options import Options
-from dqn_cli.config.run_folders import Command
+from dqn_cli.config.current_command import Command
 from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS
 from dqn_cli.evaluation.tables import format_return

@@ -12,7 +12,8 @@ from dqn_cli.commands.continuation import run_status
 from dqn_cli.commands.job import resume_hint
 from dqn_cli.commands.run_discovery import find_runs
 from dqn_cli.commands.sweep_tables import report_sweep, write_sweep_csv
-from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, Sweep, is_search
+from dqn_cli.config.current_command import Sweep
+from dqn_cli.config.run_folders import COMMAND_FILE, FRESH, is_search
 from dqn_cli.config.run_metadata import load_env_id
 from dqn_cli.runs.manifest import can_resume
 from dqn_cli.storage import write_json

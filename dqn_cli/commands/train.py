@@ -114,7 +114,8 @@ def train(
 
     from dqn_cli.commands.hydra_app import run_hydra
     from dqn_cli.commands.sweeps import end_sweep
-    from dqn_cli.config.run_folders import Command, Sweep, register_resolvers
+    from dqn_cli.config.current_command import Command, Sweep
+    from dqn_cli.config.run_folders import register_resolvers
     from dqn_cli.runs.outcomes import Interrupted
 
     register_resolvers()

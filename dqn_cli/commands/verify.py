@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from statistics import mean
 
 from dqn_cli.commands.run_discovery import find_runs
+from dqn_cli.config.current_command import Sweep
 from dqn_cli.config.hints import did_you_mean
-from dqn_cli.config.run_folders import Sweep
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.evaluation.documented_scores import (
     EPISODES,

@@ -108,13 +108,13 @@ class CompiledLearner(Learner):
         stream, newest = self._sampler.stream, self._sampler.stream.newest(1)
         obs = stored_observations(stream, newest)
         state = self._template.new_zeros(stream.members, stream.envs, self._model.state_size)
-        return obs, state.numpy(), self._acting_noise(self._spare_randomness)
+        return obs, state.numpy(), self.random_inputs.acting_noise(self._spare_randomness)
 
     def _example_of_update(self, sampler: Sampler[Replay]) -> tuple[UpdateInputs]:
         """Return arguments like those of each call."""
         noise, members = self._spare_randomness, len(self._agents)
         draw = sampler.draw(noise.uniform, [0.0] * members)
-        random = self._random_inputs(draw.numbers.shape[1] * self._evaluations, noise)
+        random = self.random_inputs.draw(draw.numbers.shape[1] * self._evaluations, noise)
         return (UpdateInputs(draw, random, self._lr_factor_tensor),)
 
     def _example_of_batch_update(self) -> tuple[Any, ...] | None:

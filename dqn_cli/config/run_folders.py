@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from dqn_cli.config.current_command import Command, Refused, Sweep
 from dqn_cli.config.differences import check_same_run
 from dqn_cli.config.hydra_versions import register_resolver
 from dqn_cli.config.validation import ConfigError, settings_from
 from dqn_cli.loggers.logger import check_installed
-from dqn_cli.runs.launched_jobs import LauncherShutdown, waiting_for_jobs
+from dqn_cli.runs.job import JOB_NAME
+from dqn_cli.runs.launched_jobs import waiting_for_jobs
 from dqn_cli.runs.locks import lock_folder
 from dqn_cli.runs.manifest import HYDRA_FOLDER, MANIFEST, discard_job, discard_unstarted, holds_run
-from dqn_cli.runs.recorder import JOB_NAME
 from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
@@ -67,10 +68,6 @@ def hydra_folder(run: str) -> str | None:
     return None if (Path(run) / MANIFEST).is_file() else str(HYDRA_FOLDER)
 
 
-class Refused(BaseException):
-    """Wrapper of an error that Hydra must not handle; `__cause__` is the error."""
-
-
 class ClaimFolders(Callback):
     """Callback that checks a configuration and creates its folder, before Hydra writes to it."""
 
@@ -107,42 +104,6 @@ class ClaimFolders(Callback):
             launcher = config.hydra.launcher._target_
             if not launcher.endswith(LAUNCHERS_WITHOUT_CHILDREN):
                 Sweep.shutdown = Command.stack.enter_context(waiting_for_jobs(Sweep.folder))
-
-
-class Command:
-    """A typed command, with the locks and signal handlers that last as long as it runs."""
-
-    words: Sequence[str] = ()
-    folder: Path | None = None  # of its run or sweep, once that is there
-    continues: bool = False  # True if runs that exist go on
-    changes: Sequence[str] | None = None  # of a sweep that is resumed
-    modules: Sequence[str] = ()
-    stack = ExitStack()
-
-    @classmethod
-    @contextmanager
-    def begin(
-        cls,
-        words: Sequence[str],
-        modules: Sequence[str] = (),
-        continues: bool = False,
-        changes: Sequence[str] | None = None,
-    ) -> Iterator[None]:
-        """Note what was typed until the command ends."""
-        Sweep.folder = Sweep.shutdown = cls.folder = None
-        cls.words, cls.modules, cls.continues, cls.changes = words, modules, continues, changes
-        try:
-            with ExitStack() as cls.stack:
-                yield
-        finally:
-            cls.continues, cls.changes = False, None
-
-
-class Sweep:
-    """Sweep that this process runs, if any."""
-
-    folder: Path | None = None
-    shutdown: LauncherShutdown | None = None  # if its jobs run in other processes
 
 
 def is_search(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.config.yaml_files import load_yaml
-from dqn_cli.runs.recorder import JOB_NAME
+from dqn_cli.runs.job import JOB_NAME
 
 HYDRA_FOLDER = ".hydra"  # every run has it, finished or not
 

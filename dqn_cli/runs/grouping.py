@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.training.settings import Settings, plain
 
 # Schedules are evaluated in Python per member, so only their types must match.

@@ -11,7 +11,7 @@ from dqn_cli.agent.clock import Clock
 from dqn_cli.fields import damage_named
 from dqn_cli.runs.checkpoint_fields import check_manifest
 from dqn_cli.runs.checkpoints import CHECKPOINTS_DIR, load_last
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.result import RESULT, read_result
 from dqn_cli.storage import (
     CheckpointError,

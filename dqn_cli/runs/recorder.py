@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.clock import crossings
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.episode_seeds import episode_seeds
@@ -21,7 +19,9 @@ from dqn_cli.runs import checkpoints
 from dqn_cli.runs.early_stopping import is_over, is_paused, stop_reason
 from dqn_cli.runs.films import Films
 from dqn_cli.runs.hyperparameters import hyperparameters
+from dqn_cli.runs.job import JOB_NAME, Job
 from dqn_cli.runs.kept_files import kept_files
+from dqn_cli.runs.metric_warnings import MetricWarnings
 from dqn_cli.runs.metrics_tracker import MetricsTracker
 from dqn_cli.runs.result import RESULT, member_result, result_summary
 from dqn_cli.runs.scores import EVALUATION, TRAINING, is_best, score_summary
@@ -31,20 +31,6 @@ from dqn_cli.training.annealed_numbers import lr_factor
 from dqn_cli.training.loop import Run, StepReport
 from dqn_cli.training.progress import position, progress
 from dqn_cli.training.randomness import Purpose
-from dqn_cli.training.settings import Settings
-
-JOB_NAME = re.compile(r"\d{1,15}(_|$)")  # of the folder of a job in a sweep
-EDGE_MASS_LIMIT = 0.2  # share of the targets' probability; above it, the support is too narrow
-
-
-class Job(NamedTuple):
-    """One run to train: its settings, its folder and the overrides that were typed for it."""
-
-    settings: Settings
-    folder: Path
-    overrides: list[str]
-    number: int = 0  # in its sweep
-    resumes: bool = False  # from the folder's checkpoints/last
 
 
 class RunRecorder:
@@ -78,7 +64,7 @@ class RunRecorder:
         self._checkpoints = checkpoints.CheckpointFolder(folder, job.settings.checkpoint.keep)
         self.loggers: RunLoggers | None = None  # once the session has opened them
         self._films = Films(folder, job.settings, self._log_film, self._warn)
-        self._warned_of_edge_mass = self._warned_of_info = False
+        self._warnings = MetricWarnings(job.settings.head)
 
     @property
     def is_finished(self) -> bool:
@@ -119,8 +105,10 @@ class RunRecorder:
         factor = lr_factor(settings, now, began, progress(settings, now))
         metrics = self.tracker.collect_metrics(report, settings.optimizer.lr * factor)
         metrics["train/dormant_units"] = dormant
-        self._check_edge_mass(metrics)
-        self._check_info()
+        # The members of a group have the same environment, so the first one warns for all.
+        has_ended = self.member == 0 and self._run.clocks[0].episodes > 0
+        for warning in self._warnings.new(metrics, self.tracker.info.absent if has_ended else ()):
+            self._warn(warning)
         self._write(metrics)
         return metrics
 
@@ -267,24 +255,3 @@ class RunRecorder:
             save()
         except OSError as error:
             self._warn(f"no checkpoint this time, the earlier one stays: {error}")
-
-    def _check_edge_mass(self, metrics: Mapping[str, float]) -> None:
-        mass, head = metrics.get("train/edge_mass", 0.0), self._settings.head
-        if self._warned_of_edge_mass or mass <= EDGE_MASS_LIMIT or not isinstance(head, C51):
-            return
-        self._warned_of_edge_mass = True
-        self._warn(
-            f"{mass:.0%} of the returns' distribution is at the edges of head.v_min="
-            f"{head.v_min:g} and head.v_max={head.v_max:g}, beyond which returns can't be told"
-            " apart: widen them"
-        )
-
-    def _check_info(self) -> None:
-        # The members of a group have the same environment, so the first one warns for all.
-        absent = self.tracker.info.absent
-        is_due = self.member == 0 and self._run.clocks[0].episodes > 0
-        if not absent or self._warned_of_info or not is_due:
-            return
-        self._warned_of_info = True
-        names = ",".join(absent)
-        self._warn(f"log.info=[{names}]: no step so far had such a number in its info")

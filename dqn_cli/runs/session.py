@@ -19,10 +19,11 @@ from dqn_cli.memory import keep_large_blocks
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs.display import Display
 from dqn_cli.runs.init_checkpoint import InitCheckpoint, load_inits, start_members
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.metrics_tracker import combine_members, dormant_shares
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
 from dqn_cli.runs.periods import due, positions
-from dqn_cli.runs.recorder import Job, RunRecorder
+from dqn_cli.runs.recorder import RunRecorder
 from dqn_cli.runs.restarts import begin_new_episodes
 from dqn_cli.runs.scale_warnings import scale_warnings
 from dqn_cli.runs.signals import GracefulShutdown, ImmediateShutdown

@@ -6,10 +6,10 @@ from contextlib import chdir
 from typing import Any
 
 from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import write_unstarted_result
 from dqn_cli.runs.session import Session
 

@@ -24,7 +24,7 @@ from dqn_cli.fields import FieldError
 from dqn_cli.hardware import available_cores
 from dqn_cli.runs.checkpoint_fields import check_spaces
 from dqn_cli.runs.checkpoints import expected_bytes
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.training.build_run import LearnerFactory
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.learner import Learner

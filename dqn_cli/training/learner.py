@@ -18,7 +18,7 @@ from dqn_cli.agent.parameters import Layout
 from dqn_cli.arrays import Array
 from dqn_cli.replay.samplers import Draw, Replay, ReplayStorage, Sampler
 from dqn_cli.training.population import Population, UpdateTensors
-from dqn_cli.training.random_inputs import draw_random_inputs, no_random_inputs
+from dqn_cli.training.random_inputs import RandomInputSource
 from dqn_cli.training.randomness import Randomness
 
 MAX_NUMBERS = 2_000_000  # of observations evaluated at once, so that outputs stay in the cache
@@ -85,14 +85,10 @@ class Learner:
         )
         self._lr_factors, self._lr_factor_tensor = [1.0] * members, exact.new_ones(members)
         self._evaluations = sampler.spec.evaluations if sampler else 0
-        self._noise_size = self._model.noise_size
-        self._augment_numbers = agents[0].augment.numbers
-        self._following = sampler.spec.following if sampler else 0
-        head = self._model.head
-        takes = self._noise_size, head.samples, self._augment_numbers, head.mixed
-        self._takes_random = any(takes)
-        self._no_noise = self._template.new_zeros(members, 0)
-        self._no_random_inputs = no_random_inputs(self._template, rows=1)
+        following = sampler.spec.following if sampler else 0
+        self.random_inputs = RandomInputSource(
+            self._model, self._template, agents[0].augment.numbers, following
+        )
 
     def use(self, sampler: Sampler[Replay]) -> None:
         """Take the batches of `update` from a sampler whose batches are as large as before."""
@@ -111,7 +107,7 @@ class Learner:
     @property
     def is_noisy(self) -> bool:
         """True if acting takes noise."""
-        return self._noise_size > 0
+        return self._model.noise_size > 0
 
     def update(self, draw: Draw, noise: Randomness, lr_factors: list[float]) -> SampleErrors:
         """Take one gradient step on a batch from replay.
@@ -124,7 +120,7 @@ class Learner:
         Returns:
             Errors of each sample, [members, batch].
         """
-        random = self._random_inputs(draw.numbers.shape[1] * self._evaluations, noise)
+        random = self.random_inputs.draw(draw.numbers.shape[1] * self._evaluations, noise)
         inputs = UpdateInputs(draw, random, self._factors(lr_factors))
         return self.replay_update(inputs)
 
@@ -147,7 +143,7 @@ class Learner:
         self, batch: Batch | Sequences, noise: Randomness, lr_factors: list[float]
     ) -> SampleErrors:
         """Take one gradient step on a ready-made batch, [members, batch]: your own data."""
-        random = self._random_inputs(self._model.evaluations(batch), noise)
+        random = self.random_inputs.draw(self._model.evaluations(batch), noise)
         return self.batch_update(self.tensors, batch, random, self._factors(lr_factors))
 
     def batch_update(
@@ -261,7 +257,7 @@ class Learner:
             Action values [members, envs, actions], or of each head [members, envs, actions, heads];
             and next states [members, envs, state].
         """
-        q, next_state = self.action_values(obs, state, self._acting_noise(noise))
+        q, next_state = self.action_values(obs, state, self.random_inputs.acting_noise(noise))
         # A network without a state returns its input, which must not be wrapped as a tensor and
         # an array again and again.
         return q.cpu().numpy(), next_state.cpu().numpy() if state.size else state
@@ -274,7 +270,7 @@ class Learner:
     def values(self, obs: Array, noise: Randomness) -> Array:
         """Compute action values [members, n, actions] of observations [members, n, *shape]."""
         # Not by `action_values`, whose compiled form takes as many rows as there are environments.
-        tensors, acting_noise = self.tensors, self._acting_noise(noise)
+        tensors, acting_noise = self.tensors, self.random_inputs.acting_noise(noise)
         parameters, scalars = tensors.optimizer.parameters, tensors.scalars
         rows, values = max(MAX_NUMBERS // math.prod(obs.shape[2:]), 1), []
         for first in range(0, obs.shape[1], rows):
@@ -297,17 +293,6 @@ class Learner:
         pairs = zip(self._agents, weights, strict=True)
         drawn = [agent.initial(random) for agent, random in pairs]
         return torch.stack(drawn).to(self._template)  # [members, size]
-
-    def _acting_noise(self, noise: Randomness) -> Tensor:
-        if not self._noise_size:
-            return self._no_noise
-        return torch.from_numpy(noise.normal(self._noise_size)).to(self._template)
-
-    def _random_inputs(self, rows: int, noise: Randomness) -> RandomInputs:
-        if not self._takes_random:
-            return self._no_random_inputs
-        of_augment = self._augment_numbers, 2 + self._following
-        return draw_random_inputs(self._model, rows, noise, self._template, *of_augment)
 
     def _factors(self, lr_factors: list[float]) -> Tensor:
         if lr_factors != self._lr_factors:

@@ -11,6 +11,37 @@ from dqn_cli.agent.model import Model
 from dqn_cli.training.randomness import Randomness
 
 
+class RandomInputSource:
+    """Draws the random inputs of updates and of acting, for all members."""
+
+    def __init__(self, model: Model, like: Tensor, augment: int = 0, following: int = 0) -> None:
+        """Prepare to draw.
+
+        Args:
+            model: The model that takes them.
+            like: A tensor [members] of the right type and device.
+            augment: Count of numbers that the augmentation of an observation takes.
+            following: Observations after each transition that are augmented, too.
+        """
+        self._model, self._like = model, like
+        self._of_augmentation = augment, 2 + following
+        takes = model.noise_size, model.head.samples, augment, model.head.mixed
+        self._no_inputs = None if any(takes) else no_random_inputs(like, rows=1)
+        self._no_noise = like.new_zeros(like.shape[0], 0)
+
+    def draw(self, rows: int, random: Randomness) -> RandomInputs:
+        """Draw for an update whose online network evaluates `rows` observations a member."""
+        if self._no_inputs is not None:
+            return self._no_inputs
+        return draw_random_inputs(self._model, rows, random, self._like, *self._of_augmentation)
+
+    def acting_noise(self, random: Randomness) -> Tensor:
+        """Draw the noise of one set of actions, [members, noise size]."""
+        if not self._model.noise_size:
+            return self._no_noise
+        return torch.from_numpy(random.normal(self._model.noise_size)).to(self._like)
+
+
 def draw_random_inputs(
     model: Model,
     rows: int,

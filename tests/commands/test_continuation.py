@@ -18,7 +18,7 @@ from dqn_cli.commands.continuation import (
     schedule_text,
 )
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]

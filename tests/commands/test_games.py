@@ -25,7 +25,7 @@ from dqn_cli.envs import env_config, native_atari
 from dqn_cli.envs.environments import Environments
 from dqn_cli.evaluation import play as play_module
 from dqn_cli.evaluation.atari_scores import human_normalised_score
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.storage import load_checkpoint, save_checkpoint
 from dqn_cli.training.settings import Settings

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dqn_cli.commands.job import relative_to_cwd, result_text
-from dqn_cli.config.run_folders import Sweep
+from dqn_cli.config.current_command import Sweep
 from dqn_cli.runs.launched_jobs import STOP_FILE
 
 

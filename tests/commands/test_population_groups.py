@@ -11,9 +11,9 @@ from made_up_jobs import job
 from dqn_cli.commands import population_processes
 from dqn_cli.commands.population_groups import print_groups, report_death, train_groups
 from dqn_cli.commands.population_processes import Processes, ending_of
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import LOCK_FILE, lock_runs
 from dqn_cli.runs.manifest import write_manifests
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.training.settings import Settings
 

@@ -19,9 +19,9 @@ from omegaconf import OmegaConf
 from dqn_cli.commands import population_launcher
 from dqn_cli.commands.population_engines import Engine
 from dqn_cli.commands.population_groups import train_groups
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.manifest import noted_failure, write_manifests
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.runs.recorder import Job
 from dqn_cli.storage import load_checkpoint
 
 Typed = Callable[..., int]

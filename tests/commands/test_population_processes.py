@@ -18,7 +18,7 @@ from made_up_jobs import groups_of, job
 from dqn_cli.commands import population_processes
 from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.commands.population_processes import Processes, available_processes
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.result import read_result
 from dqn_cli.runs.signals import GracefulShutdown
 from dqn_cli.training.settings import Settings

@@ -18,8 +18,8 @@ import torch
 
 from dqn_cli.commands.population_options import On, Options, RayOptions
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.outcomes import Interrupted
-from dqn_cli.runs.recorder import Job
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings
 

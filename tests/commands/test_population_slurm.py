@@ -11,7 +11,7 @@ import torch
 
 from dqn_cli.commands.population_options import On, Options, SlurmOptions
 from dqn_cli.config.validation import ConfigError
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings
 

@@ -16,9 +16,9 @@ from dqn_cli.commands.population_work import (
     unfinished_groups,
     wait_until_free,
 )
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import LOCK_FILE, lock_runs
 from dqn_cli.runs.manifest import write_manifests
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import read_result, write_unstarted_result
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings

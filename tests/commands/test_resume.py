@@ -18,10 +18,10 @@ from dqn_cli.commands import resume
 from dqn_cli.commands.population_groups import train_groups
 from dqn_cli.commands.population_processes import Processes
 from dqn_cli.commands.sweep_tables import report_sweep
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.manifest import write_manifests
 from dqn_cli.runs.outcomes import Interrupted
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings

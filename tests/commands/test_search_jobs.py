@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from dqn_cli.commands.search_jobs import FIRST_FRESH_SEED, Jobs, TrialRun, trial_words
-from dqn_cli.config.run_folders import Sweep
+from dqn_cli.config.current_command import Sweep
 from dqn_cli.runs.launched_jobs import LauncherShutdown
 from dqn_cli.runs.outcomes import Interrupted
 from dqn_cli.searching.study import Record

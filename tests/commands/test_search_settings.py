@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from dqn_cli.commands.search_options import Options, Pruner
 from dqn_cli.commands.search_settings import header, keep_plugins
-from dqn_cli.config.run_folders import Command
+from dqn_cli.config.current_command import Command
 from dqn_cli.evaluation.statistics import summarize
 from dqn_cli.searching.finalists import Finalist
 from dqn_cli.searching.study import Record, Sampler

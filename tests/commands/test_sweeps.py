@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dqn_cli.commands.sweeps import end_sweep, finishing_words, has_ended, unfinished_command
-from dqn_cli.config.run_folders import COMMAND_FILE, Command, Sweep
+from dqn_cli.config.current_command import Command, Sweep
+from dqn_cli.config.run_folders import COMMAND_FILE
 
 Lines = pytest.CaptureFixture[str]
 

@@ -8,7 +8,7 @@ from wrong_words import Wrong, wrong_lines
 
 from dqn_cli.commands import check, evaluate, plot, report, train
 from dqn_cli.commands.command_line import run_command
-from dqn_cli.config.run_folders import Sweep
+from dqn_cli.config.current_command import Sweep
 
 COMMANDS = {"train": train, "eval": evaluate, "plot": plot, "report": report, "check": check}
 LINES = list(wrong_lines())

@@ -7,8 +7,8 @@ import pytest
 
 from dqn_cli.config.differences import check_same_run, first_difference
 from dqn_cli.config.validation import ConfigError
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.manifest import MANIFEST, write_manifests
-from dqn_cli.runs.recorder import Job
 from dqn_cli.training.settings import Settings, plain
 
 Compose = Callable[..., Settings]

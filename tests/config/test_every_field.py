@@ -14,7 +14,7 @@ from conftest import NEEDED
 from logged_data import random_log
 
 from dqn_cli.config import registry
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.training.settings import Settings
 

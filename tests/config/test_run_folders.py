@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dqn_cli.config.current_command import Command
 from dqn_cli.config.run_folders import (
     LONGEST_NAME,
-    Command,
     claim,
     hydra_folder,
     job_folder,

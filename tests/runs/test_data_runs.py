@@ -10,7 +10,7 @@ import torch
 from logged_data import random_log
 from mutated import is_same
 
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import CheckpointError, load_checkpoint, sha256
 from dqn_cli.training.settings import Settings

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from dqn_cli.envs.contract import EnvironmentFailure
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import lock_runs
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings

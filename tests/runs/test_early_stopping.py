@@ -23,8 +23,8 @@ from dqn_cli.runs.early_stopping import (
     stop_reason,
     stored_evaluations,
 )
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.outcomes import Interrupted
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint

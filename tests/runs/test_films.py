@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dqn_cli.loggers.logger import Log, LoggedRun, Logger
 from dqn_cli.runs import films
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint
 from dqn_cli.training.settings import Settings

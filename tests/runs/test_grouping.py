@@ -19,7 +19,7 @@ from dqn_cli.runs.grouping import (
     group_jobs,
     group_key,
 )
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.training.settings import Settings
 
 Compose = Callable[..., Settings]

@@ -12,7 +12,7 @@ import torch
 from dqn_cli.agent.parameters import Parameter, views
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.grouping import group_key
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import CheckpointError, load_checkpoint, save_checkpoint, sha256

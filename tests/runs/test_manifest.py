@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dqn_cli.config.stored_settings import stored_settings
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.manifest import (
     MANIFEST,
     can_resume,
@@ -19,7 +20,6 @@ from dqn_cli.runs.manifest import (
     noted_failure,
     write_manifests,
 )
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.result import unstarted_result
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import CheckpointError, write_json

@@ -14,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.metrics import Metrics
 from dqn_cli.runs import checkpoints
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.runs.recorder import Job, RunRecorder
+from dqn_cli.runs.recorder import RunRecorder
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import load_checkpoint

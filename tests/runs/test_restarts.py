@@ -12,8 +12,8 @@ import unseeded
 from test_recorder import SMALL
 
 from dqn_cli.replay.stream import Stream
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.metrics_tracker import MetricsTracker
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.restarts import begin_new_episodes
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from test_recorder import SMALL, rows
 
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.scores import EVALUATION, RECENT, TRAINING, is_best, score_summary
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone

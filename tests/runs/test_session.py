@@ -25,8 +25,8 @@ from dqn_cli.envs.environments import Environments
 from dqn_cli.runs import checkpoints
 from dqn_cli.runs import session as session_module
 from dqn_cli.runs.display import Display
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.outcomes import Interrupted, TrainingFailure
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.storage import CheckpointError, load_checkpoint

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.locks import LOCK_FILE, InUse, lock_runs
 from dqn_cli.runs.manifest import HYDRA_FOLDER, load_begun
-from dqn_cli.runs.recorder import Job
 from dqn_cli.runs.single_run import train_alone
 from dqn_cli.training.settings import Settings
 

@@ -11,7 +11,7 @@ from array_spaces import array_spaces
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.runs import startup
 from dqn_cli.runs.checkpoints import expected_bytes
-from dqn_cli.runs.recorder import Job
+from dqn_cli.runs.job import Job
 from dqn_cli.runs.session import Session
 from dqn_cli.runs.startup import (
     check_stored_spaces,
