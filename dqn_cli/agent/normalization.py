@@ -29,9 +29,19 @@ class Normalization(Enum):
     bounds = "bounds"
 
 
+def normalized_parts(spaces: Spaces) -> list[Part]:
+    """Return the parts that are normalized; of several, they come last.
+
+    A picture of planes or codes is normalized if it is the whole observation.
+    """
+    if len(spaces.parts) == 1 and spaces.parts[0].has_planes:
+        return list(spaces.parts)
+    return [part for part in spaces.parts if part.can_be_normalized]
+
+
 def normalized_shape(spaces: Spaces) -> tuple[int, ...]:
     """Return the shape of what is normalized in a frame, the parts at its end; () for nothing."""
-    numbers = [part for part in spaces.parts if part.can_be_normalized]
+    numbers = normalized_parts(spaces)
     if len(spaces.parts) == 1:
         return numbers[0].shape if numbers else ()
     size = sum(part.size for part in numbers)
@@ -78,7 +88,7 @@ def picture_scale(p: Parameters, part: Part) -> float:
 
 
 def _finite_bounds(spaces: Spaces) -> tuple[list[float], list[float]]:
-    parts = [part for part in spaces.parts if part.can_be_normalized]
+    parts = normalized_parts(spaces)
     for part in parts:
         for least, most in zip(*part.bounds, strict=True):
             if not 0 < most - least < UNBOUNDED:

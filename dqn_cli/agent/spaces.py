@@ -49,9 +49,13 @@ class Part(NamedTuple):
 
     @property
     def can_be_normalized(self) -> bool:
-        """True for numbers, codes and planes: not for choices, flags and pixels from 0 to 255."""
-        has_pixels = self.is_bytes and set(self.high) == {BYTE}
-        return self.kind == VECTOR or (self.kind == PICTURE and not has_pixels)
+        """True for numbers that have no natural scale: not for flags, nor for pictures of bytes."""
+        return self.kind == VECTOR or (self.kind == PICTURE and not self.is_bytes)
+
+    @property
+    def has_planes(self) -> bool:
+        """True for a picture of bytes that are planes or codes instead of pixels from 0 to 255."""
+        return self.kind == PICTURE and self.is_bytes and set(self.high) != {BYTE}
 
 
 class Spaces(NamedTuple):

@@ -23,7 +23,14 @@ class DataSummary(NamedTuple):
         return self._asdict()
 
 
-def load_data(path: str, task: Task) -> tuple[Transitions, DataSummary]:
+class LoadedData(NamedTuple):
+    """Logged transitions that fit an environment."""
+
+    transitions: Transitions
+    summary: DataSummary
+
+
+def load_data(path: str, task: Task) -> LoadedData:
     """Read data, check that they fit an environment, and return them with a summary.
 
     Raises:
@@ -31,4 +38,5 @@ def load_data(path: str, task: Task) -> tuple[Transitions, DataSummary]:
     """
     data = transitions_of(read_columns(path), task)
     mean_return = float(data.returns.mean())
-    return data, DataSummary(path, digest(path), data.rows, data.episodes, mean_return)
+    summary = DataSummary(path, digest(path), data.rows, data.episodes, mean_return)
+    return LoadedData(data, summary)

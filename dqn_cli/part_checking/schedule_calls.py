@@ -13,7 +13,7 @@ from dqn_cli.agent.target_networks import TargetNetwork
 from dqn_cli.arrays import Array
 from dqn_cli.part_checking.calls import smaller
 from dqn_cli.text import error_text
-from dqn_cli.training.build_run import merge_parts
+from dqn_cli.training.build_replay import merge_parts
 
 END = Clock(1000, 500, 50)  # steps, updates, episodes
 TIMES = (Clock(0, 0, 0), Clock(1, 0, 0), Clock(500, 250, 25), END, Clock(2000, 1000, 100))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
-from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,20 +11,12 @@ import torch
 from dqn_cli.agent.agent import Agent
 from dqn_cli.agent.clock import Clock
 from dqn_cli.agent.normalization import Normalization
-from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.spaces import Spaces
-from dqn_cli.agent.traces import TraceOptimizer
-from dqn_cli.data.load import DataSummary, load_data
-from dqn_cli.data.transitions import Task
 from dqn_cli.envs.environments import Environments
 from dqn_cli.envs.episode_seeds import EnvSnapshot, episode_seeds
-from dqn_cli.memory import check_data_memory, check_memory
-from dqn_cli.replay.batches import BatchSpec
-from dqn_cli.replay.logged import Transitions, hold_data, put_first
-from dqn_cli.replay.mixed import MixedSampler, logged_samples
 from dqn_cli.replay.samplers import Replay, Sampler
-from dqn_cli.replay.stream import Stream
 from dqn_cli.training.active_heads import ActiveHeads
+from dqn_cli.training.build_replay import build_replay, merge_parts, read_data
 from dqn_cli.training.devices import torch_device
 from dqn_cli.training.learner import Learner
 from dqn_cli.training.loop import Run
@@ -34,9 +24,8 @@ from dqn_cli.training.normalizer import Normalizer
 from dqn_cli.training.progress import is_lockstep
 from dqn_cli.training.randomness import Purpose, Randomness, RandomStreams
 from dqn_cli.training.reward_normalizer import RewardNormalizer
-from dqn_cli.training.settings import Device, Settings
+from dqn_cli.training.settings import Settings
 
-Part = TypeVar("Part")
 LearnerFactory: TypeAlias = Callable[
     [
         Sequence[Agent],
@@ -91,28 +80,17 @@ def build_run(
 def agent_for(settings: Settings, spaces: Spaces) -> Agent:
     """Return the agent that the settings describe, for these spaces."""
     return Agent(
-        spaces,
-        settings.network,
-        settings.head,
-        settings.update,
-        settings.optimizer,
-        settings.env.normalize,
-        settings.auxiliary,
-        settings.augment,
-        settings.target.acts,
-        settings.exploration.follows_heads,
+        spaces=spaces,
+        network=settings.network,
+        head=settings.head,
+        update=settings.update,
+        optimizer=settings.optimizer,
+        normalization=settings.env.normalize,
+        auxiliary=settings.auxiliary,
+        augment=settings.augment,
+        acts_by_target=settings.target.acts,
+        acts_by_heads=settings.exploration.follows_heads,
     )
-
-
-def merge_parts(parts: Sequence[Part]) -> Part:
-    """Merge the members' parts into one that has arrays [members, 1] of numbers that differ."""
-    differing = {}
-    for field in fields(parts[0]):  # type: ignore[arg-type]
-        values = [getattr(part, field.name) for part in parts]
-        are_numbers = all(isinstance(value, (int, float)) for value in values)
-        if are_numbers and any(value != values[0] for value in values):
-            differing[field.name] = np.array(values)[:, None]  # [members, 1]
-    return replace(parts[0], **differing) if differing else parts[0]  # type: ignore[type-var]
 
 
 def _assemble_run(
@@ -122,16 +100,16 @@ def _assemble_run(
     agents = [agent_for(member, envs.spaces) for member in settings]
     dtype = getattr(torch, structure.dtype.name)
     weights = list(Randomness(seeds, Purpose.weights))
-    data = _data(structure, envs)
-    stream, sampler, data_sampler = _replay(settings, envs, agents[0], data)
+    data = read_data(structure, envs)
+    replay = build_replay(settings, envs, agents[0], data)
     device = torch_device(structure.device, structure.network.is_large)
     state_shape = (*envs.mask.shape[:2], agents[0].model.state_size)
-    learner = make_learner(agents, weights, dtype, device, sampler)
+    learner = make_learner(agents, weights, dtype, device, replay.sampler)
     normalizer = None
     if structure.env.normalize is Normalization.running:
         normalizer = Normalizer(envs.spaces, (learner.state.parameters, learner.state.target))
         if data is not None:
-            normalizer.observe_frames(data[0].obs[None])
+            normalizer.observe_frames(data.transitions.obs[None])
     reward_normalizer = None
     if structure.env.normalize_reward:
         gamma = np.array([member.gamma for member in settings])
@@ -141,8 +119,8 @@ def _assemble_run(
         active_heads = ActiveHeads(structure.head.outputs, envs.mask.shape[:2])
     return agents, Run(
         envs=envs,
-        stream=stream,
-        sampler=sampler,
+        stream=replay.stream,
+        sampler=replay.sampler,
         learner=learner,
         exploration=merge_parts([member.exploration for member in settings]),
         action=np.zeros(envs.mask.shape[:2], np.int64),
@@ -155,71 +133,6 @@ def _assemble_run(
         normalizer=normalizer,
         reward_normalizer=reward_normalizer,
         active_heads=active_heads,
-        data=data[1] if data else None,
-        data_sampler=data_sampler,
+        data=data.summary if data else None,
+        data_sampler=replay.data_sampler,
     )
-
-
-def _data(settings: Settings, envs: Environments) -> tuple[Transitions, DataSummary] | None:
-    """Return the data that the settings name, and a summary of them."""
-    if settings.data.path is None:
-        return None
-    task = Task(settings.env, envs.spaces, envs.masked, settings.dtype.name)
-    return load_data(settings.data.path, task)
-
-
-def _replay(
-    settings: Sequence[Settings],
-    envs: Environments,
-    agent: Agent,
-    data: tuple[Transitions, DataSummary] | None,
-) -> tuple[Stream, Sampler[Replay], Sampler[Replay] | None]:
-    """Return the replay stream, the sampler of transitions or sequences, and one of data alone."""
-    replay, network = merge_parts([member.replay for member in settings]), agent.network
-    spaces, env = envs.spaces, settings[0].env
-    spec = BatchSpec(
-        settings[0].longest_return,
-        spaces.actions,
-        spaces.frames,
-        env.preprocess.clip_rewards,
-        env.reward_scale,
-        starts=isinstance(agent.optimizer, TraceOptimizer),
-        anneals=settings[0].anneal.n_step.start is not None,
-        following=max((part.following for part in agent.auxiliary.values()), default=0),
-    )
-    if isinstance(network, Recurrent):
-        spec = spec._replace(burn_in=network.burn_in, length=network.length)
-        replay = replace(replay, batch_size=max(replay.batch_size // network.length, 1))
-    device = torch_device(Device[replay.observation_device.name], key="replay.device").type
-    shaped = partial(
-        Stream,
-        masked=envs.masked,
-        state_size=agent.model.state_size,
-        window=spec.window,
-        frames=spaces.frames,
-        byte_size=spaces.byte_size,
-        dtype=settings[0].dtype.name,
-        device=device,
-    )
-    # The memory is computed from a stream of one transition, because allocating it may fail.
-    smallest = shaped(1, envs.obs, envs.mask)
-    slots = smallest.slots + replay.capacity // smallest.envs
-    check_memory(replay.capacity, smallest.nbytes * slots // smallest.slots, device)
-    stream = shaped(replay.capacity, envs.obs, envs.mask)
-    gamma = np.array([member.gamma for member in settings])
-    sampler = replay.sampler(stream, spec, gamma)
-    if data is None:
-        return stream, sampler, None
-    transitions, summary = data
-    if not settings[0].data.keep:
-        put_first(stream, transitions)
-        return stream, sampler, sampler
-    slot_bytes = smallest.nbytes // (smallest.slots * smallest.envs)  # of all members
-    check_data_memory(summary.path, slot_bytes * transitions.slots, device)
-    held = shaped(transitions.slots, envs.obs[:, :1], envs.mask[:, :1])
-    hold_data(held, transitions)
-    logged = replay.sampler(held, spec._replace(logged=True), gamma)
-    count = logged_samples(settings[0].data.share, replay.batch_size)
-    alone = MixedSampler(sampler, logged, replay.batch_size)
-    mixed = MixedSampler(sampler, logged, count)
-    return stream, mixed, alone

@@ -23,6 +23,7 @@ from dqn_cli.agent.normalization import (
     Normalization,
     normalization_layout,
     normalize,
+    normalized_parts,
     normalized_shape,
     picture_scale,
 )
@@ -99,6 +100,15 @@ def test_nothing_to_normalize_is_an_error(parts: tuple[Part, ...], kind: Normali
     message = f"env.normalize={kind.name} finds nothing to normalize.*use env.normalize=none"
     with pytest.raises(ValueError, match=message):
         normalization_layout(Spaces(parts, 3), kind)
+
+
+def test_planes_are_normalized_if_they_are_the_whole_observation() -> None:
+    planes = CAMERA._replace(name="planes", high=(1.0,))
+    assert normalized_parts(alone(planes)) == [planes._replace(name="")]
+    assert normalized_shape(alone(planes, frames=4)) == (6, 5, 2)
+    assert normalized_parts(alone(CAMERA)) == []
+    # Of several parts those that are normalized come last, whatever the bounds of pictures.
+    assert normalized_parts(Spaces((planes, CHOICE, ARM), 3)) == [ARM]
 
 
 def test_offset_and_factor_are_the_last_parameters() -> None:

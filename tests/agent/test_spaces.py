@@ -44,7 +44,8 @@ def test_one_bound_for_all_is_that_of_each_element() -> None:
 def test_only_numbers_without_a_natural_scale_are_normalized() -> None:
     planes = CAMERA._replace(high=(1.0,))
     parts = (CAMERA, FLAGS, planes, DEPTH, ARM)
-    assert [part.can_be_normalized for part in parts] == [False, False, True, True, True]
+    assert [part.can_be_normalized for part in parts] == [False, False, False, True, True]
+    assert [part.has_planes for part in parts] == [False, False, True, False, False]
 
 
 def test_bytes_become_numbers_up_to_one() -> None:
