@@ -134,7 +134,7 @@ def evaluate_checkpoint(
     """
     settings, policy = load_greedy_policy(path, modules)
     settings = with_env_kwargs(settings, env_kwargs or {})
-    check_spaces(settings, policy, path)
+    check_policy_fits_env(settings, policy, path)
     # Small matrix products need one thread; more would compete with training runs for the cores.
     torch.set_num_threads(thread_count(settings, 1))
     results = play_episodes(
@@ -230,7 +230,7 @@ def check_modules(settings: Settings, modules: Sequence[str]) -> None:
             )
 
 
-def check_spaces(settings: Settings, policy: GreedyPolicy, path: Path) -> None:
+def check_policy_fits_env(settings: Settings, policy: GreedyPolicy, path: Path) -> None:
     """Check that the environment still has the spaces that the agent was trained on.
 
     Raises:

@@ -17,7 +17,7 @@ from dqn_cli.data.record import Recording, check_new_file
 from dqn_cli.envs.episode_seeds import episode_seeds
 from dqn_cli.evaluation.human_play import play_by_hand
 from dqn_cli.evaluation.play import BatchPolicy, play_episodes
-from dqn_cli.policies import check_spaces, load_greedy_policy, with_env_kwargs
+from dqn_cli.policies import check_policy_fits_env, load_greedy_policy, with_env_kwargs
 from dqn_cli.training.devices import thread_count
 from dqn_cli.training.randomness import Purpose, Randomness
 
@@ -68,7 +68,7 @@ def record(
         file = file.absolute()  # an environment may change the working folder
     settings, policy = load_greedy_policy(path, modules)
     settings = with_env_kwargs(settings, env_kwargs or {})
-    check_spaces(settings, policy, path)
+    check_policy_fits_env(settings, policy, path)
     torch.set_num_threads(thread_count(settings, 1))
     seeds, env = episode_seeds(seed, Purpose.recording.value, 0), settings.evaluation_env
     if epsilon is None:

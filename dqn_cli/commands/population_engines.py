@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dqn_cli.commands.population_options import PREFIX, On, Options
+from dqn_cli.commands.population_options import PREFIX, On, PopulationOptions
 from dqn_cli.runs.job import Job
 
 Group = Sequence[Job]
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """End groups at once, without a checkpoint."""
 
 
-def connect(options: Options, stack: ExitStack) -> None:
+def connect(options: PopulationOptions, stack: ExitStack) -> None:
     """Check that groups can train where the options say, and connect to it until the stack closes.
 
     Raises:
@@ -83,7 +83,7 @@ def connect(options: Options, stack: ExitStack) -> None:
         check_slurm(options)
 
 
-def open_engine(options: Options, threads: int | str, sweep: Path) -> Engine:
+def open_engine(options: PopulationOptions, threads: int | str, sweep: Path) -> Engine:
     """Return where a sweep's groups train, once it is connected.
 
     Args:

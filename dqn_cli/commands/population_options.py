@@ -36,7 +36,7 @@ class SlurmOptions(NamedTuple):
     additional: Mapping[str, Any] = {}
 
 
-class Options(NamedTuple):
+class PopulationOptions(NamedTuple):
     """Options of a population, as typed under `hydra.launcher`."""
 
     processes: int | str = "auto"
@@ -48,14 +48,14 @@ class Options(NamedTuple):
     slurm: SlurmOptions = SlurmOptions()
 
 
-def read_options(values: Mapping[str, Any]) -> Options:
+def read_options(values: Mapping[str, Any]) -> PopulationOptions:
     """Return the options of a population.
 
     Raises:
         ConfigError: A value is not valid.
     """
     ray, slurm = _plain(values["ray"]), _plain(values["slurm"])
-    return Options(
+    return PopulationOptions(
         processes=_processes(values),
         members=_count(values, "members"),
         on=_on(values),
@@ -73,7 +73,7 @@ def read_options(values: Mapping[str, Any]) -> Options:
     )
 
 
-def stored_options(sweep: Path, words: Sequence[str] = ()) -> Options:
+def stored_options(sweep: Path, words: Sequence[str] = ()) -> PopulationOptions:
     """Return the options that a sweep was begun with, changed by words.
 
     A sweep of another launcher is resumed as a population on this machine.
@@ -81,7 +81,7 @@ def stored_options(sweep: Path, words: Sequence[str] = ()) -> Options:
     Raises:
         ConfigError: A word or a stored value is not valid.
     """
-    values = Options()._asdict() | {"on": On.local.name}
+    values = PopulationOptions()._asdict() | {"on": On.local.name}
     values |= {"ray": RayOptions()._asdict(), "slurm": SlurmOptions()._asdict()}
     file = sweep / SWEEP_FILE
     stored = _at(load_yaml(file) if file.is_file() else None, "hydra", "launcher")

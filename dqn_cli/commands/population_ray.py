@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import ray
 
 from dqn_cli.commands.population_engines import SHARED_DISK_SECONDS, Ending, Group, Placed
-from dqn_cli.commands.population_options import Options, RayOptions
+from dqn_cli.commands.population_options import PopulationOptions, RayOptions
 from dqn_cli.commands.population_work import Parcel
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import Interrupted
@@ -71,7 +71,7 @@ class RayCluster:
     is_here = False
     place = " on Ray"
 
-    def __init__(self, options: Options, threads: int | str) -> None:
+    def __init__(self, options: PopulationOptions, threads: int | str) -> None:
         """Prepare tasks of jobs with such a setting of threads."""
         self._options = options
         self.slots = None if options.processes == "auto" else int(options.processes)

@@ -18,7 +18,7 @@ import submitit
 from submitit.helpers import DelayedSubmission
 
 from dqn_cli.commands.population_engines import SHARED_DISK_SECONDS, Ending, Group, Placed
-from dqn_cli.commands.population_options import Options
+from dqn_cli.commands.population_options import PopulationOptions
 from dqn_cli.commands.population_processes import interrupts_blocked
 from dqn_cli.commands.population_work import Parcel
 from dqn_cli.config.validation import ConfigError
@@ -32,7 +32,7 @@ POLL_SECONDS = {"slurm": 2.0, "local": 0.2}
 COMMANDS = ("sbatch", "srun", "sacct", "scancel")
 
 
-def check_slurm(options: Options) -> None:
+def check_slurm(options: PopulationOptions) -> None:
     """Check that this machine can submit jobs.
 
     Raises:
@@ -90,7 +90,7 @@ class SlurmCluster:
     place = " on SLURM"
     slots = None
 
-    def __init__(self, options: Options, sweep: Path) -> None:
+    def __init__(self, options: PopulationOptions, sweep: Path) -> None:
         """Prepare jobs whose files are in a sweep's folder."""
         self._options, self._folder = options, (sweep / FOLDER).absolute()
         self._cluster, self._is_stopping = options.slurm.cluster, False

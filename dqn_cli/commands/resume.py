@@ -16,7 +16,7 @@ from dqn_cli.commands.continuation import (
 from dqn_cli.commands.job import result_text, resume_hint
 from dqn_cli.commands.population_engines import connect, open_engine
 from dqn_cli.commands.population_groups import print_groups, train_groups
-from dqn_cli.commands.population_options import Options, stored_options
+from dqn_cli.commands.population_options import PopulationOptions, stored_options
 from dqn_cli.commands.population_work import group_title
 from dqn_cli.commands.sweep_tables import report_sweep
 from dqn_cli.config.run_metadata import is_run
@@ -83,7 +83,7 @@ def _resume_sweep(
     overrides: Sequence[str],
     modules: Sequence[str],
     more_follow: bool,
-    options: Options,
+    options: PopulationOptions,
 ) -> int:
     """Continue the interrupted runs of a sweep in groups; a failed run must be named itself."""
     begun = [

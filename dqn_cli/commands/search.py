@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from dqn_cli.commands.search_jobs import Jobs, TrialRun
-from dqn_cli.commands.search_options import Options, Pruner, read_options
+from dqn_cli.commands.search_options import Pruner, SearchOptions, read_options
 from dqn_cli.commands.search_report import (
     Progress,
     best_trials,
@@ -95,7 +95,7 @@ class Search:
     """The trials of a search, batch by batch."""
 
     def __init__(
-        self, study: Study, jobs: Jobs, options: Options, rungs: Sequence[int], steps: int
+        self, study: Study, jobs: Jobs, options: SearchOptions, rungs: Sequence[int], steps: int
     ) -> None:
         """Prepare trials of a number of steps, which pause at `rungs`."""
         self._study, self._jobs, self._options = study, jobs, options
@@ -170,7 +170,7 @@ class Search:
         return self._jobs.runs_of(self._study.record(number), seeds + extra * passed, most)
 
 
-def judge_finalists(study: Study, jobs: Jobs, options: Options) -> list[Finalist]:
+def judge_finalists(study: Study, jobs: Jobs, options: SearchOptions) -> list[Finalist]:
     """Train the best trials again with fresh seeds, and return them, the best first.
 
     Raises:

@@ -17,7 +17,7 @@ Pruner = Enum("Pruner", ["halving", "none"])
 Word = TypeVar("Word", bound=Enum)
 
 
-class Options(NamedTuple):
+class SearchOptions(NamedTuple):
     """Options of a search, as typed under `hydra.sweeper`."""
 
     trials: int
@@ -46,7 +46,7 @@ class Options(NamedTuple):
         }
 
 
-def read_options(values: Mapping[str, Any]) -> Options:
+def read_options(values: Mapping[str, Any]) -> SearchOptions:
     """Return the options of a search.
 
     Raises:
@@ -56,7 +56,7 @@ def read_options(values: Mapping[str, Any]) -> Options:
     if pruner is Pruner.halving and not rungs:
         right = "a list of fractions of steps, as [0.1,0.3]; pruner=none stops no trial early"
         raise _invalid("rungs", "[]", right)
-    return Options(
+    return SearchOptions(
         trials=_count(values, "trials"),
         seeds=_count(values, "seeds"),
         extra_seeds=_extra_seeds(values, pruner),

@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from dqn_cli.commands.search_jobs import trial_words
-from dqn_cli.commands.search_options import Options
+from dqn_cli.commands.search_options import SearchOptions
 from dqn_cli.config.current_command import Command
 from dqn_cli.config.validation import settings_from
 from dqn_cli.evaluation.statistics import ENOUGH_SEEDS
@@ -54,7 +54,7 @@ def write_tuned(
     words: Sequence[str],
     winner: Finalist,
     sweep: Path,
-    options: Options,
+    options: SearchOptions,
 ) -> Path:
     """Write what the winner found to tuned/ENV/AGENT.yaml in the search's folder."""
     own = [*words, *trial_words(winner.trial)]
@@ -77,7 +77,7 @@ def write_tuned(
     return file
 
 
-def header(winner: Finalist, options: Options) -> list[str]:
+def header(winner: Finalist, options: SearchOptions) -> list[str]:
     """Return the lines that say what found the settings."""
     trial, fresh = winner.trial, winner.fresh
     has_enough = winner.runs >= ENOUGH_SEEDS

@@ -29,7 +29,7 @@ from dqn_cli.exporting.programs import (
     write_program,
 )
 from dqn_cli.policies import (
-    check_spaces,
+    check_policy_fits_env,
     greedy_policy,
     load_greedy_policy,
     load_policy_data,
@@ -95,7 +95,7 @@ def write_export(
     check_extras(formats)
     data = load_policy_data(checkpoint)
     settings, greedy = greedy_policy(checkpoint, data, modules)
-    check_spaces(settings, greedy, checkpoint)
+    check_policy_fits_env(settings, greedy, checkpoint)
     torch.set_num_threads(thread_count(settings, 1))
     with new_folder(out) as folder:
         seen, has_mask = play(settings, greedy, observations)

@@ -46,7 +46,7 @@ def check_policy(data: Mapping[str, Any]) -> None:
     mapping(data, "", POLICY_KEYS)
     _check_settings(data)
     plain_data(data["versions"], "versions")
-    check_spaces(data["spaces"])
+    check_spaces_fields(data["spaces"])
     parameters = data["parameters"]
     require(isinstance(parameters, Tensor), "parameters", "must be a tensor")
     require(parameters.is_floating_point(), "parameters", f"have type {parameters.dtype}")
@@ -168,7 +168,7 @@ def _check_clock(clock: Any, name: str) -> None:
     items(clock, name, natural, 3)
 
 
-def check_spaces(spaces: Any) -> None:
+def check_spaces_fields(spaces: Any) -> None:
     """Check the spaces of an agent, as `Spaces.plain` returns them."""
     require(isinstance(spaces, tuple) and len(spaces) == 5, "spaces", "must have 5 items")
     parts, actions, frames, *_ = spaces

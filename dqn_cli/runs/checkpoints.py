@@ -118,7 +118,7 @@ def snapshots_in(data: Mapping[str, Any]) -> list[EnvSnapshot]:
     return [EnvSnapshot(seed_number, tuple(actions), obs) for (seed_number, actions), obs in rows]
 
 
-def check_spaces(data: Mapping[str, Any], run: Run) -> None:
+def check_same_spaces(data: Mapping[str, Any], run: Run) -> None:
     """Check that the environment still has the spaces that a run began with.
 
     Raises:
@@ -167,7 +167,7 @@ def check_and_restore(
     Raises:
         CheckpointError: The environment has other spaces, or the file is damaged.
     """
-    check_spaces(data, run)
+    check_same_spaces(data, run)
     check_data(data, run)
     with damage_named(folder / CHECKPOINTS_DIR / "last"):
         check_fits(data, run, member)

@@ -16,13 +16,13 @@ from dqn_cli.compiling.compiled_learner import CompiledLearner
 from dqn_cli.compiling.compiler import AheadOfTime, Compiler
 from dqn_cli.compiling.processor import CAPABILITIES
 from dqn_cli.compiling.recording import Recording
-from dqn_cli.compiling.when import can_compile, worth_compiling
+from dqn_cli.compiling.worth_compiling import can_compile, worth_compiling
 from dqn_cli.data.load import DataSummary
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.evaluation.play import check_evaluation_env
 from dqn_cli.fields import FieldError
 from dqn_cli.hardware import available_cores
-from dqn_cli.runs.checkpoint_fields import check_spaces
+from dqn_cli.runs.checkpoint_fields import check_spaces_fields
 from dqn_cli.runs.checkpoints import expected_bytes
 from dqn_cli.runs.job import Job
 from dqn_cli.training.build_run import LearnerFactory
@@ -83,7 +83,7 @@ def check_stored_spaces(settings: Settings, run: Run) -> None:
         EnvironmentFailure: They can't.
     """
     try:
-        check_spaces(run.envs.spaces.plain())
+        check_spaces_fields(run.envs.spaces.plain())
     except FieldError as error:
         reason = f"a checkpoint can't hold its spaces: {error}"
         raise EnvironmentFailure(f"env={settings.env.id}: {reason}") from error

@@ -8,7 +8,7 @@ import pytest
 
 from dqn_cli.commands import population_engines, population_processes
 from dqn_cli.commands.population_engines import connect, open_engine
-from dqn_cli.commands.population_options import On, Options
+from dqn_cli.commands.population_options import On, PopulationOptions
 
 Typed = Callable[..., int]
 Lines = pytest.CaptureFixture[str]
@@ -31,8 +31,8 @@ def test_this_machine_has_a_process_for_each_core(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(population_processes, "available_cores", lambda: 6)
-    connect(Options(), ExitStack())
-    engines = [open_engine(Options(), threads, tmp_path) for threads in ("auto", 2)]
+    connect(PopulationOptions(), ExitStack())
+    engines = [open_engine(PopulationOptions(), threads, tmp_path) for threads in ("auto", 2)]
     assert [engine.slots for engine in engines] == [6, 3]
-    assert open_engine(Options(processes=4), "auto", tmp_path).slots == 4
-    assert Options().on is On.local
+    assert open_engine(PopulationOptions(processes=4), "auto", tmp_path).slots == 4
+    assert PopulationOptions().on is On.local

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dqn_cli.commands.population_options import On, Options, read_options, stored_options
+from dqn_cli.commands.population_options import On, PopulationOptions, read_options, stored_options
 from dqn_cli.config.validation import ConfigError
 from hydra_plugins.dqn_train_population import PopulationConfig
 
@@ -19,7 +19,7 @@ def keys(*words: str) -> Any:
 
 
 def test_the_keys_begin_with_the_defaults() -> None:
-    assert read_options(keys()) == Options()
+    assert read_options(keys()) == PopulationOptions()
 
 
 def test_typed_keys_are_read() -> None:
@@ -73,8 +73,8 @@ def test_a_sweep_is_resumed_where_it_began_unless_words_say_otherwise(tmp_path: 
 
 
 def test_a_sweep_of_another_launcher_is_resumed_on_this_machine(tmp_path: Path) -> None:
-    assert stored_options(tmp_path) == Options()
-    assert stored_options(stored(tmp_path, "hydra.BasicLauncher", on="ray")) == Options()
+    assert stored_options(tmp_path) == PopulationOptions()
+    assert stored_options(stored(tmp_path, "hydra.BasicLauncher", on="ray")) == PopulationOptions()
 
 
 @pytest.mark.parametrize("key", ["rays", "slurm.times", "on.what"])

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from dqn_cli.commands.population_options import On, Options, RayOptions
+from dqn_cli.commands.population_options import On, PopulationOptions, RayOptions
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.job import Job
 from dqn_cli.runs.outcomes import Interrupted
@@ -73,11 +73,11 @@ def test_a_group_is_a_task_with_its_threads(
     settings_of: Compose, pretended: PretendedRay, in_folder: Path
 ) -> None:
     settings = replace(settings_of("network.widths=[4]"), threads=2)
-    engine = RayCluster(Options(on=On.ray, gpus=0.25, retries=4), 2)
+    engine = RayCluster(PopulationOptions(on=On.ray, gpus=0.25, retries=4), 2)
     groups = [[Job(settings, Path(f"{number}_job"), [], number)] for number in range(5)]
     tasks = engine.start(groups)
     assert (engine.parallel, engine.slots, len(tasks)) == (3, None, 5)
-    assert RayCluster(Options(processes=2), "auto").slots == 2
+    assert RayCluster(PopulationOptions(processes=2), "auto").slots == 2
     asked = pretended.asked[3]
     assert (asked["num_cpus"], asked["num_gpus"], asked["max_retries"]) == (2, 0.25, 4)
     assert (asked["name"], asked["retry_exceptions"]) == ("job 3", [Interrupted])

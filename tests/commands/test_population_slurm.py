@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dqn_cli.commands.population_options import On, Options, SlurmOptions
+from dqn_cli.commands.population_options import On, PopulationOptions, SlurmOptions
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.job import Job
 from dqn_cli.storage import load_checkpoint
@@ -54,7 +54,7 @@ def groups(settings_of: Compose, *threads: int) -> list[list[Job]]:
 def cluster(**keys: object) -> SlurmCluster:
     own = {key: value for key, value in keys.items() if key in SlurmOptions._fields}
     others = {key: value for key, value in keys.items() if key not in own}
-    options = Options(on=On.slurm, slurm=SlurmOptions(**own), **others)  # type: ignore[arg-type]
+    options = PopulationOptions(on=On.slurm, slurm=SlurmOptions(**own), **others)  # type: ignore[arg-type]
     check_slurm(options)
     return SlurmCluster(options, Path("sweep"))
 

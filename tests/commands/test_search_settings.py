@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from dqn_cli.commands.search_options import Options, Pruner
+from dqn_cli.commands.search_options import Pruner, SearchOptions
 from dqn_cli.commands.search_settings import header, keep_plugins
 from dqn_cli.config.current_command import Command
 from dqn_cli.evaluation.statistics import summarize
@@ -12,7 +12,7 @@ from dqn_cli.searching.finalists import Finalist
 from dqn_cli.searching.study import Record, Sampler
 from dqn_cli.searching.trial_scores import Objective
 
-OPTIONS = Options(40, 3, 0, 8, Objective.final, Sampler.tpe, Pruner.halving, [0.1], 3, 3, 10)
+OPTIONS = SearchOptions(40, 3, 0, 8, Objective.final, Sampler.tpe, Pruner.halving, [0.1], 3, 3, 10)
 
 
 def test_the_header_says_what_found_the_settings() -> None:

@@ -18,7 +18,7 @@ from test_checkpoints import check_same
 from test_recorder import SMALL, rows
 
 from dqn_cli.agent.clock import Clock
-from dqn_cli.compiling import when
+from dqn_cli.compiling import worth_compiling
 from dqn_cli.compiling.compiler import AheadOfTime
 from dqn_cli.envs.contract import EnvironmentFailure
 from dqn_cli.envs.environments import Environments
@@ -251,9 +251,9 @@ def test_a_resumed_run_is_compiled_if_it_was_before_whatever_its_new_length(
     interpreter: list[Any],
     compiled: bool,
 ) -> None:
-    monkeypatch.setattr(when, "WORTH_COMPILING", 1 if compiled else 1_000_000)
+    monkeypatch.setattr(worth_compiling, "WORTH_COMPILING", 1 if compiled else 1_000_000)
     assert train_alone(Job(settings_of(*SMALL), tmp_path, []))["compile"] is compiled
-    monkeypatch.setattr(when, "WORTH_COMPILING", 1_000_000 if compiled else 1)
+    monkeypatch.setattr(worth_compiling, "WORTH_COMPILING", 1_000_000 if compiled else 1)
     first = len(interpreter)
     result = train_alone(Job(settings_of(*SMALL, "steps=400"), tmp_path, [], resumes=True))
     assert result["compile"] is last(tmp_path)["compiled"] is compiled

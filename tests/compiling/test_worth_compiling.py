@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dqn_cli.compiling.when import can_compile, worth_compiling
+from dqn_cli.compiling.worth_compiling import can_compile, worth_compiling
 from dqn_cli.training import devices
 from dqn_cli.training.settings import Device, Settings
 
