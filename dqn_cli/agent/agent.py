@@ -94,7 +94,7 @@ class Agent:
         moved |= {name: 1.0 for name in self.layout if self.network.is_last(name)}
         moved |= reset_shares_of_parts(self.auxiliary, self.model, shrink)
         shares = [torch.full(entry.shape, moved.get(x, 0.0)) for x, entry in self.layout.items()]
-        return torch.cat([share.flatten() for share in shares])
+        return torch.cat([share.flatten() for share in shares])  # [size]
 
     @property
     def observes(self) -> bool:
@@ -268,7 +268,7 @@ class Agent:
         added = self.update.bonus(outputs.target_q, rows)
         reward = rows.reward if added is None else rows.reward + added
         target = head.backup(reward, rows.discount, next_z, policy, shift)  # [rows, n]
-        return target if functions == 1 else target.view(batch, -1)
+        return target if functions == 1 else target.view(batch, -1)  # [batch, functions * n]
 
     def _trace_inputs(
         self, outputs: NetworkOutputs, target: Tensor, transitions: Batch

@@ -46,7 +46,7 @@ class Augment:
             time = batch.obs.shape[1]
             each = first[:rows].repeat_interleave(time, 0)  # [batch * time, numbers]
             obs = self.augmented(batch.obs.flatten(0, 1), each, spaces)
-            return batch._replace(obs=obs.view(batch.obs.shape))
+            return batch._replace(obs=obs.view(batch.obs.shape))  # [batch, time, *shape]
         obs, next_obs = self.augmented(batch.obs, first, spaces), batch.next_obs
         if next_obs.numel():
             next_obs = self.augmented(next_obs, second, spaces)
@@ -96,7 +96,7 @@ class Shift(Augment):
             for part, piece in zip(spaces.parts, spaces.split(obs), strict=True)
         ]
         joined = torch.cat(changed, 2) if len(changed) > 1 else changed[0]
-        return joined.view(obs.shape)
+        return joined.view(obs.shape)  # [batch, *shape]
 
     def _picture(self, piece: Tensor, uniform: Tensor, part: Part) -> Tensor:
         """Return one picture of all frames [batch, frames, size], moved and lit."""

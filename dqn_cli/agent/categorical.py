@@ -71,4 +71,4 @@ class C51(Head):
         inside = torch.minimum(torch.maximum(returns, support[0]), support[-1])
         # Eq. 7: an atom's share is 1 minus its distance, in units of the spacing.
         distance = (inside.unsqueeze(1) - support[:, None]).abs() / spacing  # [batch, atoms, n]
-        return ((1 - distance).clamp(min=0) * mass.unsqueeze(1)).sum(2)
+        return ((1 - distance).clamp(min=0) * mass.unsqueeze(1)).sum(2)  # [batch, atoms]

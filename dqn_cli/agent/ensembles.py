@@ -48,7 +48,7 @@ class Ensemble(Head):
 
     def split(self, z: Tensor) -> Tensor:
         """Return a row for each head, [batch * heads, actions, 1]."""
-        return z.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+        return z.transpose(1, 2).flatten(0, 1).unsqueeze(2)  # [batch * heads, actions, 1]
 
     def q(self, z: Tensor) -> Tensor:
         """Return the mean over the heads."""

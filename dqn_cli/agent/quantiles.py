@@ -70,7 +70,7 @@ def multiply_by_levels(p: Parameters, features: Tensor, taus: Tensor, cosines: i
 
 def join_levels(outputs: Tensor, levels: int) -> Tensor:
     """Reorder outputs [batch * levels, actions, 1] to [batch, actions, levels]."""
-    return outputs.view(-1, levels, outputs.shape[1]).transpose(1, 2)
+    return outputs.view(-1, levels, outputs.shape[1]).transpose(1, 2)  # [batch, actions, levels]
 
 
 @dataclass

@@ -63,16 +63,16 @@ def _of_outputs(units: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return which elements of a layer's parameter belong to outputs [units]."""
     if len(shape) == 2 and shape[1] == len(units):  # [inputs, outputs]
         return units.expand(shape)
-    return units.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+    return units.view(-1, *[1] * (len(shape) - 1)).expand(shape)  # [*shape]
 
 
 def _of_inputs(units: Tensor, link: Links, outputs: int, shape: tuple[int, ...]) -> Tensor:
     """Return which elements of a weight take units as inputs; a channel is many of them."""
     if len(shape) == 4:  # of a convolution
-        return units.view(1, -1, 1, 1).expand(shape)
+        return units.view(1, -1, 1, 1).expand(shape)  # [*shape]
     inputs = math.prod(shape) // outputs
     pixels = inputs // (link.blocks * len(units))
-    own = units[:, None].expand(-1, pixels).flatten()
+    own = units[:, None].expand(-1, pixels).flatten()  # [units * pixels]
     blocks = [torch.zeros_like(own)] * link.blocks
     blocks[link.block] = own
     rows = torch.cat(blocks)  # [inputs]

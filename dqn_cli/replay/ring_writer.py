@@ -149,7 +149,7 @@ def write_frames(stream: Stream, rings: Array, at: Array, frames: Array, mask: A
 
 def _rows(values: Array) -> Array:
     """Return values [members, envs, ...] as [rings, ...]."""
-    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
+    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])  # [rings, ...]
 
 
 def _placed(stream: Stream, values: Array) -> Values:

@@ -181,7 +181,7 @@ class Stream:
     @property
     def sizes(self) -> Array:
         """Number of transitions that can be sampled from each ring, [members, envs]."""
-        return self.count.reshape(self.members, self.envs)
+        return self.count.reshape(self.members, self.envs)  # [members, envs]
 
     def append(self, action: Array, step: EnvStep, state: Array | None = None) -> None:
         """Store a step of the environments.
