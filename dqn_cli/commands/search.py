@@ -29,7 +29,7 @@ from dqn_cli.config.run_folders import STUDY_FILE
 from dqn_cli.config.search_words import read_space
 from dqn_cli.config.validation import ConfigError
 from dqn_cli.runs.outcomes import TrainingFailure
-from dqn_cli.searching.finalists import Finalist, judge
+from dqn_cli.searching.finalists import Finalist, rank_finalists
 from dqn_cli.searching.halving import rung_steps, survivors
 from dqn_cli.searching.study import Study, storage_named
 from dqn_cli.searching.trial_scores import Objective, Standing, standing, trial_score
@@ -84,7 +84,7 @@ def search(
         study = Study(file, space, options.sampler, plan | options.plan())
         jobs = Jobs(launcher, sweep, space.words)
         Search(study, jobs, options, rungs, settings.steps).run()
-        finalists = judge_finalists(study, jobs, options)
+        finalists = evaluate_finalists(study, jobs, options)
         report_trials(study)
     if finalists:
         report_finalists(finalists, options.objective.name)
@@ -170,7 +170,7 @@ class Search:
         return self._jobs.runs_of(self._study.record(number), seeds + extra * passed, most)
 
 
-def judge_finalists(study: Study, jobs: Jobs, options: SearchOptions) -> list[Finalist]:
+def evaluate_finalists(study: Study, jobs: Jobs, options: SearchOptions) -> list[Finalist]:
     """Train the best trials again with fresh seeds, and return them, the best first.
 
     Raises:
@@ -187,7 +187,9 @@ def judge_finalists(study: Study, jobs: Jobs, options: SearchOptions) -> list[Fi
         best = "trial" if len(chosen) == 1 else f"{len(chosen)} trials"
         print(f"the best {best} again, on {options.fresh_seeds} fresh seeds")
     jobs.train([run for group in runs.values() for run in group], None)
-    finalists = judge([(trial, _done(runs[trial.number])) for trial in chosen], options.objective)
+    finalists = rank_finalists(
+        [(trial, _done(runs[trial.number])) for trial in chosen], options.objective
+    )
     if chosen and not finalists:
         raise TrainingFailure("every run of the best trials on fresh seeds failed")
     return finalists

@@ -44,9 +44,9 @@ class Progress:
             text += f"; eta {timedelta(seconds=seconds)}"
         print(text, flush=True)
 
-    def print_rung(self, rung: int, kept: int, judged: int) -> None:
+    def print_rung(self, rung: int, kept: int, compared: int) -> None:
         """Print how many trials go on at a rung."""
-        print(f"search: at step {rung:,}, {kept} of {judged} trials go on", flush=True)
+        print(f"search: at step {rung:,}, {kept} of {compared} trials go on", flush=True)
 
 
 def best_trials(records: Sequence[Record]) -> list[Record]:

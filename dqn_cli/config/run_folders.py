@@ -28,7 +28,7 @@ from dqn_cli.storage import write_json
 
 LONGEST_NAME = 120
 STUDY_FILE = "search.db"  # in the folder of a search
-FRESH = "fresh"  # folder there, of the runs that judge the best trials again
+FRESH = "fresh"  # folder there, of the runs that evaluate the best trials again
 COMMAND_FILE = ".command.json"  # in a sweep's folder, until every job has begun
 # Jobs of the former run in this process, of the population in processes that hear its signals,
 # and those of SLURM go on without this one.

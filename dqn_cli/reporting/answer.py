@@ -32,7 +32,7 @@ def answer(table: ScoreTable, rows: Sequence[RunRow]) -> list[str]:
     best = next(iter(table.choices))
     if failed := sum(row.status == "failed" for row in rows if row.choice == best):
         runs = "1 run" if failed == 1 else f"{failed} runs"
-        sentences.append(f"{best or 'It'} is judged without {runs} of its own that failed.")
+        sentences.append(f"{best or 'It'} is evaluated without {runs} of its own that failed.")
     if mixed := _mixed_keys(rows):
         sentences.append(f"Runs of one choice also differ in {_listed(mixed)}.")
     return sentences

@@ -45,7 +45,7 @@ def search_section(name: str, search: StoredSearch, folder: Path, number: int) -
     _write_trials(folder / table, search)
     effect = pruning_of(search.trials, search.seeds, search.extra_seeds)
     rungs: list[Sequence[str]] = [
-        (f"{rung.step:,}", str(rung.judged), str(rung.ended), str(rung.judged - rung.ended))
+        (f"{rung.step:,}", str(rung.compared), str(rung.ended), str(rung.compared - rung.ended))
         for rung in effect.rungs
     ]
     return SearchSection(name, _summary(search), _pruning(effect), charts, rungs, table)
@@ -66,7 +66,7 @@ def _summary(search: StoredSearch) -> str:
 def _pruning(effect: Pruning) -> str:
     """Return what pruning saved."""
     if not effect.rungs:
-        return "No trial was judged before its end, so there was no pruning."
+        return "No trial was compared before its end, so there was no pruning."
     if effect.unpruned is None:
         return "No trial was trained to the end yet, so what pruning saves is not known."
     share = effect.steps / effect.unpruned

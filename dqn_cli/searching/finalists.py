@@ -1,4 +1,4 @@
-"""The best trials of a search, judged again with seeds that it has not seen."""
+"""The best trials of a search, evaluated again on seeds that it has not seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class Finalist(NamedTuple):
     runs: int
 
 
-def judge(chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective) -> list[Finalist]:
+def rank_finalists(
+    chosen: Iterable[tuple[Record, Sequence[Path]]], objective: Objective
+) -> list[Finalist]:
     """Return the finalists with runs on fresh seeds, that of the highest mean first.
 
     Trials with failed runs come last, because their other runs are a biased sample.

@@ -15,7 +15,7 @@ def rung_steps(
         fractions: Above 0 and below 1.
         steps: Steps of a run.
         every: Steps between two evaluations.
-        learning_starts: Step before which nothing is learned that could be judged.
+        learning_starts: Step before which nothing is learned that could be compared.
     """
     rungs = {max(round(fraction * steps / every), 1) * every for fraction in fractions}
     return sorted(rung for rung in rungs if learning_starts < rung < steps)
@@ -25,7 +25,7 @@ def survivors(numbers: Sequence[int], scores: Mapping[int, float], reduction: fl
     """Return the trials that go on: those among the best 1 / `reduction` of all at this rung.
 
     Args:
-        numbers: Trials that are judged now.
+        numbers: Trials that are compared now.
         scores: Of these and of all earlier trials at this rung, by number.
         reduction: Above 1.
     """

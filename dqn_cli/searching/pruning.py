@@ -11,10 +11,10 @@ from dqn_cli.searching.study import Record
 
 
 class Rung(NamedTuple):
-    """A step at which trials were judged."""
+    """A step at which trials were compared."""
 
     step: int
-    judged: int  # trials
+    compared: int  # trials
     ended: int  # of them, those that were pruned here
 
 
@@ -47,5 +47,5 @@ def pruning_of(trials: Sequence[Record], seeds: int, extra_seeds: int = 0) -> Pr
 
 
 def _rung(step: int, trials: Sequence[Record], pruned: Sequence[Record]) -> Rung:
-    judged = sum(step in trial.scores for trial in trials)
-    return Rung(step, judged, sum(max(trial.scores, default=None) == step for trial in pruned))
+    compared = sum(step in trial.scores for trial in trials)
+    return Rung(step, compared, sum(max(trial.scores, default=None) == step for trial in pruned))

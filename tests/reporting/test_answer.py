@@ -105,7 +105,7 @@ def test_choices_without_an_environment_in_common_are_not_compared() -> None:
 def test_a_best_choice_whose_runs_failed_in_part_is_judged_without_them() -> None:
     failed = RunRow(Path("run"), "CartPole-v1", "double", [], "failed")
     assert told(around("dqn", 10), around("double", 30), [failed])[-1] == (
-        "double is judged without 1 run of its own that failed."
+        "double is evaluated without 1 run of its own that failed."
     )
     failed = RunRow(Path("run"), "CartPole-v1", "dqn", [], "failed")
     assert "judged" not in told(around("dqn", 10), around("double", 30), [failed])[-1]

@@ -47,7 +47,7 @@ def test_a_search_that_has_just_begun_has_no_charts(tmp_path: Path) -> None:
     found = section(tmp_path, complete=0)
     assert found.charts == []
     assert found.summary.startswith("0 trials of 2 runs each: none yet.")
-    assert found.pruning == "No trial was judged before its end, so there was no pruning."
+    assert found.pruning == "No trial was compared before its end, so there was no pruning."
 
 
 def test_without_a_trial_at_its_end_savings_are_not_known(tmp_path: Path) -> None:

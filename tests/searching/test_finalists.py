@@ -5,7 +5,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from dqn_cli.searching.finalists import judge
+from dqn_cli.searching.finalists import rank_finalists
 from dqn_cli.searching.study import Record
 from dqn_cli.searching.trial_scores import Objective
 
@@ -29,7 +29,7 @@ def test_the_best_on_fresh_seeds_is_the_first_and_failed_ones_are_left_out(tmp_p
     lucky = trial(0, 90.0), runs(tmp_path / "a", 40, 60)
     steady = trial(1, 80.0), runs(tmp_path / "b", 70, 80, 90)
     gone = trial(2, 85.0), list[Path]()  # all its runs failed
-    first, second = judge([lucky, steady, gone], Objective.final)
+    first, second = rank_finalists([lucky, steady, gone], Objective.final)
     assert (first.trial.number, first.fresh.mean, first.fresh.min, first.runs) == (1, 80, 70, 3)
     assert (second.trial.number, second.fresh.mean, second.runs) == (0, 50, 2)
 
@@ -37,7 +37,9 @@ def test_the_best_on_fresh_seeds_is_the_first_and_failed_ones_are_left_out(tmp_p
 def test_a_finalist_with_failed_runs_does_not_win(tmp_path: Path) -> None:
     whole = trial(0, 90.0), runs(tmp_path / "a", 40, 60)
     partial = trial(1, 80.0), runs(tmp_path / "b", 500)
-    assert [finalist.trial.number for finalist in judge([partial, whole], Objective.final)] == [
+    assert [
+        finalist.trial.number for finalist in rank_finalists([partial, whole], Objective.final)
+    ] == [
         0,
         1,
     ]

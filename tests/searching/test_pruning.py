@@ -10,7 +10,7 @@ from dqn_cli.searching.pruning import Rung, pruning_of
 def test_steps_of_pruned_trials_are_saved(tmp_path: Path) -> None:
     trials = write_search(tmp_path / "search.db", complete=2, pruned=3, failed=1).records()
     found = pruning_of(trials, SEEDS)
-    assert found.rungs == [Rung(RUNG, judged=5, ended=3)]
+    assert found.rungs == [Rung(RUNG, compared=5, ended=3)]
     assert found.trials == 5
     assert found.steps == SEEDS * (2 * LENGTH + 3 * RUNG)
     assert found.unpruned == SEEDS * 5 * LENGTH
@@ -20,7 +20,7 @@ def test_trials_that_go_on_are_judged_and_have_not_ended(tmp_path: Path) -> None
     study = write_search(tmp_path / "search.db", complete=1)
     study.report(study.ask(1).number, RUNG, 1.0)
     found = pruning_of(study.records(), SEEDS)
-    assert found.rungs == [Rung(RUNG, judged=2, ended=0)]
+    assert found.rungs == [Rung(RUNG, compared=2, ended=0)]
     assert found.trials == 1
 
 
