@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dqn_cli.agent.annealing import Shape
 from dqn_cli.agent.clock import Unit
+from dqn_cli.config.rules import first_conflict
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.training.settings import Settings
 
 
 def annealing_conflict(settings: Settings) -> str | None:
     """Return why numbers can't be annealed and what would do, or None if they can."""
-    rules = (_unreachable_annealing, _unknown_number_of_updates)
-    return next((reason for rule in rules if (reason := rule(settings))), None)
+    return first_conflict(settings, (_unreachable_annealing, _unknown_number_of_updates))
 
 
 def _unreachable_annealing(settings: Settings) -> str | None:

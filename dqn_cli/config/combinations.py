@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from dqn_cli.agent.atari_cnns import AtariCnn
 from dqn_cli.agent.clock import Unit
 from dqn_cli.agent.exploration import Annealed, Noisy, PerEnvEpsilon
@@ -18,17 +16,16 @@ from dqn_cli.config.data_limits import data_conflict
 from dqn_cli.config.ensemble_limits import ensemble_conflict
 from dqn_cli.config.head_limits import head_conflict
 from dqn_cli.config.native_limits import native_conflict
+from dqn_cli.config.rules import Rule, first_conflict
 from dqn_cli.config.streaming_limits import streaming_conflict
 from dqn_cli.replay.rollouts import Rollout
 from dqn_cli.replay.samplers import Buffer
 from dqn_cli.training.settings import Device, Precision, Settings
 
-Rule = Callable[[Settings], str | None]
-
 
 def find_conflict(settings: Settings) -> str | None:
     """Return why these settings make no sense together and what would, or None if they do."""
-    return next((reason for rule in RULES if (reason := rule(settings))), None)
+    return first_conflict(settings, RULES)
 
 
 def _fraction_without_episodes(settings: Settings) -> str | None:

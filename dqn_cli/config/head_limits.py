@@ -6,13 +6,14 @@ from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.expectiles import Expectile
 from dqn_cli.agent.fractions import Fqf
 from dqn_cli.agent.quantiles import Iqn
+from dqn_cli.config.rules import first_conflict
 from dqn_cli.training.settings import Settings
 
 
 def head_conflict(settings: Settings) -> str | None:
     """Return why a head does not go with other settings and what would, or None if it does."""
     rules = (_empty_support, _rescaled_support, _expectile_limits, _levels_without_features)
-    return next((reason for rule in rules if (reason := rule(settings))), None)
+    return first_conflict(settings, rules)
 
 
 def _empty_support(settings: Settings) -> str | None:

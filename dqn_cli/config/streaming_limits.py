@@ -5,14 +5,14 @@ from __future__ import annotations
 from dqn_cli.agent.heads import Scalar
 from dqn_cli.agent.recurrent import Recurrent
 from dqn_cli.agent.traces import TraceOptimizer
+from dqn_cli.config.rules import first_conflict
 from dqn_cli.replay.newest import Newest
 from dqn_cli.training.settings import Settings
 
 
 def streaming_conflict(settings: Settings) -> str | None:
     """Return why settings of streaming make no sense and what would, or None if they do."""
-    rules = (_trace_limits, _replay_limits, _reward_limits)
-    return next((reason for rule in rules if (reason := rule(settings))), None)
+    return first_conflict(settings, (_trace_limits, _replay_limits, _reward_limits))
 
 
 def _replay_limits(settings: Settings) -> str | None:

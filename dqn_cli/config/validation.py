@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dqn_cli.config.combinations import find_conflict
 from dqn_cli.config.hints import unknown_key
 from dqn_cli.config.memory_needs import find_excess, find_oversized
+from dqn_cli.config.rules import first_conflict
 from dqn_cli.ranges import Range
 from dqn_cli.training.settings import Settings
 
@@ -28,9 +29,8 @@ def settings_from(config: DictConfig) -> Settings:
         raise ConfigError(reason)
     settings = _build(config, "")
     assert isinstance(settings, Settings)
-    for find_reason in (find_conflict, find_oversized, find_excess):
-        if reason := find_reason(settings):
-            raise ConfigError(reason)
+    if reason := first_conflict(settings, (find_conflict, find_oversized, find_excess)):
+        raise ConfigError(reason)
     return settings
 
 
