@@ -249,7 +249,8 @@ class Agent:
     ) -> AuxiliaryOutputs:
         if not self.auxiliary:
             return AuxiliaryOutputs()
-        p, target = (views(each, self.layout) for each in (parameters, target_parameters))
+        p = views(parameters, self.layout)
+        target = views(target_parameters, self.layout) if following else {}
         return evaluate_parts(
             self.auxiliary, p, target, self.model, outputs, transitions, following
         )

@@ -163,8 +163,18 @@ def evaluate_parts(
     batch: Batch,
     following: Following | tuple[()],
 ) -> AuxiliaryOutputs:
-    """Return the losses and bonuses of all parts on transitions and what follows them."""
-    if any(part.needs_observations for part in parts.values()):
+    """Return the losses and bonuses of all parts on transitions and what follows them.
+
+    Args:
+        parts: By name.
+        p: Parameters by name.
+        target: Those of the target network; they are read if something follows.
+        model: Network and head.
+        outputs: Of the networks on the batch.
+        batch: Transitions.
+        following: What comes after them, if a part reads it.
+    """
+    if any(part.needs_observations or part.following for part in parts.values()):
         obs, next_obs = model.normalized(p, batch.obs), model.normalized(p, batch.next_obs)
         batch = batch._replace(obs=obs, next_obs=next_obs)
     losses, bonuses = [], []

@@ -10,8 +10,8 @@ from array_spaces import array_spaces
 from torch import Tensor
 
 from dqn_cli.agent.agent import Agent
-from dqn_cli.agent.auxiliary import Auxiliary, Cql, Margin
-from dqn_cli.agent.batch import Batch, RandomInputs
+from dqn_cli.agent.auxiliary import Auxiliary, Cql, Margin, evaluate_parts
+from dqn_cli.agent.batch import Batch, Following, RandomInputs
 from dqn_cli.agent.categorical import C51
 from dqn_cli.agent.heads import Head, Loss, Scalar
 from dqn_cli.agent.layers import Parameters
@@ -19,7 +19,7 @@ from dqn_cli.agent.model import Model, NetworkOutputs
 from dqn_cli.agent.networks import Mlp
 from dqn_cli.agent.normalization import Normalization
 from dqn_cli.agent.optimizers import OptimizerState, Schedule, Sgd
-from dqn_cli.agent.parameters import Layout, Parameter, initial, size
+from dqn_cli.agent.parameters import Layout, Parameter, initial, size, views
 from dqn_cli.agent.quantiles import Qr
 from dqn_cli.agent.update_rules import Dqn
 
@@ -204,3 +204,31 @@ def test_every_head_has_values_for_cql(head: Head) -> None:
     (gradient,) = torch.autograd.grad(loss, parameters)
     assert gradient.abs().max() > 0
     assert metrics.auxiliary_loss > 0
+
+
+def test_losses_on_what_follows_get_normalized_observations_whatever_a_loss_needs() -> None:
+    class Later(Auxiliary):
+        needs_observations = False
+        following = 1  # type: ignore[assignment]
+
+        def following_loss(
+            self,
+            p: Parameters,
+            target: Parameters,
+            model: Model,
+            batch: Batch,
+            following: Following,
+        ) -> Tensor | None:
+            return batch.obs.sum(1) - following.obs.sum((1, 2))
+
+    spaces = array_spaces((2,), (0, 0), (4, 4), 3)
+    model = Model(spaces, MLP, SCALAR, Normalization.bounds)
+    p = views(initial(model.layout, np.random.default_rng(0)), model.layout)
+    batch, z = batch_of([0, 1], [False, False]), torch.zeros(2, 3, 1, dtype=torch.float64)
+    following = Following(batch.obs[:, None] + 4, batch.action[:, None], batch.starts[:, None])
+    outputs = NetworkOutputs(z, z, z, lambda: z, lambda: z)
+    found = evaluate_parts({"later": Later()}, p, p, model, outputs, batch, following)
+    # Both numbers of an observation become (x - 2) / 2, and those of what follows are 4 larger.
+    assert found.losses is not None
+    assert found.losses.tolist() == pytest.approx([-4, -4])
+    assert found.bonus is None
