@@ -21,25 +21,21 @@ def hyperparameters(settings: Settings) -> dict[str, Scalar]:
     A choice is named by its type, as `optimizer.type: Adam`. Lists and null become strings. Parts
     such as `anneal.lr` that are as they are by default are left out.
     """
-    hints = get_type_hints(Settings)
-    flat: dict[str, Scalar] = {}
-    for entry in fields(settings):
-        name, value = entry.name, getattr(settings, entry.name)
-        if name in EXCLUDED:
-            continue
-        if is_dataclass(value) and type(value) is not hints[name]:  # one choice of several
-            flat[f"{name}.type"] = type(value).__name__
-        flat |= _flat(name, value)
-    return flat
+    named = _flat("", settings)
+    return {key: value for key, value in named if key.partition(".")[0] not in EXCLUDED}
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, Scalar]]:
     """Iterate over the scalars in a value, by keys with dots."""
     if is_dataclass(value):
+        hints = get_type_hints(type(value))
         for entry in fields(value):
-            inner = getattr(value, entry.name)
-            if entry.default_factory is MISSING or inner != entry.default_factory():
-                yield from _flat(f"{key}.{entry.name}", inner)
+            inner, name = getattr(value, entry.name), f"{key}.{entry.name}" if key else entry.name
+            if entry.default_factory is not MISSING and inner == entry.default_factory():
+                continue
+            if is_dataclass(inner) and type(inner) is not hints[entry.name]:  # one of several
+                yield f"{name}.type", type(inner).__name__
+            yield from _flat(name, inner)
     elif isinstance(value, Mapping):
         for name, item in value.items():
             yield from _flat(f"{key}.{name}", item)

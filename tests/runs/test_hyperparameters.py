@@ -25,6 +25,12 @@ def test_every_key_is_flat_and_every_value_a_scalar(settings_of: Compose) -> Non
     assert not {key.partition(".")[0] for key in found} & set(EXCLUDED)
 
 
+def test_a_choice_within_a_part_is_named_by_its_type(settings_of: Compose) -> None:
+    found = hyperparameters(settings_of("env=CarRacing-v3", "protocol=image", "env.kwargs={}"))
+    assert found["env.preprocess.type"] == "Images"
+    assert found["env.preprocess.size"] == 84
+
+
 def test_parts_that_are_as_by_default_are_left_out(settings_of: Compose) -> None:
     found = hyperparameters(settings_of("env=CartPole-v1"))
     absent = ("anneal.", "auxiliary.", "env.kwargs.")
